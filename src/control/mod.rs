@@ -1,0 +1,3 @@
+//! Policy sets to published snapshots.
+
+pub mod publish;

@@ -1,0 +1,23 @@
+//! Postern: Istio's security resources, enforced on any Envoy through ext_authz.
+//!
+//! The modules in layer order; a module may use those above it, never those below
+//! (`tests/layers.rs` keeps it so).
+
+// 1 words
+pub mod diagnostic;
+pub mod model;
+
+// 2 text to words
+
+// 3 words to plan
+pub mod compile;
+pub mod plan;
+
+// 4 deciding
+
+// 5 policy in
+pub mod control;
+
+// 6 serving
+
+// 7 commands

@@ -1,0 +1,2 @@
+//! The `postern` command.
+fn main() {}

@@ -1,0 +1,116 @@
+//! One request or connection, borrowed from the message it came in.
+
+use std::{borrow::Cow, net::IpAddr};
+
+use super::Value;
+
+/// What a decision looks at. Built by `extauthz` from a `CheckRequest`.
+#[derive(Debug, Clone)]
+pub struct Attributes<'a> {
+    /// The peer of the connection (Istio's `source.ip`); `None` for a unix socket.
+    pub source_ip: Option<IpAddr>,
+    /// The client behind trusted proxies (Istio's `remote.ip`).
+    pub remote_ip: Option<IpAddr>,
+    /// The local address of the connection.
+    pub destination_ip: Option<IpAddr>,
+    /// The local port of the connection.
+    pub destination_port: Option<u16>,
+    /// Server name of the TLS handshake, in lower case; empty without one.
+    pub sni: Cow<'a, str>,
+    /// Who the peer's certificate names: URI SANs, then DNS SANs, then the subject. Empty without a
+    /// client certificate. A condition matches if it matches any of them.
+    pub peer: Peer<'a>,
+    /// `None` for an L4 connection.
+    pub http: Option<Http<'a>>,
+    /// Dynamic metadata by filter name.
+    pub filter_metadata: Vec<(Cow<'a, str>, Value)>,
+}
+
+/// The identities of the client certificate.
+#[derive(Debug, Clone, Default)]
+pub struct Peer<'a> {
+    /// All names, in the order native Envoy tries them; never an empty string.
+    pub names: Vec<Cow<'a, str>>,
+}
+
+impl Peer<'_> {
+    /// The identity for logs and mTLS: the first name.
+    pub fn principal(&self) -> Option<&str> {
+        self.names.first().map(AsRef::as_ref)
+    }
+}
+
+/// The HTTP half of a request. After token verification it is the request as native filters behind
+/// `jwt_authn` would see it: token removed, claim headers set.
+#[derive(Debug, Clone)]
+pub struct Http<'a> {
+    /// `:method`
+    pub method: Cow<'a, str>,
+    /// `:path` with its query.
+    pub path: Cow<'a, str>,
+    /// `:authority`, with case and port.
+    pub host: Cow<'a, str>,
+    /// `:scheme`
+    pub scheme: Cow<'a, str>,
+    /// All other headers.
+    pub headers: Headers<'a>,
+}
+
+impl Http<'_> {
+    /// The path that `paths` matches: without query and fragment.
+    pub fn path_without_query(&self) -> &str {
+        let end = self.path.find(['?', '#']).unwrap_or(self.path.len());
+        self.path.get(..end).unwrap_or_default()
+    }
+}
+
+/// Header lines in the order they came, names in lower case, values as bytes.
+#[derive(Debug, Clone, Default)]
+pub struct Headers<'a> {
+    lines: Vec<(Cow<'a, str>, Cow<'a, [u8]>)>,
+    /// Whether lines of one name arrived joined into one (no `encode_raw_headers`).
+    joined: bool,
+}
+
+impl<'a> Headers<'a> {
+    /// From lines whose names are in lower case. `joined` says that repeated lines were joined with
+    /// commas before they got here.
+    pub fn new(lines: Vec<(Cow<'a, str>, Cow<'a, [u8]>)>, joined: bool) -> Self {
+        Self { lines, joined }
+    }
+
+    /// Whether repeated lines may have been joined.
+    pub fn joined(&self) -> bool {
+        self.joined
+    }
+
+    /// The value of every line with that name (in lower case), in order.
+    pub fn values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        self.lines.iter().filter(move |(n, _)| n == name).map(|(_, v)| v.as_ref())
+    }
+
+    /// Every line.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.lines.iter().map(|(n, v)| (n.as_ref(), v.as_ref()))
+    }
+
+    /// Removes every line of that name; says whether there was one.
+    pub fn remove(&mut self, name: &str) -> bool {
+        let before = self.lines.len();
+        self.lines.retain(|(n, _)| n != name);
+        self.lines.len() != before
+    }
+
+    /// Adds a line.
+    pub fn append(&mut self, name: Cow<'a, str>, value: Cow<'a, [u8]>) {
+        self.lines.push((name, value));
+    }
+}
+
+/// What verified tokens say about the request.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Identity<'a> {
+    /// The payload of the token that counts; `None` without a verified token. Claims in
+    /// `spaceDelimitedClaims` are already lists.
+    pub claims: Option<&'a Value>,
+}

@@ -1,0 +1,22 @@
+//! The words of the domain: Istio's resources, one request, one verdict.
+//!
+//! No I/O, no async, no text formats: reading manifests is `manifest`'s job, reading protobuf
+//! `extauthz`'s.
+
+mod attributes;
+mod authentication;
+mod authorization;
+mod ids;
+mod resource;
+mod value;
+mod verdict;
+mod workload;
+
+pub use attributes::*;
+pub use authentication::*;
+pub use authorization::*;
+pub use ids::*;
+pub use resource::*;
+pub use value::Value;
+pub use verdict::*;
+pub use workload::*;

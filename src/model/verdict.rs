@@ -1,0 +1,246 @@
+//! What was decided, and why. The outcome follows from the reason, so they cannot disagree.
+
+use super::RuleId;
+
+/// ALLOW or DENY; AUDIT stands beside them in [`Verdict`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// Let the request through.
+    Allow,
+    /// Refuse it.
+    Deny,
+}
+
+impl Outcome {
+    /// For logs, metrics and metadata: `allow`, `deny`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+        }
+    }
+}
+
+/// Why. Log, metric label, metadata and response all read this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// No enforced ALLOW policy applies to the workload, and no DENY rule matched.
+    NoAllowPolicy,
+    /// This ALLOW rule matched.
+    AllowRule(RuleId),
+    /// This DENY rule matched.
+    DenyRule(RuleId),
+    /// ALLOW policies apply, and none of their rules matched.
+    NoAllowRule,
+    /// This CUSTOM rule matched, and its provider is not defined.
+    CustomProviderUndefined(RuleId),
+    /// PeerAuthentication is STRICT and the peer has no identity.
+    PeerUnauthenticated,
+    /// A token was refused.
+    Jwt(JwtError),
+    /// A policy that applies to the workload has never been valid.
+    InvalidPolicy,
+    /// The CheckRequest names a workload that is not configured.
+    UnknownWorkload,
+    /// The CheckRequest is malformed.
+    MalformedRequest,
+}
+
+impl Reason {
+    /// The outcome this reason leads to.
+    pub fn outcome(self) -> Outcome {
+        match self {
+            Self::NoAllowPolicy | Self::AllowRule(_) => Outcome::Allow,
+            Self::DenyRule(_)
+            | Self::NoAllowRule
+            | Self::CustomProviderUndefined(_)
+            | Self::PeerUnauthenticated
+            | Self::Jwt(_)
+            | Self::InvalidPolicy
+            | Self::UnknownWorkload
+            | Self::MalformedRequest => Outcome::Deny,
+        }
+    }
+
+    /// For logs, metrics and metadata.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NoAllowPolicy => "no_allow_policy",
+            Self::AllowRule(_) => "allow_rule",
+            Self::DenyRule(_) => "deny_rule",
+            Self::NoAllowRule => "no_allow_rule",
+            Self::CustomProviderUndefined(_) => "custom_provider_undefined",
+            Self::PeerUnauthenticated => "peer_unauthenticated",
+            Self::Jwt(_) => "jwt",
+            Self::InvalidPolicy => "invalid_policy",
+            Self::UnknownWorkload => "unknown_workload",
+            Self::MalformedRequest => "malformed_request",
+        }
+    }
+
+    /// Every value [`Reason::as_str`] can take, so that metrics can list them from the start.
+    pub const LABELS: [&'static str; 10] = [
+        "no_allow_policy",
+        "allow_rule",
+        "deny_rule",
+        "no_allow_rule",
+        "custom_provider_undefined",
+        "peer_unauthenticated",
+        "jwt",
+        "invalid_policy",
+        "unknown_workload",
+        "malformed_request",
+    ];
+
+    /// The rule that decided, where one did.
+    pub fn rule(self) -> Option<RuleId> {
+        match self {
+            Self::AllowRule(rule) | Self::DenyRule(rule) | Self::CustomProviderUndefined(rule) => {
+                Some(rule)
+            }
+            Self::NoAllowPolicy
+            | Self::NoAllowRule
+            | Self::PeerUnauthenticated
+            | Self::Jwt(_)
+            | Self::InvalidPolicy
+            | Self::UnknownWorkload
+            | Self::MalformedRequest => None,
+        }
+    }
+}
+
+/// What `decide` says of one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "a request without a verdict is denied"]
+pub struct Verdict {
+    /// Why; the outcome follows.
+    pub reason: Reason,
+    /// The first AUDIT rule that matched; `decide::audited_by` lists all.
+    pub audited_by: Option<RuleId>,
+    /// What dry-run policies would have changed; `None` where the workload has none.
+    pub shadow: Option<Shadow>,
+}
+
+impl Verdict {
+    /// A verdict that no policy rule took part in.
+    pub fn from_reason(reason: Reason) -> Self {
+        Self { reason, audited_by: None, shadow: None }
+    }
+
+    /// ALLOW or DENY.
+    pub fn outcome(self) -> Outcome {
+        self.reason.outcome()
+    }
+}
+
+/// The answer as it would be if dry-run policies (`istio.io/dry-run`) were enforced beside the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shadow {
+    /// One of `AllowRule`, `DenyRule`, `NoAllowRule`, `NoAllowPolicy`.
+    pub reason: Reason,
+    /// The dry-run DENY rule that matched, as Envoy's shadow engine reports it on its own.
+    pub deny_rule: Option<RuleId>,
+    /// The dry-run ALLOW rule that matched, likewise.
+    pub allow_rule: Option<RuleId>,
+}
+
+impl Shadow {
+    /// ALLOW or DENY.
+    pub fn outcome(self) -> Outcome {
+        self.reason.outcome()
+    }
+}
+
+/// Why a token was refused. Displays the text that native Envoy puts into the body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum JwtError {
+    /// Not three sections.
+    #[error("Jwt is not in the form of Header.Payload.Signature with two dots and 3 sections")]
+    BadFormat,
+    /// Header not base64url.
+    #[error("Jwt header is an invalid Base64url encoded")]
+    HeaderBase64,
+    /// Header not a JSON object.
+    #[error("Jwt header is an invalid JSON")]
+    HeaderJson,
+    /// `alg` missing or not a string.
+    #[error("Jwt header [alg] field is required and must be a string")]
+    HeaderAlg,
+    /// `alg` unknown.
+    #[error("Jwt header [alg] is not supported")]
+    AlgUnsupported,
+    /// `kid` not a string.
+    #[error("Jwt header [kid] field is not a string")]
+    HeaderKid,
+    /// `crit` names extensions, and Postern implements none (RFC 7515 section 4.1.11). Envoy ignores
+    /// `crit`; the deviation is in docs/semantics.md.
+    #[error("Jwt header [crit] is not supported")]
+    CritUnsupported,
+    /// Payload not base64url.
+    #[error("Jwt payload is an invalid Base64url encoded")]
+    PayloadBase64,
+    /// Payload not a JSON object, or a name twice.
+    #[error("Jwt payload is an invalid JSON")]
+    PayloadJson,
+    /// `iss` not a string.
+    #[error("Jwt payload [iss] field is not a string")]
+    IssNotString,
+    /// `sub` not a string.
+    #[error("Jwt payload [sub] field is not a string")]
+    SubNotString,
+    /// `jti` not a string.
+    #[error("Jwt payload [jti] field is not a string")]
+    JtiNotString,
+    /// `iat` not a number.
+    #[error("Jwt payload [iat] field is not an integer")]
+    IatNotInteger,
+    /// `iat` out of range.
+    #[error("Jwt payload [iat] field is not a positive 64 bit integer")]
+    IatOutOfRange,
+    /// `nbf` not a number.
+    #[error("Jwt payload [nbf] field is not an integer")]
+    NbfNotInteger,
+    /// `nbf` out of range.
+    #[error("Jwt payload [nbf] field is not a positive 64 bit integer")]
+    NbfOutOfRange,
+    /// `exp` not a number.
+    #[error("Jwt payload [exp] field is not an integer")]
+    ExpNotInteger,
+    /// `exp` out of range.
+    #[error("Jwt payload [exp] field is not a positive 64 bit integer")]
+    ExpOutOfRange,
+    /// `aud` neither a string nor a list of strings.
+    #[error("Jwt payload [aud] field is not a string or string list")]
+    AudNotStrings,
+    /// Signature not base64url.
+    #[error("Jwt signature is an invalid Base64url encoded")]
+    SignatureBase64,
+    /// No rule for this issuer at this place.
+    #[error("Jwt issuer is not configured")]
+    UnknownIssuer,
+    /// `nbf` in the future.
+    #[error("Jwt not yet valid")]
+    NotYetValid,
+    /// `exp` in the past.
+    #[error("Jwt is expired")]
+    Expired,
+    /// None of the rule's audiences. The only one answered with 403.
+    #[error("Audiences in Jwt are not allowed")]
+    AudienceNotAllowed,
+    /// No key has this `kid` and `alg`.
+    #[error("Jwks doesn't have key to match kid or alg from Jwt")]
+    KidAlgMismatch,
+    /// Signature wrong.
+    #[error("Jwt verification fails")]
+    VerificationFails,
+    /// An inline key set without a usable key.
+    #[error("Jwks doesn't have any valid public key")]
+    NoValidKeys,
+}
+
+impl JwtError {
+    /// The HTTP status that native Envoy answers with.
+    pub fn status(self) -> u16 {
+        if self == Self::AudienceNotAllowed { 403 } else { 401 }
+    }
+}
