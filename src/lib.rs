@@ -11,9 +11,12 @@ pub mod model;
 
 // 3 words to plan
 pub mod compile;
+pub mod key_set;
+pub mod matcher;
 pub mod plan;
 
 // 4 deciding
+pub mod decide;
 
 // 5 policy in
 pub mod control;

@@ -1,11 +1,16 @@
 //! Resources to plans: attach policies to workloads, then build what `decide` walks.
+//!
+//! Total: everything that can be wrong with a resource was refused by `manifest`.
 
-use std::sync::Arc;
+mod attach;
+mod authentication;
+mod build;
+mod trust_domain;
 
-use crate::{
-    model::{Attachment, Mesh, Resource, ResourceId, Workload},
-    plan::Snapshot,
-};
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::model::{Attachment, AuthorizationPolicy, Mesh, Resource, ResourceId, Workload};
+use crate::plan::{KeyReference, KeySource, Snapshot, WorkloadPlan};
 
 /// What gives resources their meaning beside themselves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,14 +31,81 @@ pub struct Rejected {
     pub attachment: Option<Attachment>,
 }
 
-/// Compiles a whole policy set. Total: everything that can be wrong was refused by `manifest`.
-/// The order of `resources` does not matter.
+/// Compiles a whole policy set. The order of `resources` does not matter.
 pub fn compile(
     revision: u64,
     resources: &[Arc<Resource>],
     rejected: &[Rejected],
     settings: &Settings,
 ) -> Snapshot {
-    let _ = (resources, rejected, settings);
-    Snapshot { revision, ..Snapshot::default() }
+    let mut ordered: Vec<&Resource> = resources.iter().map(AsRef::as_ref).collect();
+    ordered.sort_by_key(|resource| attach::precedence(resource.metadata()));
+
+    let mut timeouts = BTreeMap::new();
+    let workloads = settings
+        .workloads
+        .iter()
+        .map(|workload| {
+            let plan = plan_workload(&ordered, rejected, &settings.mesh, workload, &mut timeouts);
+            Arc::new(plan)
+        })
+        .collect();
+    let key_sources = timeouts.into_iter().map(|(id, timeout)| KeySource { id, timeout }).collect();
+    Snapshot { revision, workloads, key_sources }
 }
+
+fn plan_workload(
+    ordered: &[&Resource],
+    rejected: &[Rejected],
+    mesh: &Mesh,
+    workload: &Workload,
+    timeouts: &mut BTreeMap<crate::plan::KeySourceId, std::time::Duration>,
+) -> WorkloadPlan {
+    let mut policies: Vec<Arc<AuthorizationPolicy>> = Vec::new();
+    let mut token_rules = Vec::new();
+    let mut peer_policies = Vec::new();
+    // Root namespace first, as Istio looks policies up; within a namespace by age.
+    let attached = attach::namespaces(mesh, workload).into_iter().flat_map(|namespace| {
+        ordered.iter().copied().filter(move |r| &*r.metadata().namespace == namespace)
+    });
+    for resource in attached {
+        match resource {
+            Resource::AuthorizationPolicy(policy) => {
+                if attach::attaches(&policy.metadata.namespace, &policy.attachment, mesh, workload)
+                {
+                    policies.push(Arc::new(trust_domain::expand(policy, mesh)));
+                }
+            }
+            Resource::RequestAuthentication(policy) => {
+                if attach::attaches(&policy.metadata.namespace, &policy.attachment, mesh, workload)
+                {
+                    token_rules.extend(&policy.jwt_rules);
+                }
+            }
+            Resource::PeerAuthentication(policy) => peer_policies.push(policy),
+        }
+    }
+    let jwt = authentication::jwt_plan(&token_rules);
+    for (rule, plan) in authentication::sorted(&token_rules).into_iter().zip(&jwt.rules) {
+        if let KeyReference::Remote(id) = &plan.keys {
+            let timeout = timeouts.entry(id.clone()).or_insert(rule.timeout);
+            *timeout = rule.timeout.max(*timeout);
+        }
+    }
+    WorkloadPlan {
+        workload: workload.clone(),
+        peer: authentication::peer_plan(&peer_policies, mesh, workload),
+        jwt,
+        http: build::trees(&policies, build::Traffic::Http),
+        l4: build::trees(&policies, build::Traffic::L4),
+        policies,
+        invalid: rejected
+            .iter()
+            .filter(|r| attach::may_attach(r, mesh, workload))
+            .map(|r| r.id.clone())
+            .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

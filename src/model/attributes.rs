@@ -24,6 +24,18 @@ pub struct Attributes<'a> {
     pub http: Option<Http<'a>>,
     /// Dynamic metadata by filter name.
     pub filter_metadata: Vec<(Cow<'a, str>, Value)>,
+    /// Inputs that the Envoy filter is not configured to send.
+    pub missing: Missing,
+}
+
+/// Inputs that are absent by configuration, so that their absence says nothing about the request.
+/// A condition that depends on one neither holds nor fails: it allows nothing, and denies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Missing {
+    /// No `include_peer_certificate`: the peer may have more names than the first.
+    pub peer_certificate: bool,
+    /// No `include_tls_session`: the server name is not known.
+    pub tls_session: bool,
 }
 
 /// The identities of the client certificate.
@@ -70,6 +82,19 @@ pub struct Headers<'a> {
     lines: Vec<(Cow<'a, str>, Cow<'a, [u8]>)>,
     /// Whether lines of one name arrived joined into one (no `encode_raw_headers`).
     joined: bool,
+}
+
+impl Headers<'_> {
+    /// Headers whose lines Envoy's codec joins itself, for native filters too.
+    pub const JOINED_BY_ENVOY: [&'static str; 7] = [
+        "accept",
+        "authorization",
+        "content-type",
+        "origin",
+        "referer",
+        "user-agent",
+        "x-forwarded-for",
+    ];
 }
 
 impl<'a> Headers<'a> {

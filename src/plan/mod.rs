@@ -1,8 +1,18 @@
 //! The compiled form that `decide` walks: a snapshot holds a plan for each workload.
+//!
+//! Immutable once built; `compile` builds it, `decide` and `authn` read it.
+
+mod authentication;
+mod tree;
 
 use std::sync::Arc;
 
-use crate::model::Workload;
+pub use authentication::{
+    ClaimHeader, JwtPlan, JwtRulePlan, KeyReference, KeySource, KeySourceId, PeerPlan, TokenPlaces,
+};
+pub use tree::{AttributeTest, CompiledRule, DecisionTree, Test, Trees, Unknown};
+
+use crate::model::{AuthorizationPolicy, ResourceId, Workload};
 
 /// All plans of one revision of the policies. Immutable; replaced whole.
 #[derive(Debug, Default)]
@@ -20,22 +30,24 @@ pub struct Snapshot {
 pub struct WorkloadPlan {
     /// The workload.
     pub workload: Workload,
+    /// The attached AuthorizationPolicies, root namespace first, each by age; `RuleId::policy`
+    /// counts in here. Trust-domain aliases are already written out.
+    pub policies: Vec<Arc<AuthorizationPolicy>>,
+    /// Mutual TLS.
+    pub peer: PeerPlan,
+    /// Tokens.
+    pub jwt: JwtPlan,
+    /// Rules for HTTP requests.
+    pub http: Trees,
+    /// Rules for L4 connections.
+    pub l4: Trees,
+    /// Resources that may apply and have never had an accepted form: everything is denied.
+    pub invalid: Vec<ResourceId>,
 }
 
-/// Identifies a remote key set, as Istio does: by issuer and URI.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct KeySourceId {
-    /// The rule's issuer.
-    pub issuer: Arc<str>,
-    /// `jwksUri`; `None` asks the issuer by OIDC discovery.
-    pub uri: Option<Arc<str>>,
-}
-
-/// A remote key set that some rule names.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeySource {
-    /// Which.
-    pub id: KeySourceId,
-    /// The longest `timeout` of the rules that name it.
-    pub timeout: std::time::Duration,
+impl WorkloadPlan {
+    /// The trees for a kind of traffic.
+    pub fn trees(&self, is_http: bool) -> &Trees {
+        if is_http { &self.http } else { &self.l4 }
+    }
 }

@@ -1,0 +1,80 @@
+//! Which policies hold for a workload, and in which order.
+//!
+//! Says only *where* a policy holds; what it means is `build`'s and `authentication`'s job.
+//! <https://istio.io/latest/docs/reference/config/type/workload-selector/> and the Gateway API
+//! policy attachment of Istio.
+
+use std::sync::Arc;
+
+use super::Rejected;
+use crate::model::{Attachment, Mesh, Metadata, PolicyTargetReference, Workload};
+
+/// Marks the pods of a Gateway API gateway with the gateway's name.
+const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
+/// Marks the pods of a waypoint; the value is Istio's controller for waypoints.
+const GATEWAY_MANAGED: (&str, &str) = ("gateway.istio.io/managed", "istio.io-mesh-controller");
+const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
+const WAYPOINT_CLASS: &str = "istio-waypoint";
+
+/// Istio's order: by creation time (none is oldest), then name, then namespace.
+pub(super) fn precedence(metadata: &Metadata) -> (Option<i64>, Arc<str>, Arc<str>) {
+    (metadata.creation_timestamp, metadata.name.clone(), metadata.namespace.clone())
+}
+
+/// The namespaces whose policies a workload sees: the root namespace, then its own.
+pub(super) fn namespaces<'a>(mesh: &'a Mesh, workload: &'a Workload) -> Vec<&'a str> {
+    let mut namespaces = vec![mesh.root_namespace.as_str()];
+    if workload.namespace != mesh.root_namespace {
+        namespaces.push(&workload.namespace);
+    }
+    namespaces
+}
+
+/// Whether an AuthorizationPolicy or RequestAuthentication of that namespace, which must be one of
+/// [`namespaces`], holds for the workload.
+pub(super) fn attaches(
+    namespace: &str,
+    attachment: &Attachment,
+    mesh: &Mesh,
+    workload: &Workload,
+) -> bool {
+    let gateway = workload.labels.get(GATEWAY_NAME);
+    let is_waypoint =
+        workload.labels.get(GATEWAY_MANAGED.0).is_some_and(|v| v == GATEWAY_MANAGED.1);
+    match (attachment.target_refs.as_slice(), gateway) {
+        ([], Some(_)) if is_waypoint => false,
+        ([], _) => selects(attachment, workload),
+        (_, None) => false,
+        (targets, Some(gateway)) => targets.iter().any(|target| {
+            targets_gateway(target, gateway) && namespace == workload.namespace
+                || is_waypoint && namespace == mesh.root_namespace && targets_waypoint_class(target)
+        }),
+    }
+}
+
+/// Whether the selector (or its absence) takes the workload.
+pub(super) fn selects(attachment: &Attachment, workload: &Workload) -> bool {
+    attachment
+        .selector
+        .iter()
+        .flatten()
+        .all(|(label, value)| workload.labels.get(label) == Some(value))
+}
+
+/// Whether a resource nobody could read may have been meant for the workload.
+pub(super) fn may_attach(rejected: &Rejected, mesh: &Mesh, workload: &Workload) -> bool {
+    let namespace = &*rejected.id.namespace;
+    namespaces(mesh, workload).contains(&namespace)
+        && rejected
+            .attachment
+            .as_ref()
+            .is_none_or(|attachment| attaches(namespace, attachment, mesh, workload))
+}
+
+fn targets_gateway(target: &PolicyTargetReference, gateway: &str) -> bool {
+    target.group == GATEWAY_GROUP && target.kind == "Gateway" && target.name == gateway
+}
+
+fn targets_waypoint_class(target: &PolicyTargetReference) -> bool {
+    target.group == GATEWAY_GROUP && target.kind == "GatewayClass" && target.name == WAYPOINT_CLASS
+}

@@ -1,0 +1,130 @@
+//! RequestAuthentication and PeerAuthentication to plans.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::attach::selects;
+use crate::key_set::KeySet;
+use crate::model::{JwtRule, Mesh, MutualTlsMode, PeerAuthentication, Workload};
+use crate::plan::{
+    ClaimHeader, JwtPlan, JwtRulePlan, KeyReference, KeySourceId, PeerPlan, TokenPlaces,
+};
+
+/// The rules in the order they are tried: by issuer, else as they came.
+pub(super) fn sorted<'a>(rules: &[&'a JwtRule]) -> Vec<&'a JwtRule> {
+    let mut rules = rules.to_vec();
+    rules.sort_by(|a, b| a.issuer.cmp(&b.issuer));
+    rules
+}
+
+/// All rules of a workload add up.
+pub(super) fn jwt_plan(rules: &[&JwtRule]) -> JwtPlan {
+    JwtPlan { rules: sorted(rules).into_iter().map(jwt_rule).collect() }
+}
+
+fn jwt_rule(rule: &JwtRule) -> JwtRulePlan {
+    let boxed = |list: &[String]| list.iter().map(|s| s.as_str().into()).collect::<Vec<Box<str>>>();
+    let mut space_delimited = boxed(&rule.space_delimited_claims);
+    space_delimited.extend(["scope".into(), "permission".into()]);
+    JwtRulePlan {
+        issuer: rule.issuer.as_str().into(),
+        audiences: rule.audiences.iter().map(|a| normalize_audience(a).into()).collect(),
+        keys: key_reference(rule),
+        places: token_places(rule),
+        forward: rule.forward_original_token,
+        payload_header: rule.output_payload_to_header.as_deref().map(Into::into),
+        claim_headers: rule
+            .output_claim_to_headers
+            .iter()
+            .map(|c| ClaimHeader {
+                header: c.header.as_str().into(),
+                claim: c.claim.split('.').map(Into::into).collect(),
+            })
+            .collect(),
+        space_delimited: space_delimited.into(),
+    }
+}
+
+fn key_reference(rule: &JwtRule) -> KeyReference {
+    if let Some(text) = &rule.jwks {
+        // Admission refuses a text that is no key set; unchecked, no token can be verified with it.
+        return KeyReference::Inline(Arc::new(
+            KeySet::parse(text).unwrap_or_else(|_| KeySet::unavailable()),
+        ));
+    }
+    KeyReference::Remote(KeySourceId {
+        issuer: rule.issuer.as_str().into(),
+        uri: rule.jwks_uri.as_deref().map(Into::into),
+    })
+}
+
+/// Any custom place turns off both default ones.
+fn token_places(rule: &JwtRule) -> TokenPlaces {
+    if rule.from_headers.is_empty() && rule.from_params.is_empty() && rule.from_cookies.is_empty() {
+        return TokenPlaces {
+            headers: [("authorization".into(), "Bearer ".into())].into(),
+            params: ["access_token".into()].into(),
+            cookies: [].into(),
+        };
+    }
+    let names = |list: &[String]| {
+        let mut names: Vec<Box<str>> = list.iter().map(|s| s.as_str().into()).collect();
+        names.sort_unstable();
+        names.dedup();
+        names.into()
+    };
+    let mut headers: Vec<(Box<str>, Box<str>)> = rule
+        .from_headers
+        .iter()
+        .map(|h| (h.name.as_str().into(), h.prefix.as_str().into()))
+        .collect();
+    // Envoy keys them by name and prefix in one string.
+    headers.sort_by_key(|(name, prefix)| format!("{name}{prefix}"));
+    headers.dedup();
+    TokenPlaces {
+        headers: headers.into(),
+        params: names(&rule.from_params),
+        cookies: names(&rule.from_cookies),
+    }
+}
+
+/// As Envoy compares audiences: without scheme and without one trailing slash.
+pub(crate) fn normalize_audience(audience: &str) -> &str {
+    let audience = audience
+        .strip_prefix("https://")
+        .or_else(|| audience.strip_prefix("http://"))
+        .unwrap_or(audience);
+    audience.strip_suffix('/').unwrap_or(audience)
+}
+
+/// The effective mode: mesh, then namespace, then workload, the oldest of each; ports only from the
+/// workload policy that won. `policies` come in precedence order, root namespace first.
+pub(super) fn peer_plan(
+    policies: &[&PeerAuthentication],
+    mesh: &Mesh,
+    workload: &Workload,
+) -> PeerPlan {
+    let is_wide =
+        |p: &PeerAuthentication| p.attachment.selector.as_ref().is_none_or(BTreeMap::is_empty);
+    let in_root = |p: &PeerAuthentication| *p.metadata.namespace == *mesh.root_namespace;
+    let find =
+        |wanted: &dyn Fn(&PeerAuthentication) -> bool| policies.iter().copied().find(|p| wanted(p));
+    let mesh_policy = find(&|p| in_root(p) && is_wide(p));
+    let namespace_policy = find(&|p| !in_root(p) && is_wide(p));
+    let workload_policy = find(&|p| !in_root(p) && !is_wide(p) && selects(&p.attachment, workload));
+
+    let inherit = |mode: MutualTlsMode, parent: MutualTlsMode| match mode {
+        MutualTlsMode::Unset => parent,
+        MutualTlsMode::Disable | MutualTlsMode::Permissive | MutualTlsMode::Strict => mode,
+    };
+    let mode = [mesh_policy, namespace_policy, workload_policy]
+        .into_iter()
+        .flatten()
+        .fold(MutualTlsMode::Permissive, |parent, policy| inherit(policy.mtls, parent));
+    let ports = workload_policy
+        .map(|policy| &policy.port_level_mtls)
+        .into_iter()
+        .flatten()
+        .map(|(&port, &port_mode)| (port, inherit(port_mode, mode)))
+        .collect();
+    PeerPlan { mode, ports }
+}

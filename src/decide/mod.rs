@@ -1,0 +1,94 @@
+//! The decision: a function of plan, request and identity.
+//!
+//! Sees words, matchers and plans only: no clock, no I/O, no lock, no allocation on the way to a
+//! verdict. Finding and verifying tokens is `authn`'s job, building plans `compile`'s.
+//! [`reference`] is the slow twin that interprets the policies as written.
+
+mod certainty;
+mod evaluate;
+pub mod reference;
+
+use crate::model::{Attributes, Identity, MutualTlsMode, Reason, RuleId, Shadow, Verdict};
+use crate::plan::{DecisionTree, WorkloadPlan};
+
+pub use certainty::Certainty;
+
+/// What is decided before tokens are looked at: invalid policies, PeerAuthentication, CUSTOM rules.
+/// `None` lets the request go on.
+pub fn before_tokens(plan: &WorkloadPlan, attributes: &Attributes<'_>) -> Option<Reason> {
+    if !plan.invalid.is_empty() {
+        return Some(Reason::InvalidPolicy);
+    }
+    let strict = plan.peer.mode_of(attributes.destination_port) == MutualTlsMode::Strict;
+    if strict && attributes.peer.names.is_empty() {
+        return Some(Reason::PeerUnauthenticated);
+    }
+    let custom = &plan.trees(attributes.http.is_some()).custom;
+    // No provider can be defined yet, so each CUSTOM rule has an undefined one.
+    first_match(custom, attributes, &Identity::default()).map(Reason::CustomProviderUndefined)
+}
+
+/// Decides a request whose tokens have been dealt with: DENY, then ALLOW, AUDIT and dry-run beside
+/// them. `attributes` are as they are after token processing.
+pub fn decide(
+    plan: &WorkloadPlan,
+    attributes: &Attributes<'_>,
+    identity: &Identity<'_>,
+) -> Verdict {
+    let trees = plan.trees(attributes.http.is_some());
+    let first = |tree| first_match(tree, attributes, identity);
+
+    let deny = first(&trees.deny);
+    let allow = || first(&trees.allow);
+    let reason = match deny {
+        Some(rule) => Reason::DenyRule(rule),
+        None if !trees.has_allow => Reason::NoAllowPolicy,
+        None => allow().map_or(Reason::NoAllowRule, Reason::AllowRule),
+    };
+    let shadow = trees.has_shadow.then(|| {
+        let deny_rule = first(&trees.shadow_deny);
+        let allow_rule = first(&trees.shadow_allow);
+        let reason = match (deny.or(deny_rule), allow_rule) {
+            (Some(rule), _) => Reason::DenyRule(rule),
+            (None, _) if !trees.has_allow && !trees.has_shadow_allow => Reason::NoAllowPolicy,
+            (None, shadow_rule) => {
+                allow().or(shadow_rule).map_or(Reason::NoAllowRule, Reason::AllowRule)
+            }
+        };
+        Shadow { reason, deny_rule, allow_rule }
+    });
+    Verdict { reason, audited_by: first(&trees.audit), shadow }
+}
+
+/// Every AUDIT rule that matches, in order; the first is [`Verdict::audited_by`].
+pub fn audited_by<'a>(
+    plan: &'a WorkloadPlan,
+    attributes: &'a Attributes<'_>,
+    identity: &'a Identity<'_>,
+) -> impl Iterator<Item = RuleId> + 'a {
+    matches(&plan.trees(attributes.http.is_some()).audit, attributes, identity)
+}
+
+fn first_match(
+    tree: &DecisionTree,
+    attributes: &Attributes<'_>,
+    identity: &Identity<'_>,
+) -> Option<RuleId> {
+    matches(tree, attributes, identity).next()
+}
+
+fn matches<'a>(
+    tree: &'a DecisionTree,
+    attributes: &'a Attributes<'_>,
+    identity: &'a Identity<'_>,
+) -> impl Iterator<Item = RuleId> + 'a {
+    let path = attributes.http.as_ref().map(|http| http.path_without_query());
+    tree.candidates(path)
+        .filter(move |rule| {
+            evaluate::rule(rule, attributes, identity).counts_as_match(tree.unknown())
+        })
+        .map(|rule| rule.id)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,112 @@
+//! The slow twin of the decision: interprets policies as written, with no plan and no matcher.
+//!
+//! It records what it sees, so it is also what explanations are made of. Every test that compares
+//! it with the compiled plan is a proof about both.
+
+mod pattern;
+mod trace;
+
+use std::sync::Arc;
+
+use super::Certainty;
+use crate::model::{
+    Action, Attributes, AuthorizationPolicy, Identity, Reason, RuleId, Shadow, Verdict,
+};
+use crate::plan::{Unknown, WorkloadPlan};
+
+pub use trace::{AlternativeTrace, FieldTrace, RuleTrace};
+
+/// What [`super::before_tokens`] says of CUSTOM rules.
+pub fn custom(plan: &WorkloadPlan, attributes: &Attributes<'_>) -> Option<Reason> {
+    let walk = Walk { policies: &plan.policies, attributes, identity: &Identity::default() };
+    walk.matching(|a| matches!(a, Action::Custom { .. }), false)
+        .first()
+        .copied()
+        .map(Reason::CustomProviderUndefined)
+}
+
+/// What [`super::decide`] says.
+pub fn decide(
+    plan: &WorkloadPlan,
+    attributes: &Attributes<'_>,
+    identity: &Identity<'_>,
+) -> Verdict {
+    let walk = Walk { policies: &plan.policies, attributes, identity };
+    let is_allow = |a: &Action| matches!(a, Action::Allow);
+    let is_deny = |a: &Action| matches!(a, Action::Deny);
+    let attached = |wanted: fn(&Action) -> bool, dry_run: bool| {
+        plan.policies.iter().any(|p| wanted(&p.action) && p.dry_run == dry_run)
+    };
+    let answer = |deny: Option<RuleId>, allow: Option<RuleId>, has_allow: bool| match (deny, allow)
+    {
+        (Some(rule), _) => Reason::DenyRule(rule),
+        (None, Some(rule)) => Reason::AllowRule(rule),
+        (None, None) if has_allow => Reason::NoAllowRule,
+        (None, None) => Reason::NoAllowPolicy,
+    };
+
+    let deny = walk.matching(is_deny, false).first().copied();
+    let allow = walk.matching(is_allow, false).first().copied();
+    let has_allow = attached(is_allow, false);
+    let has_shadow_allow = attached(is_allow, true);
+    let shadow = (has_shadow_allow || attached(is_deny, true)).then(|| {
+        let deny_rule = walk.matching(is_deny, true).first().copied();
+        let allow_rule = walk.matching(is_allow, true).first().copied();
+        let reason =
+            answer(deny.or(deny_rule), allow.or(allow_rule), has_allow || has_shadow_allow);
+        Shadow { reason, deny_rule, allow_rule }
+    });
+    Verdict {
+        reason: answer(deny, allow, has_allow),
+        audited_by: walk.matching(|a| matches!(a, Action::Audit), false).first().copied(),
+        shadow,
+    }
+}
+
+/// The walk through every rule of every attached policy, for explanations.
+pub fn traces(
+    plan: &WorkloadPlan,
+    attributes: &Attributes<'_>,
+    identity: &Identity<'_>,
+) -> Vec<RuleTrace> {
+    let walk = Walk { policies: &plan.policies, attributes, identity };
+    walk.rules(|_| true).collect()
+}
+
+struct Walk<'a, 'r> {
+    policies: &'a [Arc<AuthorizationPolicy>],
+    attributes: &'a Attributes<'r>,
+    identity: &'a Identity<'r>,
+}
+
+impl Walk<'_, '_> {
+    fn matching(&self, wanted: impl Fn(&Action) -> bool, dry_run: bool) -> Vec<RuleId> {
+        self.rules(|policy| wanted(&policy.action) && policy.dry_run == dry_run)
+            .filter(|trace| trace.matches)
+            .map(|trace| trace.id)
+            .collect()
+    }
+
+    fn rules(
+        &self,
+        wanted: impl Fn(&AuthorizationPolicy) -> bool,
+    ) -> impl Iterator<Item = RuleTrace> {
+        let (attributes, identity) = (self.attributes, self.identity);
+        (0u32..).zip(self.policies).filter(move |(_, policy)| wanted(policy)).flat_map(
+            move |(index, policy)| {
+                policy.rules.iter().zip(0u32..).map(move |(rule, position)| {
+                    let id = RuleId { policy: index, rule: position };
+                    trace::rule(id, policy, rule, attributes, identity)
+                })
+            },
+        )
+    }
+}
+
+/// What an unknown condition counts as under an action.
+fn unknown_under(action: &Action) -> Unknown {
+    match action {
+        Action::Allow => Unknown::NoMatch,
+        Action::Deny | Action::Audit | Action::Custom { .. } => Unknown::Match,
+    }
+}

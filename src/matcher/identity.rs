@@ -1,0 +1,223 @@
+//! Patterns on the peer's identity, mostly SPIFFE ids such as `spiffe://td/ns/foo/sa/bar`.
+//!
+//! Istio builds regular expressions for these; here they are matched directly, so no character of
+//! a name can be taken for an operator (CVE-2026-39350).
+
+use super::string::{is_any, is_one_or_more};
+
+const SCHEME: &str = "spiffe://";
+
+/// `principals`: the pattern stands behind `spiffe://`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum PrincipalMatch {
+    /// `*`: any name of the certificate, a DNS name or subject too.
+    Any,
+    /// `text`
+    Exact(Box<str>),
+    /// `text*`
+    Prefix(Box<str>),
+    /// `*text`
+    Suffix(Box<str>),
+}
+
+impl PrincipalMatch {
+    /// Reads a pattern. Every string is one.
+    pub fn parse(pattern: &str) -> Self {
+        if pattern == "*" {
+            Self::Any
+        } else if let Some(suffix) = pattern.strip_prefix('*') {
+            Self::Suffix(suffix.into())
+        } else if let Some(prefix) = pattern.strip_suffix('*') {
+            Self::Prefix(prefix.into())
+        } else {
+            Self::Exact(pattern.into())
+        }
+    }
+
+    /// Whether one name of the peer matches.
+    pub fn matches(&self, name: &str) -> bool {
+        let id = name.strip_prefix(SCHEME);
+        match self {
+            Self::Any => is_one_or_more(name.as_bytes()),
+            Self::Exact(text) => id == Some(text),
+            Self::Prefix(text) => id.is_some_and(|id| id.starts_with(&**text)),
+            Self::Suffix(text) => id
+                .and_then(|id| id.strip_suffix(&**text))
+                .is_some_and(|before| is_any(before.as_bytes())),
+        }
+    }
+}
+
+/// `namespaces`: `/ns/<namespace>/` anywhere in the name; stars run over anything, slashes too.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct NamespaceMatch {
+    /// The literal pieces between stars, the outer ones with `/ns/` and `/` added.
+    pieces: Box<[Box<str>]>,
+}
+
+impl NamespaceMatch {
+    /// Reads a pattern. Every string is one.
+    pub fn parse(pattern: &str) -> Self {
+        let framed = format!("/ns/{pattern}/");
+        Self { pieces: framed.split('*').map(Into::into).collect() }
+    }
+
+    /// Whether one name of the peer matches.
+    pub fn matches(&self, name: &str) -> bool {
+        // Everything around and between the pieces is `.*`, so taking each piece at its first
+        // place after the one before is enough.
+        let mut rest = name;
+        for piece in &self.pieces {
+            match rest.find(&**piece).and_then(|at| rest.get(at + piece.len()..)) {
+                Some(after) => rest = after,
+                None => return false,
+            }
+        }
+        is_any(name.as_bytes())
+    }
+}
+
+/// `serviceAccounts`: `spiffe://<any>/ns/<ns>/[<any>/]sa/<sa>[/<any>]`, in any trust domain.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ServiceAccountMatch {
+    /// `/ns/<ns>/`
+    namespace: Box<str>,
+    /// `sa/<sa>`
+    account: Box<str>,
+}
+
+impl ServiceAccountMatch {
+    /// Reads `name` or `namespace/name`; a bare name is in the policy's own namespace.
+    pub fn parse(pattern: &str, policy_namespace: &str) -> Self {
+        let (namespace, account) = pattern.split_once('/').unwrap_or((policy_namespace, pattern));
+        Self {
+            namespace: format!("/ns/{namespace}/").into(),
+            account: format!("sa/{account}").into(),
+        }
+    }
+
+    /// Whether one name of the peer matches.
+    pub fn matches(&self, name: &str) -> bool {
+        let Some(id) = name.strip_prefix(SCHEME).filter(|id| is_any(id.as_bytes())) else {
+            return false;
+        };
+        // Every place of the namespace counts, but something must stand before it.
+        id.match_indices(&*self.namespace)
+            .filter(|(at, _)| *at > 0)
+            .filter_map(|(at, frame)| id.get(at + frame.len()..))
+            .any(|rest| self.account_in(rest))
+    }
+
+    fn account_in(&self, rest: &str) -> bool {
+        rest.match_indices(&*self.account).any(|(at, frame)| {
+            // Before it nothing, or one or more characters and a slash.
+            let before = rest.get(..at).unwrap_or_default();
+            let begins = before.is_empty() || (before.len() > 1 && before.ends_with('/'));
+            // After it nothing, or a slash and one or more characters.
+            let after = rest.get(at + frame.len()..).unwrap_or_default();
+            let ends = after.is_empty() || (after.len() > 1 && after.starts_with('/'));
+            begins && ends
+        })
+    }
+}
+
+/// `trustDomains`: the part between `spiffe://` and the next slash.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum TrustDomainMatch {
+    /// `*`: any SPIFFE id.
+    Any,
+    /// `text`
+    Exact(Box<str>),
+    /// `prefix*suffix`; validation leaves one of the two empty.
+    Glob(Box<str>, Box<str>),
+}
+
+impl TrustDomainMatch {
+    /// Reads a pattern. Every string is one; only its first star is special.
+    pub fn parse(pattern: &str) -> Self {
+        if pattern == "*" {
+            return Self::Any;
+        }
+        match pattern.split_once('*') {
+            None => Self::Exact(pattern.into()),
+            Some((prefix, suffix)) => Self::Glob(prefix.into(), suffix.into()),
+        }
+    }
+
+    /// Whether one name of the peer matches.
+    pub fn matches(&self, name: &str) -> bool {
+        let Some(id) = name.strip_prefix(SCHEME) else { return false };
+        let domain = || id.split_once('/');
+        match self {
+            Self::Any => true,
+            Self::Exact(text) => domain().is_some_and(|(domain, _)| domain == &**text),
+            Self::Glob(prefix, suffix) => domain().is_some_and(|(domain, rest)| {
+                domain.strip_prefix(&**prefix).is_some_and(|middle| middle.ends_with(&**suffix))
+                    && is_any(rest.as_bytes())
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("cluster.local/ns/a/sa/b", "spiffe://cluster.local/ns/a/sa/b", true)]
+    #[case("cluster.local/ns/a/sa/b", "cluster.local/ns/a/sa/b", false)]
+    #[case("spiffe://cluster.local/ns/a/sa/b", "spiffe://cluster.local/ns/a/sa/b", false)]
+    #[case("*", "dns.example.com", true)]
+    #[case("*/sa/x", "https://q/sa/x", false)]
+    #[case("*/sa/x", "spiffe:///sa/x", true)]
+    #[case("*/sa/a.b", "spiffe://td/ns/n/sa/aXb", false)]
+    #[case("td/ns/*", "spiffe://td/ns/x", true)]
+    #[case("td/*/sa/x", "spiffe://td/ns/sa/x", false)]
+    fn principal(#[case] pattern: &str, #[case] name: &str, #[case] expect: bool) {
+        assert_eq!(PrincipalMatch::parse(pattern).matches(name), expect);
+    }
+
+    #[rstest]
+    #[case("foo", "spiffe://td/ns/foo/sa/x", true)]
+    #[case("foo", "spiffe://td/ns/foo", false)]
+    #[case("foo", "spiffe://td/ns/foobar/sa/x", false)]
+    #[case("f*", "spiffe://td/ns/foo/sa/x", true)]
+    #[case("f*o", "spiffe://td/ns/fa/b/o/sa/x", true)]
+    #[case("*", "spiffe://td/ns//", true)]
+    #[case("a+b", "spiffe://td/ns/aab/sa/x", false)]
+    #[case("foo", "/ns/foo/", true)]
+    fn namespace(#[case] pattern: &str, #[case] name: &str, #[case] expect: bool) {
+        assert_eq!(NamespaceMatch::parse(pattern).matches(name), expect);
+    }
+
+    #[rstest]
+    #[case("sa", "spiffe://td/ns/foo/sa/sa", true)]
+    #[case("bar/sa", "spiffe://td/ns/bar/sa/sa", true)]
+    #[case("sa", "spiffe://td/ns/bar/sa/sa", false)]
+    #[case("sa", "spiffe://td/ns/foo/sa/sa2", false)]
+    #[case("sa", "spiffe://td/ns/foo/sa/sa/more", true)]
+    #[case("sa", "spiffe://td/ns/foo/sa/sa/", false)]
+    #[case("sa", "spiffe://td/ns/foo/k/v/sa/sa", true)]
+    #[case("sa", "spiffe://td/ns/foo//sa/sa", false)]
+    #[case("sa", "spiffe:///ns/foo/sa/sa", false)]
+    #[case("sa", "spiffe://td/ns/foo/xsa/sa", false)]
+    #[case("cert-manager.io", "spiffe://td/ns/foo/sa/cert-manager-io", false)]
+    fn service_account(#[case] pattern: &str, #[case] name: &str, #[case] expect: bool) {
+        assert_eq!(ServiceAccountMatch::parse(pattern, "foo").matches(name), expect);
+    }
+
+    #[rstest]
+    #[case("td5", "spiffe://td5/ns/a/sa/a", true)]
+    #[case("td5", "spiffe://td55/ns/a/sa/a", false)]
+    #[case("td*", "spiffe://tdx/ns/a/sa/a", true)]
+    #[case("*.example", "spiffe://x.example/ns/a/sa/a", true)]
+    #[case("*.example", "spiffe://x/ns/b.example/sa/a", false)]
+    #[case("*", "spiffe://q/ns/a", true)]
+    #[case("*", "https://q/ns/a", false)]
+    #[case("td*td", "spiffe://td/x", false)]
+    fn trust_domain(#[case] pattern: &str, #[case] name: &str, #[case] expect: bool) {
+        assert_eq!(TrustDomainMatch::parse(pattern).matches(name), expect);
+    }
+}
