@@ -1,26 +1,42 @@
 //! Postern: Istio's security resources, enforced on any Envoy through ext_authz.
 //!
-//! The modules in layer order; a module may use those above it, never those below
+//! The modules stand in layer order: one may use those above it, never those below
 //! (`tests/layers.rs` keeps it so).
 
-// 1 words
-pub mod diagnostic;
+// 1 words: no I/O, no async, no text formats
+
 pub mod model;
+
+pub mod diagnostic;
+
+pub mod normalize;
 
 // 2 text to words
 
 // 3 words to plan
-pub mod compile;
-pub mod key_set;
+
 pub mod matcher;
+
+pub mod key_set;
+
 pub mod plan;
 
+pub mod compile;
+
 // 4 deciding
+
+pub mod authn;
+
 pub mod decide;
 
+pub mod gate;
+
 // 5 policy in
+
 pub mod control;
 
 // 6 serving
+
+pub mod extauthz;
 
 // 7 commands

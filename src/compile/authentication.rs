@@ -88,7 +88,7 @@ fn token_places(rule: &JwtRule) -> TokenPlaces {
 }
 
 /// As Envoy compares audiences: without scheme and without one trailing slash.
-pub(crate) fn normalize_audience(audience: &str) -> &str {
+pub fn normalize_audience(audience: &str) -> &str {
     let audience = audience
         .strip_prefix("https://")
         .or_else(|| audience.strip_prefix("http://"))

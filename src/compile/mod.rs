@@ -9,6 +9,8 @@ mod trust_domain;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+pub use authentication::normalize_audience;
+
 use crate::model::{Attachment, AuthorizationPolicy, Mesh, Resource, ResourceId, Workload};
 use crate::plan::{KeyReference, KeySource, Snapshot, WorkloadPlan};
 

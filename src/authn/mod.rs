@@ -1,0 +1,61 @@
+//! Who sent the request: tokens found, verified and taken out of it.
+//!
+//! Does what Envoy's `jwt_authn` filter does when Istio configures it from the same
+//! RequestAuthentications. What an identity may do is `decide`'s job.
+
+mod extract;
+mod json;
+mod output;
+mod query;
+mod requirement;
+mod token;
+
+use std::sync::Arc;
+
+use crate::key_set::KeySet;
+use crate::model::Http;
+use crate::plan::{JwtPlan, KeySourceId};
+
+pub use requirement::{Authentication, Changes};
+
+/// Where fetched keys are looked up.
+pub trait KeyLookup {
+    /// The last good keys of a source; `None` before the first fetch succeeded.
+    fn keys(&self, source: &KeySourceId) -> Option<Arc<KeySet>>;
+}
+
+/// A lookup without keys: for plans whose rules all have inline keys.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoKeys;
+
+impl KeyLookup for NoKeys {
+    fn keys(&self, _: &KeySourceId) -> Option<Arc<KeySet>> {
+        None
+    }
+}
+
+/// Looks for tokens, verifies them at `now` (seconds since 1970), and changes `http` as the filter
+/// would: verified tokens out, claim headers in, the client's copies of those headers out.
+///
+/// A request without tokens passes without claims. A CORS preflight, and a request whose path does
+/// not start with a slash, is not looked at.
+pub fn authenticate(
+    plan: &JwtPlan,
+    http: &mut Http<'_>,
+    keys: &dyn KeyLookup,
+    now: u64,
+) -> Authentication {
+    if plan.rules.is_empty() || is_cors_preflight(http) || !http.path.starts_with('/') {
+        return Authentication::default();
+    }
+    requirement::verify(plan, http, keys, now)
+}
+
+/// As Envoy's `bypass_cors_preflight` sees it.
+fn is_cors_preflight(http: &Http<'_>) -> bool {
+    let has = |name| http.headers.values(name).next().is_some_and(|value| !value.is_empty());
+    http.method == "OPTIONS" && has("origin") && has("access-control-request-method")
+}
+
+#[cfg(test)]
+mod tests;

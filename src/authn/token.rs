@@ -1,0 +1,167 @@
+//! One JSON Web Token (RFC 7519): its form, its claims, its time.
+//!
+//! As strict and as lenient as Envoy's parser, check by check in its order; signatures are
+//! `key_set`'s job.
+
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+
+use super::json;
+use crate::key_set::Algorithm;
+use crate::model::{JwtError, Value};
+
+/// Envoy's default, which Istio does not change.
+const CLOCK_SKEW_SECONDS: u64 = 60;
+
+const BASE64URL: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::URL_SAFE,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
+/// A token whose form is good. Nothing is verified yet.
+#[derive(Debug)]
+pub(super) struct Token<'a> {
+    pub(super) algorithm: Algorithm,
+    /// Empty where the header has none.
+    pub(super) key_id: String,
+    pub(super) payload: Value,
+    /// Empty where the payload has none.
+    pub(super) issuer: String,
+    audiences: Vec<String>,
+    /// 0 where the payload has none, which never expires.
+    expires: u64,
+    not_before: u64,
+    /// What is signed.
+    pub(super) signing_input: String,
+    /// The middle section as it came.
+    pub(super) payload_section: &'a str,
+    pub(super) signature: Vec<u8>,
+}
+
+impl<'a> Token<'a> {
+    /// Parses the compact form.
+    pub(super) fn parse(text: &'a str) -> Result<Self, JwtError> {
+        // Empty sections are skipped, so extra dots do no harm. A fourth one does.
+        let mut sections = text.split('.').filter(|section| !section.is_empty());
+        let (Some(header_section), Some(payload_section), Some(signature_section), None) =
+            (sections.next(), sections.next(), sections.next(), sections.next())
+        else {
+            return Err(JwtError::BadFormat);
+        };
+
+        let header = decode(header_section).ok_or(JwtError::HeaderBase64)?;
+        let header = json::parse_object(&header).ok_or(JwtError::HeaderJson)?;
+        let Some(Value::String(algorithm)) = header.get("alg") else {
+            return Err(JwtError::HeaderAlg);
+        };
+        let algorithm = Algorithm::from_name(algorithm).ok_or(JwtError::AlgUnsupported)?;
+        let key_id = string(&header, "kid", JwtError::HeaderKid)?;
+        // RFC 7515 section 4.1.11: what is named here must be understood, and nothing is.
+        if header.get("crit").is_some() {
+            return Err(JwtError::CritUnsupported);
+        }
+
+        let payload = decode(payload_section).ok_or(JwtError::PayloadBase64)?;
+        let payload = json::parse_object(&payload).ok_or(JwtError::PayloadJson)?;
+        let issuer = string(&payload, "iss", JwtError::IssNotString)?;
+        string(&payload, "sub", JwtError::SubNotString)?;
+        seconds(&payload, "iat", JwtError::IatNotInteger, JwtError::IatOutOfRange)?;
+        let not_before =
+            seconds(&payload, "nbf", JwtError::NbfNotInteger, JwtError::NbfOutOfRange)?;
+        let expires = seconds(&payload, "exp", JwtError::ExpNotInteger, JwtError::ExpOutOfRange)?;
+        string(&payload, "jti", JwtError::JtiNotString)?;
+        let audiences = audiences(&payload)?;
+        let signature = decode(signature_section).ok_or(JwtError::SignatureBase64)?;
+
+        Ok(Self {
+            algorithm,
+            key_id,
+            issuer,
+            audiences,
+            expires,
+            not_before,
+            signing_input: format!("{header_section}.{payload_section}"),
+            payload_section,
+            signature,
+            payload,
+        })
+    }
+
+    /// `nbf` and `exp` at `now`, with the clock skew on both sides.
+    pub(super) fn check_time(&self, now: u64) -> Result<(), JwtError> {
+        if now.saturating_add(CLOCK_SKEW_SECONDS) < self.not_before {
+            return Err(JwtError::NotYetValid);
+        }
+        if self.expires > 0 && now > self.expires.saturating_add(CLOCK_SKEW_SECONDS) {
+            return Err(JwtError::Expired);
+        }
+        Ok(())
+    }
+
+    /// Whether one of the token's audiences is one of `allowed` (normalised); none allowed is all.
+    pub(super) fn check_audience(
+        &self,
+        allowed: &[Box<str>],
+        normalize: impl Fn(&str) -> &str,
+    ) -> Result<(), JwtError> {
+        let fits = |audience: &String| allowed.iter().any(|a| **a == *normalize(audience));
+        if allowed.is_empty() || self.audiences.iter().any(fits) {
+            Ok(())
+        } else {
+            Err(JwtError::AudienceNotAllowed)
+        }
+    }
+}
+
+/// base64url with or without padding; white space is skipped, as Envoy's decoder does.
+fn decode(section: &str) -> Option<Vec<u8>> {
+    let text: String = section.chars().filter(|c| !c.is_ascii_whitespace()).collect();
+    if text.contains('=') && text.len() % 4 != 0 {
+        return None;
+    }
+    BASE64URL.decode(text).ok()
+}
+
+/// A string claim; empty where absent.
+fn string(object: &Value, name: &str, wrong: JwtError) -> Result<String, JwtError> {
+    match object.get(name) {
+        None => Ok(String::new()),
+        Some(Value::String(text)) => Ok(text.clone()),
+        Some(_) => Err(wrong),
+    }
+}
+
+/// A time claim in whole seconds, fractions cut off; 0 where absent.
+fn seconds(
+    object: &Value,
+    name: &str,
+    wrong: JwtError,
+    out_of_range: JwtError,
+) -> Result<u64, JwtError> {
+    match object.get(name) {
+        None => Ok(0),
+        Some(Value::Number(n)) if *n < 0.0 || *n >= u64::MAX as f64 => Err(out_of_range),
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "in range, and the fraction is meant to go"
+        )]
+        Some(Value::Number(n)) => Ok(*n as u64),
+        Some(_) => Err(wrong),
+    }
+}
+
+fn audiences(payload: &Value) -> Result<Vec<String>, JwtError> {
+    match payload.get("aud") {
+        None | Some(Value::Null) => Ok(Vec::new()),
+        Some(Value::String(audience)) => Ok(vec![audience.clone()]),
+        Some(Value::List(items)) => items
+            .iter()
+            .map(|item| item.as_str().map(str::to_owned).ok_or(JwtError::AudNotStrings))
+            .collect(),
+        Some(Value::Bool(_) | Value::Number(_) | Value::Object(_)) => Err(JwtError::AudNotStrings),
+    }
+}

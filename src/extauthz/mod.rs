@@ -1,0 +1,16 @@
+//! The gRPC service that Envoy asks: `envoy.service.auth.v3.Authorization/Check`.
+//!
+//! Turns a `CheckRequest` into attributes, has `gate` decide, and turns the verdict into a
+//! `CheckResponse`. An empty `CheckResponse` allows, so one is only ever built from a verdict.
+
+mod attributes;
+mod certificate;
+mod client_address;
+mod metadata;
+mod response;
+mod service;
+
+pub use attributes::Malformed;
+pub use certificate::CertificateNames;
+pub use client_address::ClientAddress;
+pub use service::{AuthorizationService, Checked, RequestSettings};

@@ -1,0 +1,182 @@
+//! A verdict as `CheckResponse`.
+//!
+//! Everything is explicit: a status code always (a missing one allows), an HTTP status with each
+//! denial, and how each header is to be set (the default would append to a client's own).
+
+use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
+use envoy_types::pb::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
+use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
+use envoy_types::pb::envoy::service::auth::v3::{
+    CheckResponse, DeniedHttpResponse, OkHttpResponse,
+};
+use envoy_types::pb::envoy::r#type::v3::HttpStatus;
+use envoy_types::pb::google::protobuf::Struct;
+use envoy_types::pb::google::rpc::Status;
+use tonic::Code;
+
+use super::metadata::to_value;
+use crate::authn::Changes;
+use crate::model::{Http, JwtError, Outcome, Reason, RuleId, Value, Verdict};
+use crate::plan::WorkloadPlan;
+
+/// The body of native RBAC's denial.
+const ACCESS_DENIED: &str = "RBAC: access denied";
+/// Envoy cuts the path in a realm here.
+const REALM_PATH_MAX: usize = 256;
+
+/// What is needed of the request as it came: the realm of `www-authenticate`.
+#[derive(Debug)]
+pub(super) struct Realm(String);
+
+impl Realm {
+    /// Scheme, host and path of the request as the client wrote it.
+    pub(super) fn of(http: &Http<'_>) -> Self {
+        let header = |name| {
+            let value = http.headers.values(name).next().filter(|value| !value.is_empty());
+            value.map(String::from_utf8_lossy)
+        };
+        let scheme = header("x-forwarded-proto").unwrap_or(http.scheme.as_ref().into());
+        let path = header("x-envoy-original-path").unwrap_or(http.path.as_ref().into());
+        let path: String = path.chars().take(REALM_PATH_MAX).collect();
+        Self(format!("{scheme}://{}{path}", http.host))
+    }
+}
+
+/// What the response reports beside the decision.
+#[derive(Debug)]
+pub(super) struct Report<'a> {
+    pub(super) verdict: Verdict,
+    pub(super) revision: u64,
+    pub(super) plan: Option<&'a WorkloadPlan>,
+    pub(super) audited_by: Vec<RuleId>,
+    pub(super) claims: Option<&'a Value>,
+}
+
+/// Lets the request through with its changes.
+pub(super) fn allowed(
+    report: &Report<'_>,
+    http: Option<&Http<'_>>,
+    changes: &Changes,
+) -> CheckResponse {
+    let ok = http.map(|http| ok_response(http, changes)).unwrap_or_default();
+    CheckResponse {
+        status: Some(Status { code: Code::Ok.into(), ..Status::default() }),
+        dynamic_metadata: Some(dynamic_metadata(report)),
+        http_response: Some(HttpResponse::OkResponse(ok)),
+    }
+}
+
+/// Refuses the request.
+pub(super) fn denied(report: &Report<'_>, realm: Option<Realm>) -> CheckResponse {
+    let (status, body, headers) = match (report.verdict.reason, realm) {
+        (Reason::Jwt(error), realm) => {
+            (error.status(), error.to_string(), realm.map(www_authenticate).into_iter().collect())
+        }
+        (_, _) => (403, ACCESS_DENIED.to_owned(), Vec::new()),
+    };
+    let code = if status == 401 { Code::Unauthenticated } else { Code::PermissionDenied };
+    CheckResponse {
+        status: Some(Status { code: code.into(), ..Status::default() }),
+        dynamic_metadata: Some(dynamic_metadata(report)),
+        http_response: Some(HttpResponse::DeniedResponse(DeniedHttpResponse {
+            status: Some(HttpStatus { code: i32::from(status) }),
+            headers,
+            body,
+        })),
+    }
+}
+
+fn www_authenticate(Realm(realm): Realm) -> HeaderValueOption {
+    let value = format!("Bearer realm=\"{realm}\", error=\"invalid_token\"");
+    set("www-authenticate", value)
+}
+
+fn ok_response(http: &Http<'_>, changes: &Changes) -> OkHttpResponse {
+    let mut ok = OkHttpResponse::default();
+    for name in &changes.headers {
+        let values: Vec<_> = http.headers.values(name).map(String::from_utf8_lossy).collect();
+        if values.is_empty() {
+            ok.headers_to_remove.push(name.to_string());
+        } else {
+            // Envoy cannot be told to set two lines of one name.
+            ok.headers.push(set(name, values.join(",")));
+        }
+    }
+    if changes.path {
+        ok.headers.push(set(":path", http.path.to_string()));
+    }
+    ok
+}
+
+fn set(name: &str, value: String) -> HeaderValueOption {
+    HeaderValueOption {
+        header: Some(HeaderValue { key: name.to_owned(), value, ..HeaderValue::default() }),
+        append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
+        ..HeaderValueOption::default()
+    }
+}
+
+/// What routes and access logs find under `envoy.filters.http.ext_authz`.
+fn dynamic_metadata(report: &Report<'_>) -> Struct {
+    let Report { verdict, plan, .. } = report;
+    let text = |s: &str| Value::String(s.to_owned());
+    let mut fields = vec![
+        ("decision", text(verdict.outcome().as_str())),
+        ("reason", text(verdict.reason.as_str())),
+        ("revision", number(report.revision)),
+    ];
+    if let Some(plan) = plan {
+        fields.extend(rule_fields(plan, verdict.reason.rule()));
+        if !report.audited_by.is_empty() {
+            let names = report.audited_by.iter().filter_map(|rule| policy_name(plan, *rule));
+            fields.push(("audited_by", Value::List(names.map(Value::String).collect())));
+        }
+        if let Some(shadow) = verdict.shadow {
+            let mut members = vec![
+                ("decision", text(shadow.outcome().as_str())),
+                ("reason", text(shadow.reason.as_str())),
+            ];
+            members.extend(rule_fields(plan, shadow.reason.rule()));
+            fields.push(("shadow", object(members)));
+        }
+    }
+    if let Reason::Jwt(error) = verdict.reason {
+        fields.push(("jwt_error", text(&JwtError::to_string(&error))));
+    }
+    if let Some(claims) = report.claims {
+        fields.push(("jwt_payload", claims.clone()));
+    }
+    let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), to_value(&value)));
+    Struct { fields: fields.collect() }
+}
+
+fn rule_fields(plan: &WorkloadPlan, rule: Option<RuleId>) -> Vec<(&'static str, Value)> {
+    let named = rule.and_then(|rule| policy_name(plan, rule).map(|name| (rule, name)));
+    named
+        .map(|(rule, name)| {
+            vec![("policy", Value::String(name)), ("rule", number(u64::from(rule.rule)))]
+        })
+        .unwrap_or_default()
+}
+
+/// `namespace/name` of the policy a rule belongs to.
+fn policy_name(plan: &WorkloadPlan, rule: RuleId) -> Option<String> {
+    let policy = plan.policies.get(usize::try_from(rule.policy).ok()?)?;
+    Some(format!("{}/{}", policy.metadata.namespace, policy.metadata.name))
+}
+
+fn object(members: Vec<(&str, Value)>) -> Value {
+    Value::Object(members.into_iter().map(|(n, v)| (n.to_owned(), v)).collect())
+}
+
+fn number(n: u64) -> Value {
+    Value::Number(n as f64)
+}
+
+/// Whether a response allows: for tests and callers that have only the message.
+pub(super) fn outcome_of(response: &CheckResponse) -> Outcome {
+    match &response.status {
+        Some(status) if status.code != i32::from(Code::Ok) => Outcome::Deny,
+        Some(_) | None => Outcome::Allow,
+    }
+}

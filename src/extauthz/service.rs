@@ -1,0 +1,182 @@
+//! One `Check`: load the snapshot once, find the workload's plan, decide, answer.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use envoy_types::pb::envoy::service::auth::v3::authorization_server::Authorization;
+use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse};
+use tonic::{Request, Response, Status};
+
+use super::response::{self, Realm, Report};
+use super::{CertificateNames, ClientAddress, attributes};
+use crate::authn::KeyLookup;
+use crate::control::publish::SnapshotCell;
+use crate::decide;
+use crate::gate;
+use crate::model::{Outcome, Reason, Verdict};
+use crate::normalize::PathNormalization;
+use crate::plan::{Snapshot, WorkloadPlan};
+
+/// How requests are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RequestSettings {
+    /// How the listener finds the client's address.
+    pub client_address: ClientAddress,
+    /// What is left to do to paths.
+    pub path_normalization: PathNormalization,
+}
+
+/// One answered Check, for whoever counts and logs them.
+#[derive(Debug)]
+pub struct Checked {
+    /// The answer.
+    pub response: CheckResponse,
+    /// The decision in it.
+    pub verdict: Verdict,
+}
+
+/// Called with each verdict; must be quick.
+type Observer = Arc<dyn Fn(&Verdict) + Send + Sync>;
+
+/// The service. Cheap to clone.
+#[derive(Clone)]
+pub struct AuthorizationService {
+    snapshots: SnapshotCell,
+    keys: Arc<dyn KeyLookup + Send + Sync>,
+    settings: RequestSettings,
+    certificates: CertificateNames,
+    clock: fn() -> SystemTime,
+    observer: Option<Observer>,
+}
+
+impl fmt::Debug for AuthorizationService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthorizationService")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+impl AuthorizationService {
+    /// A service that decides by the current snapshot of `snapshots`.
+    pub fn new(
+        snapshots: SnapshotCell,
+        keys: Arc<dyn KeyLookup + Send + Sync>,
+        settings: RequestSettings,
+        clock: fn() -> SystemTime,
+    ) -> Self {
+        Self {
+            snapshots,
+            keys,
+            settings,
+            certificates: CertificateNames::default(),
+            clock,
+            observer: None,
+        }
+    }
+
+    /// Has each verdict reported.
+    #[must_use]
+    pub fn with_observer(self, observer: impl Fn(&Verdict) + Send + Sync + 'static) -> Self {
+        Self { observer: Some(Arc::new(observer)), ..self }
+    }
+
+    /// Answers one CheckRequest. Never fails: what cannot be decided is denied.
+    pub fn answer(&self, check: &CheckRequest) -> Checked {
+        let snapshot = self.snapshots.load();
+        let checked = self.answer_by(&snapshot, check);
+        debug_assert_eq!(response::outcome_of(&checked.response), checked.verdict.outcome());
+        if let Some(observer) = &self.observer {
+            observer(&checked.verdict);
+        }
+        checked
+    }
+
+    fn answer_by(&self, snapshot: &Snapshot, check: &CheckRequest) -> Checked {
+        let refuse = |reason| {
+            let verdict = Verdict::from_reason(reason);
+            let revision = snapshot.revision;
+            let report =
+                Report { verdict, revision, plan: None, audited_by: Vec::new(), claims: None };
+            Checked { response: response::denied(&report, None), verdict }
+        };
+        let mut attributes = match attributes::from_check(check, &self.settings, &self.certificates)
+        {
+            Ok(attributes) => attributes,
+            Err(malformed) => {
+                tracing::debug!(error = %malformed, "malformed CheckRequest");
+                return refuse(Reason::MalformedRequest);
+            }
+        };
+        let extensions = check.attributes.as_ref().map(|a| &a.context_extensions);
+        let Some(plan) = plan_for(snapshot, extensions) else {
+            return refuse(Reason::UnknownWorkload);
+        };
+        // The realm names the path as the client sent it, token and all; tokens change it below.
+        let realm =
+            (!plan.jwt.rules.is_empty()).then(|| attributes.http.as_ref().map(Realm::of)).flatten();
+
+        let now = (self.clock)().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let passage = gate::pass(plan, &mut attributes, self.keys.as_ref(), now);
+        let verdict = passage.verdict;
+        let audited_by = if verdict.audited_by.is_some() {
+            decide::audited_by(plan, &attributes, &passage.identity()).collect()
+        } else {
+            Vec::new()
+        };
+        let report = Report {
+            verdict,
+            revision: snapshot.revision,
+            plan: Some(plan),
+            audited_by,
+            claims: passage.authentication.claims.as_ref(),
+        };
+        let response = match verdict.outcome() {
+            Outcome::Allow => {
+                let changes = &passage.authentication.changes;
+                response::allowed(&report, attributes.http.as_ref(), changes)
+            }
+            Outcome::Deny => response::denied(&report, realm),
+        };
+        Checked { response, verdict }
+    }
+}
+
+/// The plan of the workload that the filter's `context_extensions` name; without any, the first.
+fn plan_for<'s>(
+    snapshot: &'s Snapshot,
+    extensions: Option<&HashMap<String, String>>,
+) -> Option<&'s WorkloadPlan> {
+    let named = |key| extensions.and_then(|e| e.get(key)).map(String::as_str);
+    // Workloads have no names yet, so none has this one.
+    if named("postern.workload").is_some() {
+        return None;
+    }
+    let (namespace, labels) = (named("postern.namespace"), named("postern.labels"));
+    if namespace.is_none() && labels.is_none() {
+        return snapshot.workloads.first().map(AsRef::as_ref);
+    }
+    let labels = parse_labels(labels.unwrap_or_default())?;
+    snapshot.workloads.iter().map(AsRef::as_ref).find(|plan: &&WorkloadPlan| {
+        Some(plan.workload.namespace.as_str()) == namespace && plan.workload.labels == labels
+    })
+}
+
+fn parse_labels(text: &str) -> Option<BTreeMap<String, String>> {
+    text.split(',')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| pair.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned())))
+        .collect()
+}
+
+#[tonic::async_trait]
+impl Authorization for AuthorizationService {
+    async fn check(
+        &self,
+        request: Request<CheckRequest>,
+    ) -> Result<Response<CheckResponse>, Status> {
+        Ok(Response::new(self.answer(request.get_ref()).response))
+    }
+}
