@@ -14,6 +14,7 @@ pub mod compile;
 pub mod plan;
 
 // 4 deciding
+pub mod authn;
 
 // 5 policy in
 pub mod control;
