@@ -3,8 +3,10 @@
 //! Does what Envoy's `jwt_authn` filter does when Istio configures it from the same
 //! RequestAuthentications. What an identity may do is `decide`'s job.
 
+pub mod clock;
 mod extract;
 mod json;
+pub mod jwks;
 mod output;
 mod query;
 mod requirement;

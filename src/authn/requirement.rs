@@ -121,7 +121,7 @@ impl Walk<'_> {
         token.check_audience(&rule.audiences, normalize_audience)?;
         let verify = |keys: &KeySet| {
             let input = token.signing_input.as_bytes();
-            keys.verify(token.algorithm, &token.key_id, input, &token.signature)
+            keys.verify(token.algorithm, Some(&token.key_id), input, &token.signature)
         };
         match &rule.keys {
             KeyReference::Inline(keys) => verify(keys),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use envoy_types::pb::envoy::service::auth::v3::authorization_server::Authorization;
 use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse};
@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status};
 use super::response::{self, Realm, Report};
 use super::{CertificateNames, ClientAddress, attributes};
 use crate::authn::KeyLookup;
+use crate::authn::clock::Clock;
 use crate::control::publish::SnapshotCell;
 use crate::decide;
 use crate::gate;
@@ -47,7 +48,7 @@ pub struct AuthorizationService {
     keys: Arc<dyn KeyLookup + Send + Sync>,
     settings: RequestSettings,
     certificates: CertificateNames,
-    clock: fn() -> SystemTime,
+    clock: Clock,
     observer: Option<Observer>,
 }
 
@@ -65,7 +66,7 @@ impl AuthorizationService {
         snapshots: SnapshotCell,
         keys: Arc<dyn KeyLookup + Send + Sync>,
         settings: RequestSettings,
-        clock: fn() -> SystemTime,
+        clock: Clock,
     ) -> Self {
         Self {
             snapshots,
@@ -118,7 +119,7 @@ impl AuthorizationService {
         let realm =
             (!plan.jwt.rules.is_empty()).then(|| attributes.http.as_ref().map(Realm::of)).flatten();
 
-        let now = (self.clock)().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let now = self.clock.now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let passage = gate::pass(plan, &mut attributes, self.keys.as_ref(), now);
         let verdict = passage.verdict;
         let audited_by = if verdict.audited_by.is_some() {
