@@ -8,6 +8,7 @@ pub mod diagnostic;
 pub mod model;
 
 // 2 text to words
+pub mod manifest;
 
 // 3 words to plan
 pub mod compile;
