@@ -49,13 +49,83 @@ pub struct Diagnostic {
     pub path: String,
 }
 
-/// The line a diagnostic points at, and how many characters to underline.
+/// The line a diagnostic points at, fit to be printed: a long line is cut to the part that matters,
+/// control characters are replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Excerpt {
-    /// The whole line, without its end.
+    /// The line, or the part of it around the underline.
     pub line: String,
+    /// The first underlined character, counted from 0 in `line`.
+    pub start: usize,
     /// How many characters the underline covers, at least 1.
     pub width: usize,
+}
+
+impl Excerpt {
+    /// Columns of a line that are shown whole.
+    const WHOLE: usize = 120;
+    /// Columns shown before the underline of a line that is cut.
+    const BEFORE: usize = 40;
+    /// Columns shown of a line that is cut.
+    const SHOWN: usize = 100;
+
+    /// The excerpt of a whole line (without its end) that underlines `width` characters from
+    /// `column` (from 1) on.
+    pub fn new(line: &str, column: u32, width: usize) -> Self {
+        let characters: Vec<char> =
+            line.trim_end().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let start = usize::try_from(column).unwrap_or(usize::MAX).saturating_sub(1);
+        let mut excerpt = Self { line: characters.iter().collect(), start, width };
+        if characters.len() > Self::WHOLE {
+            let skipped = start.saturating_sub(Self::BEFORE).min(characters.len());
+            let shown = characters.iter().skip(skipped).take(Self::SHOWN);
+            excerpt.line = shown.collect();
+            excerpt.start = start - skipped;
+            if skipped > 0 {
+                excerpt.line.insert_str(0, "...");
+                excerpt.start += 3;
+            }
+            if skipped + Self::SHOWN < characters.len() {
+                excerpt.line.push_str("...");
+            }
+        }
+        let length = excerpt.line.chars().count();
+        excerpt.start = excerpt.start.min(length);
+        excerpt.width = width.min(length - excerpt.start).max(1);
+        excerpt
+    }
+
+    /// The line below the excerpt: carets under the underlined characters, on a terminal that gives
+    /// wide characters two columns.
+    fn underline(&self) -> String {
+        let columns = |from: usize, count: usize| -> usize {
+            self.line.chars().skip(from).take(count).map(columns_of).sum()
+        };
+        let indent = columns(0, self.start);
+        let carets = columns(self.start, self.width).max(1);
+        format!("{}{}", " ".repeat(indent), "^".repeat(carets))
+    }
+}
+
+/// How many columns a terminal gives a character: 0 for combining marks, 2 for East Asian wide ones
+/// and emoji (Unicode's UAX 11, by block), else 1.
+fn columns_of(c: char) -> usize {
+    match u32::from(c) {
+        0x0300..=0x036F | 0x200B..=0x200F | 0xFE00..=0xFE0F => 0,
+        0x1100..=0x115F
+        | 0x2E80..=0x303E
+        | 0x3041..=0xA4CF
+        | 0xAC00..=0xD7A3
+        | 0xF900..=0xFAFF
+        | 0xFE30..=0xFE6F
+        | 0xFF01..=0xFF60
+        | 0xFFE0..=0xFFE6
+        | 0x1F300..=0x1F64F
+        | 0x1F680..=0x1F6FF
+        | 0x1F900..=0x1F9FF
+        | 0x20000..=0x3FFFD => 2,
+        _ => 1,
+    }
 }
 
 /// A stable code: `Code(107)` is `PST0107`.
@@ -80,21 +150,20 @@ impl fmt::Display for Diagnostic {
             f.write_str(" ")?;
         }
         write!(f, "{}[{}]: {}", self.severity.as_str(), self.code, self.message)?;
+        let number = self.position.line.to_string();
+        let gutter = number.len().max(2);
         if let Some(excerpt) = &self.excerpt {
-            let column = usize::try_from(self.position.column).unwrap_or(1).max(1);
-            write!(f, "\n   |\n   | {}\n   | {:>column$}", excerpt.line, "^")?;
-            for _ in 1..excerpt.width {
-                f.write_str("^")?;
-            }
+            write!(f, "\n{:gutter$} |\n{number:>gutter$} | {}", "", excerpt.line)?;
+            write!(f, "\n{:gutter$} | {}", "", excerpt.underline())?;
         }
         if let Some(id) = &self.resource {
-            write!(f, "\n   = in {id}")?;
+            write!(f, "\n{:gutter$} = in {id}", "")?;
             if !self.path.is_empty() {
                 write!(f, " at {}", self.path)?;
             }
         }
         if let Some(help) = &self.help {
-            write!(f, "\n   = help: {help}")?;
+            write!(f, "\n{:gutter$} = help: {help}", "")?;
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ pub mod diagnostic;
 pub mod normalize;
 
 // 2 text to words
+pub mod manifest;
 
 // 3 words to plan
 

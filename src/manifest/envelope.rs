@@ -1,0 +1,257 @@
+//! What a document is by its `apiVersion` and `kind`, lists taken apart, and the way of one resource
+//! through decoding and admission.
+//!
+//! Knows no field below `metadata`, `spec` and `status`.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    DecodedDocument, Options, admission, attachment, authentication, authorization, codes,
+    cursor::{At, Fields, list, string},
+    metadata, node,
+    node::Content,
+    problem::{Problem, Report},
+    suggest,
+    text::{Text, quoted},
+};
+use crate::diagnostic::Diagnostic;
+use crate::model::{Kind, Resource};
+
+/// The group of our kinds.
+const GROUP: &str = "security.istio.io";
+const VERSIONS: [&str; 2] = ["v1", "v1beta1"];
+
+/// What a document is.
+enum Envelope<'n> {
+    Ours(Kind),
+    /// Its items, and what they are where they do not say.
+    List(Vec<At<'n>>, Option<Kind>),
+    Foreign(String),
+    Refused,
+}
+
+/// Reads the documents of one text.
+pub(crate) struct Decoder<'t, 'o> {
+    report: Report<'t>,
+    options: &'o Options,
+    documents: Vec<DecodedDocument>,
+    ignored: &'o mut BTreeMap<String, usize>,
+}
+
+impl<'t, 'o> Decoder<'t, 'o> {
+    /// Counts the kinds of other groups in `ignored`.
+    pub(crate) fn new(
+        text: &'t Text<'t>,
+        options: &'o Options,
+        ignored: &'o mut BTreeMap<String, usize>,
+    ) -> Self {
+        Self { report: Report::new(text), options, documents: Vec::new(), ignored }
+    }
+
+    pub(crate) fn finish(self) -> (Vec<DecodedDocument>, Vec<Diagnostic>) {
+        (self.documents, self.report.diagnostics)
+    }
+
+    pub(crate) fn document(&mut self, document: node::Document) {
+        let node::Document { root, complete, problems } = document;
+        self.report.resource = None;
+        let Some(root) = root else {
+            problems.into_iter().for_each(|problem| self.report.add(problem));
+            return;
+        };
+        let at = At::root(&root);
+        if !complete {
+            self.broken(&at, problems);
+            return;
+        }
+        let envelope = self.envelope(&at, None);
+        let is_foreign = matches!(envelope, Envelope::Foreign(_));
+        let sound = problems.is_empty();
+        if let Envelope::Ours(kind) = &envelope {
+            let namespace = &self.options.default_namespace;
+            self.report.resource = metadata::identity(*kind, &at, namespace);
+        }
+        // Kubernetes may read a foreign document in its own way; nobody asked us.
+        for problem in problems.into_iter().filter(|_| !is_foreign) {
+            self.report.add(problem);
+        }
+        self.open(&at, envelope, sound);
+    }
+
+    /// A document whose text broke off: only who it is about can be told.
+    fn broken(&mut self, at: &At<'_>, problems: Vec<Problem>) {
+        let text_of = |name: &str| at.get(name).and_then(|at| at.str()).unwrap_or_default();
+        let kind = match classify(text_of("apiVersion"), text_of("kind")) {
+            Class::Ours(kind) => Some(kind),
+            Class::OurList(_) | Class::List | Class::Foreign | Class::Wrong(..) => None,
+        };
+        let id =
+            kind.and_then(|kind| metadata::identity(kind, at, &self.options.default_namespace));
+        self.report.resource.clone_from(&id);
+        problems.into_iter().for_each(|problem| self.report.add(problem));
+        if id.is_some() {
+            self.documents.push(DecodedDocument {
+                id,
+                attachment: None,
+                resource: None,
+                admitted: false,
+                file: self.report.text.file.clone(),
+                position: at.node.position,
+            });
+        }
+    }
+
+    fn open(&mut self, at: &At<'_>, envelope: Envelope<'_>, sound: bool) {
+        match envelope {
+            Envelope::Ours(kind) => self.resource(kind, at, sound),
+            Envelope::List(items, inherited) => {
+                for item in items {
+                    self.report.resource = None;
+                    let envelope = self.envelope(&item, inherited);
+                    self.open(&item, envelope, sound);
+                }
+            }
+            Envelope::Foreign(kind) => *self.ignored.entry(kind).or_default() += 1,
+            Envelope::Refused => {}
+        }
+    }
+
+    fn envelope<'n>(&mut self, at: &At<'n>, inherited: Option<Kind>) -> Envelope<'n> {
+        let report = &mut self.report;
+        if !matches!(at.node.content, Content::Mapping(_)) {
+            let message = "expected a resource, a mapping with `apiVersion` and `kind`";
+            report.add(Problem::error(codes::NOT_A_RESOURCE, at, message));
+            return Envelope::Refused;
+        }
+        let errors = report.errors();
+        let mut text_of = |name: &'static str| match at.get(name) {
+            Some(at) => string(&at, report).map(|text| (at, text)),
+            None if inherited.is_some() => None,
+            None => {
+                let message = format!("`{name}` is missing");
+                let problem = Problem::error(codes::MISSING_FIELD, at, message);
+                report.add(match name {
+                    "apiVersion" => problem.help(format!("write `apiVersion: {GROUP}/v1`")),
+                    _ => problem,
+                });
+                None
+            }
+        };
+        let (api_version, kind) = (text_of("apiVersion"), text_of("kind"));
+        if report.errors() > errors {
+            return Envelope::Refused;
+        }
+        let (Some((api_version_at, api_version)), Some((kind_at, kind))) = (api_version, kind)
+        else {
+            return inherited.map_or(Envelope::Refused, Envelope::Ours);
+        };
+        match classify(&api_version, &kind) {
+            Class::Ours(kind) => Envelope::Ours(kind),
+            Class::OurList(kind) => Envelope::List(items(at, report), Some(kind)),
+            Class::List => Envelope::List(items(at, report), None),
+            Class::Foreign => Envelope::Foreign(kind),
+            Class::Wrong(code, message, help) => {
+                let place = if code == codes::UNKNOWN_KIND { kind_at } else { api_version_at };
+                report.add(Problem::error(code, &place, message).maybe_help(help));
+                Envelope::Refused
+            }
+        }
+    }
+
+    /// One resource. `sound` is whether its text had no problems.
+    fn resource(&mut self, kind: Kind, at: &At<'_>, sound: bool) {
+        let namespace: &Arc<str> = &self.options.default_namespace;
+        let id = metadata::identity(kind, at, namespace);
+        self.report.resource.clone_from(&id);
+        let errors = self.report.errors();
+
+        let mut fields = Fields::open(at, &mut self.report);
+        fields.any("apiVersion");
+        fields.any("kind");
+        fields.any("status");
+        let metadata = fields
+            .required("metadata")
+            .map(|metadata| metadata::decode(&metadata, at.node.position, namespace, fields.report))
+            .unwrap_or_default();
+        let spec = fields.optional("spec");
+        fields.close();
+        let (spec, report) = (spec.as_ref(), &mut self.report);
+        let resource = match kind {
+            Kind::AuthorizationPolicy => {
+                Resource::AuthorizationPolicy(authorization::decode(metadata, spec, report))
+            }
+            Kind::RequestAuthentication => Resource::RequestAuthentication(
+                authentication::decode_request(metadata, spec, report),
+            ),
+            Kind::PeerAuthentication => {
+                Resource::PeerAuthentication(authentication::decode_peer(metadata, spec, report))
+            }
+        };
+        let decoded = sound && report.errors() == errors;
+        admission::check(kind, at, report);
+        let admitted = sound && report.errors() == errors;
+        self.documents.push(DecodedDocument {
+            id,
+            attachment: attachment::of_refused(kind, at).filter(|_| sound),
+            resource: decoded.then_some(resource),
+            admitted,
+            file: report.text.file.clone(),
+            position: at.node.position,
+        });
+    }
+}
+
+/// The items of a list kind.
+fn items<'n>(at: &At<'n>, report: &mut Report<'_>) -> Vec<At<'n>> {
+    let mut fields = Fields::open(at, report);
+    fields.any("apiVersion");
+    fields.any("kind");
+    fields.any("metadata");
+    let items = fields.optional("items");
+    let items = items.map(|at| list(&at, fields.report, |item, _| Some(item.clone())));
+    fields.close();
+    items.unwrap_or_default()
+}
+
+enum Class {
+    Ours(Kind),
+    OurList(Kind),
+    List,
+    Foreign,
+    Wrong(crate::diagnostic::Code, String, Option<String>),
+}
+
+fn classify(api_version: &str, kind: &str) -> Class {
+    let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
+    let singular = kind.strip_suffix("List");
+    let ours = |name: &str| Kind::ALL.into_iter().find(|kind| kind.as_str() == name);
+    let known = ours(kind).map(Class::Ours).or(singular.and_then(ours).map(Class::OurList));
+    if group == GROUP {
+        let Some(known) = known else {
+            let names = Kind::ALL.map(Kind::as_str);
+            let message = format!("`{GROUP}` has no kind {}", quoted(kind));
+            let help = suggest::did_you_mean(kind, names)
+                .unwrap_or_else(|| format!("its kinds are `{}`", names.join("`, `")));
+            return Class::Wrong(codes::UNKNOWN_KIND, message, Some(help));
+        };
+        if !VERSIONS.contains(&version) {
+            let message = format!("`{GROUP}` has no version {}", quoted(version));
+            let help = format!("write `apiVersion: {GROUP}/v1`");
+            return Class::Wrong(codes::UNKNOWN_VERSION, message, Some(help));
+        }
+        return known;
+    }
+    if api_version == "v1" && kind == "List" {
+        return Class::List;
+    }
+    // Other projects have kinds of the same name; a slip in the group must not switch a policy off.
+    let resembles = group.is_empty()
+        || group.ends_with("istio.io")
+        || suggest::closest(group, [GROUP]).is_some();
+    if known.is_some() && resembles {
+        let message = format!("{} belongs to the group `{GROUP}`", quoted(kind));
+        let help = format!("write `apiVersion: {GROUP}/v1`");
+        return Class::Wrong(codes::WRONG_GROUP, message, Some(help));
+    }
+    Class::Foreign
+}

@@ -1,0 +1,224 @@
+//! Text to words: YAML and JSON documents to resources, and everything that is wrong with them.
+//!
+//! Reads no files and compiles nothing. Three stages: `node` reads the text, the decoders read the
+//! structure of each kind, and `admission` checks what Istio's webhook and CRD schemas would refuse.
+
+pub mod codes;
+pub mod node;
+
+mod address;
+mod admission;
+mod attachment;
+mod authentication;
+mod authorization;
+mod condition_key;
+mod cursor;
+mod envelope;
+mod metadata;
+mod problem;
+mod suggest;
+mod text;
+mod time;
+
+#[cfg(test)]
+mod tests;
+
+use std::{collections::HashMap, sync::Arc};
+
+use self::{
+    envelope::Decoder,
+    problem::{Problem, Spot},
+    text::{Positions, Text, quoted},
+};
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::model::{Attachment, Position, Resource, ResourceId};
+
+/// What documents may leave out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// The namespace of a resource whose metadata names none.
+    pub default_namespace: Arc<str>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { default_namespace: Arc::from("default") }
+    }
+}
+
+/// All that was read. A document of one of our kinds is here even if it is wrong; documents of other
+/// groups are not.
+#[derive(Debug, Default)]
+pub struct Decoded {
+    /// In the order of their files' names and of their places.
+    pub documents: Vec<DecodedDocument>,
+    /// In the same order; those about no file are last.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Decoded {
+    /// Whether anything was refused.
+    pub fn has_errors(&self) -> bool {
+        self.diagnostics.iter().any(|found| found.severity == Severity::Error)
+    }
+
+    /// The resources that Istio would accept.
+    pub fn accepted(&self) -> impl Iterator<Item = &Resource> {
+        self.documents.iter().filter_map(DecodedDocument::accepted)
+    }
+
+    /// Files with an error that belongs to no document whose identity is known: any resource may be
+    /// missing from them.
+    pub fn broken_files(&self) -> Vec<Arc<str>> {
+        let mut files: Vec<_> = self
+            .diagnostics
+            .iter()
+            .filter(|found| found.severity == Severity::Error && found.resource.is_none())
+            .filter_map(|found| found.file.clone())
+            .collect();
+        files.dedup();
+        files
+    }
+}
+
+/// One document of one of our kinds.
+#[derive(Debug, Clone)]
+pub struct DecodedDocument {
+    /// Which resource it is; `None` where its name could not be read.
+    pub id: Option<ResourceId>,
+    /// What it is attached to; `None` where that could not be read for sure.
+    pub attachment: Option<Attachment>,
+    /// The resource, where its structure is sound. It is there also if it is not admitted: as istiod
+    /// would see it with its webhook off.
+    pub resource: Option<Resource>,
+    /// Whether nothing at all is wrong with it.
+    pub admitted: bool,
+    /// The file, as the user named it.
+    pub file: Option<Arc<str>>,
+    /// Where it starts.
+    pub position: Position,
+}
+
+impl DecodedDocument {
+    /// The resource, if it is admitted.
+    pub fn accepted(&self) -> Option<&Resource> {
+        self.resource.as_ref().filter(|_| self.admitted)
+    }
+}
+
+/// Reads one text. `file` names it in diagnostics and tells YAML from JSON by its extension.
+pub fn decode(text: &str, file: Option<&str>, options: &Options) -> Decoded {
+    decode_texts(&[Text::new(text, file)], Vec::new(), options)
+}
+
+/// Reads all files of one policy set: names and contents, in any order.
+pub fn decode_files<'a>(
+    files: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+    options: &Options,
+) -> Decoded {
+    let mut files: Vec<_> = files.into_iter().collect();
+    files.sort_unstable_by_key(|(path, _)| *path);
+    let mut texts = Vec::new();
+    let mut unreadable = Vec::new();
+    for (path, bytes) in files {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => texts.push(Text::new(text, Some(path))),
+            Err(error) => {
+                let valid = bytes.get(..error.valid_up_to()).unwrap_or_default();
+                unreadable.push(not_utf8(path, &String::from_utf8_lossy(valid)));
+            }
+        }
+    }
+    decode_texts(&texts, unreadable, options)
+}
+
+fn decode_texts(texts: &[Text<'_>], diagnostics: Vec<Diagnostic>, options: &Options) -> Decoded {
+    let mut decoded = Decoded { documents: Vec::new(), diagnostics };
+    let mut ignored = std::collections::BTreeMap::new();
+    // The index of the text that each document came from.
+    let mut origins = Vec::new();
+    for (index, text) in texts.iter().enumerate() {
+        let mut decoder = Decoder::new(text, options, &mut ignored);
+        node::read(text).into_iter().for_each(|document| decoder.document(document));
+        let (documents, diagnostics) = decoder.finish();
+        origins.resize(origins.len() + documents.len(), index);
+        decoded.documents.extend(documents);
+        decoded.diagnostics.extend(diagnostics);
+    }
+    refuse_duplicates(&mut decoded, texts, &origins);
+    decoded.diagnostics.sort_by(|a, b| {
+        let place = |found: &Diagnostic| (found.file.is_none(), found.file.clone(), found.position);
+        place(a).cmp(&place(b))
+    });
+    if !ignored.is_empty() {
+        let total: usize = ignored.values().sum();
+        let kinds: Vec<_> = ignored.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+        let plural = if total == 1 { "" } else { "s" };
+        decoded.diagnostics.push(Diagnostic {
+            severity: Severity::Note,
+            code: codes::IGNORED_KINDS,
+            message: format!(
+                "ignored {total} document{plural} of other groups: {}",
+                kinds.join(", ")
+            ),
+            help: None,
+            file: None,
+            position: Position::default(),
+            excerpt: None,
+            resource: None,
+            path: String::new(),
+        });
+    }
+    decoded
+}
+
+/// Neither of two documents with one identity is admitted: which one was meant is anyone's guess.
+fn refuse_duplicates(decoded: &mut Decoded, texts: &[Text<'_>], origins: &[usize]) {
+    let mut firsts: HashMap<ResourceId, usize> = HashMap::new();
+    let mut refused = Vec::new();
+    for (index, document) in decoded.documents.iter().enumerate() {
+        let Some(id) = &document.id else { continue };
+        let Some(&first) = firsts.get(id) else {
+            firsts.insert(id.clone(), index);
+            continue;
+        };
+        refused.extend([first, index]);
+        let (Some(first), Some(text)) =
+            (decoded.documents.get(first), origins.get(index).and_then(|at| texts.get(*at)))
+        else {
+            continue;
+        };
+        let Position { line, column } = first.position;
+        let file = first.file.as_ref().map_or_else(String::new, |file| format!("{file}:"));
+        let spot = Spot { position: document.position, width: 1, path: String::new() };
+        let problem = Problem::error(
+            codes::DUPLICATE_RESOURCE,
+            spot,
+            format!("{} stands here twice", quoted(&id.to_string())),
+        )
+        .help(format!("rename or remove one of the two; the first is at {file}{line}:{column}"));
+        let mut report = problem::Report::new(text);
+        report.resource = Some(id.clone());
+        report.add(problem);
+        decoded.diagnostics.extend(report.diagnostics);
+    }
+    for index in refused {
+        if let Some(document) = decoded.documents.get_mut(index) {
+            document.admitted = false;
+        }
+    }
+}
+
+fn not_utf8(path: &str, valid: &str) -> Diagnostic {
+    Diagnostic {
+        severity: Severity::Error,
+        code: codes::NOT_UTF8,
+        message: "the file is not UTF-8 text".to_owned(),
+        help: Some("save it as UTF-8".to_owned()),
+        file: Some(Arc::from(path)),
+        position: Positions::new(valid).of(valid.len()),
+        excerpt: None,
+        resource: None,
+        path: String::new(),
+    }
+}

@@ -1,0 +1,107 @@
+//! Durations as Go's `time.ParseDuration` reads them, and RFC 3339 times.
+//!
+//! Leaves limits to `admission`.
+
+use std::time::Duration;
+
+/// Parses `1h30m`, `1.5s`, `500ms` or `0`. Negative ones are refused: nothing here can wait less
+/// than no time.
+pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
+    let mut rest = text.strip_prefix('+').unwrap_or(text);
+    if rest == "0" {
+        return Some(Duration::ZERO);
+    }
+    if rest.is_empty() {
+        return None;
+    }
+    let mut total: u128 = 0;
+    while !rest.is_empty() {
+        let digits = |text: &str| text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (whole, tail) = rest.split_at_checked(digits(rest))?;
+        let (fraction, tail) = match tail.strip_prefix('.') {
+            Some(tail) => tail.split_at_checked(digits(tail))?,
+            None => ("", tail),
+        };
+        if whole.is_empty() && fraction.is_empty() {
+            return None;
+        }
+        let unit_end = tail.find(|c: char| c == '.' || c.is_ascii_digit()).unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at_checked(unit_end)?;
+        let unit: u128 = match unit {
+            "ns" => 1,
+            "us" | "\u{b5}s" | "\u{3bc}s" => 1_000,
+            "ms" => 1_000_000,
+            "s" => 1_000_000_000,
+            "m" => 60_000_000_000,
+            "h" => 3_600_000_000_000,
+            _ => return None,
+        };
+        let whole: u128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+        total = total.checked_add(whole.checked_mul(unit)?)?;
+        let mut scale = unit;
+        for digit in fraction.chars() {
+            scale /= 10;
+            total = total.checked_add(u128::from(digit.to_digit(10)?) * scale)?;
+        }
+        rest = tail;
+    }
+    // Go counts in a signed 64-bit number of nanoseconds.
+    let nanoseconds = i64::try_from(total).ok()?;
+    Some(Duration::from_nanos(nanoseconds.unsigned_abs()))
+}
+
+/// Parses `2024-05-01T12:00:00Z` into seconds since 1970; fractions are dropped, as Kubernetes does.
+pub(crate) fn parse_timestamp(text: &str) -> Option<i64> {
+    let number = |from: usize, to: usize| -> Option<i64> {
+        let digits = text.get(from..to)?;
+        digits.chars().all(|c| c.is_ascii_digit()).then(|| digits.parse().ok())?
+    };
+    let separators = [(4, '-'), (7, '-'), (10, 'T'), (13, ':'), (16, ':')];
+    if !separators.iter().all(|(at, c)| text.get(*at..).is_some_and(|rest| rest.starts_with(*c))) {
+        return None;
+    }
+    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let days_of_month = match month {
+        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
+        4 | 6 | 9 | 11 => 30,
+        2 if leap => 29,
+        2 => 28,
+        _ => return None,
+    };
+    if !(1..=days_of_month).contains(&day) || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let mut zone = text.get(19..)?;
+    if let Some(fraction) = zone.strip_prefix('.') {
+        zone = fraction.trim_start_matches(|c: char| c.is_ascii_digit());
+        if zone.len() == fraction.len() {
+            return None;
+        }
+    }
+    let offset = match zone.strip_prefix(['+', '-']) {
+        None if zone == "Z" => 0,
+        None => return None,
+        Some(hours) => {
+            let (hours, minutes) = hours.split_once(':')?;
+            let two = |part: &str| {
+                let digits = part.len() == 2 && part.chars().all(|c| c.is_ascii_digit());
+                part.parse::<i64>().ok().filter(|_| digits)
+            };
+            let (hours, minutes) = (two(hours)?, two(minutes)?);
+            if hours > 23 || minutes > 59 {
+                return None;
+            }
+            let seconds = hours * 3600 + minutes * 60;
+            if zone.starts_with('-') { -seconds } else { seconds }
+        }
+    };
+    // Days since 1970-01-01 of the proleptic Gregorian calendar, with years that start in March.
+    let (y, m) = if month <= 2 { (year - 1, month + 9) } else { (year, month - 3) };
+    let days =
+        365 * y + y.div_euclid(4) - y.div_euclid(100) + y.div_euclid(400) + (153 * m + 2) / 5 + day
+            - 1
+            - 719_468;
+    Some(days * 86_400 + hour * 3600 + minute * 60 + second - offset)
+}
