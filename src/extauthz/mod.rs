@@ -14,3 +14,9 @@ pub use attributes::Malformed;
 pub use certificate::CertificateNames;
 pub use client_address::ClientAddress;
 pub use service::{AuthorizationService, Checked, RequestSettings};
+
+/// `proto/` compiled, for the reflection service.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+#[cfg(test)]
+mod tests;
