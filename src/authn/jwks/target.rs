@@ -153,7 +153,7 @@ mod tests {
     fn usable(#[case] url: &str, #[case] expect: (&str, &str, u16, &str)) {
         let target = Target::parse(url).unwrap();
         let (shown, host, port, path) = shown(&target);
-        assert_eq!((&shown[..], host, port, &path[..]), expect);
+        assert_eq!((shown.as_str(), host, port, path.as_str()), expect);
         assert!(!format!("{target:?}").contains("secret"));
     }
 

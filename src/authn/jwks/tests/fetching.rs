@@ -1,32 +1,17 @@
-//! Against real servers on the loopback.
+//! One fetch: what is asked, what is taken, what is refused.
 
-use std::{
-    future::Future,
-    net::{IpAddr, SocketAddr},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::{Duration, SystemTime},
-};
+use std::net::IpAddr;
 
-use aws_lc_rs::hmac;
 use axum::{
-    Router,
     body::Body,
     extract::Request,
-    http::{StatusCode, header},
+    http::header,
     response::{IntoResponse, Redirect, Response},
     routing::get,
     serve::Listener,
 };
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use rstest::rstest;
-use serde_json::json;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::mpsc,
-};
+use tokio::net::TcpStream;
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{
@@ -37,161 +22,6 @@ use tokio_rustls::{
 };
 
 use super::*;
-use crate::authn::key_set::Algorithm;
-
-/// Longer than any of these takes, shorter than a person waits.
-async fn soon<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), future).await.expect("in time")
-}
-
-/// A key set with one secret, made from its name.
-fn key_set(name: &str) -> String {
-    let k = BASE64_URL_SAFE_NO_PAD.encode(name);
-    json!({"keys": [{"kty": "oct", "kid": name, "k": k}, {"kty": "XYZ"}]}).to_string()
-}
-
-fn verifies(keys: &KeySet, name: &str) -> bool {
-    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, name.as_bytes()), b"h.p");
-    keys.verify(Algorithm::Hs256, None, b"h.p", tag.as_ref()).is_ok()
-}
-
-async fn serve(router: Router) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    address
-}
-
-/// Answers everything with what the test last said, and counts.
-#[derive(Clone)]
-struct Provider {
-    address: SocketAddr,
-    answer: Arc<Mutex<(StatusCode, String)>>,
-    hits: Arc<AtomicUsize>,
-}
-
-impl Provider {
-    async fn start(body: String) -> Self {
-        let answer = Arc::new(Mutex::new((StatusCode::OK, body)));
-        let hits = Arc::new(AtomicUsize::new(0));
-        let (answers, counter) = (answer.clone(), hits.clone());
-        let router = Router::new().fallback(async move || {
-            counter.fetch_add(1, Ordering::SeqCst);
-            answers.lock().unwrap().clone()
-        });
-        Self { address: serve(router).await, answer, hits }
-    }
-
-    fn says(&self, status: StatusCode, body: String) {
-        *self.answer.lock().unwrap() = (status, body);
-    }
-
-    fn source(&self, issuer: &str) -> KeySource {
-        source(issuer, &format!("http://{}/keys", self.address))
-    }
-}
-
-fn source(issuer: &str, uri: &str) -> KeySource {
-    let id = KeySourceId { issuer: issuer.into(), uri: Some(uri.into()) };
-    KeySource { id, timeout: Duration::from_secs(10) }
-}
-
-fn discovered(issuer: &str) -> KeySource {
-    let id = KeySourceId { issuer: issuer.into(), uri: None };
-    KeySource { id, timeout: Duration::from_secs(10) }
-}
-
-/// A source that takes connections and never says anything.
-async fn silent() -> (TcpListener, String) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let uri = format!("http://{}/keys", listener.local_addr().unwrap());
-    (listener, uri)
-}
-
-struct Harness {
-    sets: KeySets,
-    attempts: mpsc::UnboundedReceiver<(KeySourceId, AttemptResult)>,
-}
-
-fn one_attempt() -> Schedule {
-    let hour = Duration::from_hours(1);
-    Schedule {
-        refresh: hour,
-        fast_retry: hour,
-        fast_retries: 1,
-        back_off: hour,
-        back_off_limit: hour,
-    }
-}
-
-fn rapid() -> Schedule {
-    let moment = Duration::from_millis(2);
-    Schedule {
-        refresh: moment,
-        fast_retry: moment,
-        fast_retries: 1,
-        back_off: moment,
-        back_off_limit: moment,
-    }
-}
-
-const NOW: SystemTime = SystemTime::UNIX_EPOCH;
-
-fn harness(settings: Settings) -> Harness {
-    harness_with(settings, Resolver::System)
-}
-
-fn harness_with(settings: Settings, resolver: Resolver) -> Harness {
-    let (sender, attempts) = mpsc::unbounded_channel();
-    let observer: Observer = Arc::new(move |attempt: &Attempt<'_>| {
-        sender.send((attempt.source.clone(), attempt.result)).unwrap_or_default();
-    });
-    let sets = KeySets::with_resolver(
-        settings,
-        Clock::from_fn(|| NOW),
-        observer,
-        Handle::current(),
-        resolver,
-    )
-    .unwrap();
-    Harness { sets, attempts }
-}
-
-fn once() -> Harness {
-    harness(Settings { schedule: one_attempt(), ..Settings::default() })
-}
-
-fn repeatedly() -> Harness {
-    harness(Settings { schedule: rapid(), ..Settings::default() })
-}
-
-impl Harness {
-    /// The state of the only source after its first attempt.
-    async fn try_once(&mut self, source: &KeySource) -> SourceStatus {
-        self.sets.sync(std::slice::from_ref(source));
-        soon(self.sets.wait_settled()).await;
-        self.sets.status().remove(0)
-    }
-
-    /// The label and text of the only source's first failure.
-    async fn fails(&mut self, source: &KeySource) -> (AttemptResult, String) {
-        let status = self.try_once(source).await;
-        assert!(self.sets.keys(&source.id).is_none());
-        let error = status.last_error.expect("the attempt failed");
-        let (id, result) = soon(self.attempts.recv()).await.unwrap();
-        assert_eq!((id, result), (source.id.clone(), error.result()));
-        (result, error.describe())
-    }
-
-    /// Waits for an attempt that began after the call and ended so.
-    async fn after_new_attempt(&mut self, expect: AttemptResult) {
-        while self.attempts.try_recv().is_ok() {}
-        // One may have been under way.
-        soon(self.attempts.recv()).await.unwrap();
-        let (_, result) = soon(self.attempts.recv()).await.unwrap();
-        assert_eq!(result, expect);
-    }
-}
 
 #[tokio::test]
 async fn keys_are_fetched_and_reported() {
@@ -263,7 +93,7 @@ async fn bad_discovery_documents(#[case] document: &str, #[case] expect: &str) {
 #[tokio::test]
 async fn issuers_that_are_no_url(#[case] issuer: &str, #[case] expect: &str) {
     let (result, text) = once().fails(&discovered(issuer)).await;
-    assert_eq!((result, &text[..]), (AttemptResult::Parse, expect));
+    assert_eq!((result, text.as_str()), (AttemptResult::Parse, expect));
 }
 
 #[rstest]
@@ -567,130 +397,6 @@ async fn a_bad_authority_is_an_error() {
     let settings = Settings { also_trusted, ..Settings::default() };
     let observer: Observer = Arc::new(|_: &Attempt<'_>| ());
     assert!(KeySets::new(settings, Clock::system(), observer, Handle::current()).is_err());
-}
-
-#[tokio::test]
-async fn a_refresh_picks_up_new_keys() {
-    let provider = Provider::start(key_set("old")).await;
-    let source = provider.source("i");
-    let mut harness = repeatedly();
-    harness.try_once(&source).await;
-    assert!(verifies(&harness.sets.keys(&source.id).unwrap(), "old"));
-    provider.says(StatusCode::OK, key_set("new"));
-    harness.after_new_attempt(AttemptResult::Ok).await;
-    let keys = harness.sets.keys(&source.id).unwrap();
-    assert!(verifies(&keys, "new") && !verifies(&keys, "old"));
-}
-
-#[tokio::test]
-async fn the_same_text_keeps_the_same_set() {
-    let provider = Provider::start(key_set("a")).await;
-    let source = provider.source("i");
-    let mut harness = repeatedly();
-    harness.try_once(&source).await;
-    let before = harness.sets.keys(&source.id).unwrap();
-    harness.after_new_attempt(AttemptResult::Ok).await;
-    assert!(Arc::ptr_eq(&before, &harness.sets.keys(&source.id).unwrap()));
-}
-
-#[tokio::test]
-async fn the_last_good_set_outlives_failures() {
-    let provider = Provider::start(key_set("a")).await;
-    let source = provider.source("i");
-    let mut harness = repeatedly();
-    harness.try_once(&source).await;
-    for (status, body, result) in [
-        (StatusCode::SERVICE_UNAVAILABLE, key_set("evil"), AttemptResult::Http),
-        (StatusCode::OK, "[]".to_owned(), AttemptResult::Parse),
-    ] {
-        provider.says(status, body);
-        harness.after_new_attempt(result).await;
-        assert!(verifies(&harness.sets.keys(&source.id).unwrap(), "a"));
-        let status = harness.sets.status().remove(0);
-        assert_eq!((status.keys, status.last_success), (1, Some(NOW)));
-        assert_eq!(status.last_error.unwrap().result(), result);
-        assert!(status.failures > 0);
-    }
-    provider.says(StatusCode::OK, key_set("b"));
-    harness.after_new_attempt(AttemptResult::Ok).await;
-    let status = harness.sets.status().remove(0);
-    assert!(status.last_error.is_none());
-    assert_eq!(status.failures, 0);
-    assert!(verifies(&harness.sets.keys(&source.id).unwrap(), "b"));
-}
-
-#[tokio::test]
-async fn a_source_that_comes_up_late_is_found() {
-    let provider = Provider::start(String::new()).await;
-    provider.says(StatusCode::BAD_GATEWAY, String::new());
-    let source = provider.source("i");
-    let mut harness = repeatedly();
-    assert_eq!(harness.try_once(&source).await.keys, 0);
-    provider.says(StatusCode::OK, key_set("a"));
-    harness.after_new_attempt(AttemptResult::Ok).await;
-    assert!(verifies(&harness.sets.keys(&source.id).unwrap(), "a"));
-}
-
-#[tokio::test]
-async fn a_dead_source_delays_no_other() {
-    let (_listener, uri) = silent().await;
-    let dead = KeySource { timeout: Duration::from_hours(1), ..source("dead", &uri) };
-    let provider = Provider::start(key_set("a")).await;
-    let good = provider.source("good");
-    let mut harness = once();
-    harness.sets.sync(&[dead.clone(), good.clone()]);
-    let attempt = soon(harness.attempts.recv()).await;
-    assert_eq!(attempt, Some((good.id.clone(), AttemptResult::Ok)));
-    assert!(verifies(&harness.sets.keys(&good.id).unwrap(), "a"));
-    assert!(harness.sets.keys(&dead.id).is_none());
-    assert!(!harness.sets.settled());
-    let under_way = harness.sets.status().remove(0);
-    assert_eq!((&under_way.id, under_way.next_attempt), (&dead.id, None));
-    // Readiness no longer waits for what nobody wants.
-    let sets = harness.sets.clone();
-    let settled = tokio::spawn(async move { sets.wait_settled().await });
-    harness.sets.sync(std::slice::from_ref(&good));
-    soon(settled).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_policy_push_drops_no_keys() {
-    let (first, second) =
-        (Provider::start(key_set("a")).await, Provider::start(key_set("b")).await);
-    let (a, b) = (first.source("a"), second.source("b"));
-    let mut harness = once();
-    assert!(harness.sets.settled());
-    harness.try_once(&a).await;
-    let before = harness.sets.keys(&a.id).unwrap();
-    let longer = KeySource { timeout: Duration::from_secs(20), ..a.clone() };
-    harness.sets.sync(&[b.clone(), longer]);
-    assert!(Arc::ptr_eq(&before, &harness.sets.keys(&a.id).unwrap()));
-    soon(harness.sets.wait_settled()).await;
-    assert!(verifies(&harness.sets.keys(&b.id).unwrap(), "b"));
-    assert_eq!(first.hits.load(Ordering::SeqCst), 1);
-    harness.sets.sync(std::slice::from_ref(&b));
-    assert!(harness.sets.keys(&a.id).is_none());
-    assert_eq!(harness.sets.status().len(), 1);
-}
-
-#[tokio::test]
-async fn sources_of_one_uri_and_two_issuers_are_two() {
-    let provider = Provider::start(key_set("a")).await;
-    let harness = once();
-    harness.sets.sync(&[provider.source("a"), provider.source("b")]);
-    soon(harness.sets.wait_settled()).await;
-    assert_eq!(provider.hits.load(Ordering::SeqCst), 2);
-}
-
-#[tokio::test]
-async fn sources_that_are_gone_are_asked_no_more() {
-    let provider = Provider::start(key_set("a")).await;
-    let mut harness = repeatedly();
-    harness.try_once(&provider.source("i")).await;
-    harness.sets.sync(&[]);
-    // The channel ends with the last holder of the observer.
-    drop(harness.sets);
-    while soon(harness.attempts.recv()).await.is_some() {}
 }
 
 #[tokio::test]
