@@ -83,7 +83,7 @@ enum DeclaredAlgorithm {
 
 enum Verifier {
     PublicKey(ParsedPublicKey),
-    Secret(hmac::Key),
+    Secret(Box<hmac::Key>),
 }
 
 impl Key {
@@ -251,7 +251,9 @@ fn oct(members: &Members<'_>, alg: Option<&str>) -> Result<Verifiers, SkipReason
     Ok(hashes
         .into_iter()
         .filter(|(algorithm, _)| serves(alg, *algorithm))
-        .map(|(algorithm, hash)| (algorithm, Verifier::Secret(hmac::Key::new(hash, &secret))))
+        .map(|(algorithm, hash)| {
+            (algorithm, Verifier::Secret(Box::new(hmac::Key::new(hash, &secret))))
+        })
         .collect())
 }
 

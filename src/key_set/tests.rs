@@ -108,10 +108,8 @@ fn sign(algorithm: Algorithm) -> Vec<u8> {
     }
 }
 
-fn with(mut jwk: Value, members: Value) -> Value {
-    for (name, value) in members.as_object().unwrap() {
-        jwk[name] = value.clone();
-    }
+fn with(mut jwk: Value, mut members: Value) -> Value {
+    jwk.as_object_mut().unwrap().append(members.as_object_mut().unwrap());
     jwk
 }
 
