@@ -39,18 +39,21 @@ impl KeyLookup for NoKeys {
 /// Looks for tokens, verifies them at `now` (seconds since 1970), and changes `http` as the filter
 /// would: verified tokens out, claim headers in, the client's copies of those headers out.
 ///
-/// A request without tokens passes without claims. A CORS preflight, and a request whose path does
-/// not start with a slash, is not looked at.
+/// A request without tokens passes without claims. Of a CORS preflight, and of a request whose path
+/// does not start with a slash, only the client's copies of output headers are taken out.
 pub fn authenticate(
     plan: &JwtPlan,
     http: &mut Http<'_>,
     keys: &dyn KeyLookup,
     now: u64,
 ) -> Authentication {
-    if plan.rules.is_empty() || is_cors_preflight(http) || !http.path.starts_with('/') {
-        return Authentication::default();
-    }
     requirement::verify(plan, http, keys, now)
+}
+
+/// Requests whose tokens are not looked at: those outside the prefix `/` that Istio's rules are
+/// for, and CORS preflights.
+fn is_exempt(http: &Http<'_>) -> bool {
+    !http.path.starts_with('/') || is_cors_preflight(http)
 }
 
 /// As Envoy's `bypass_cors_preflight` sees it.

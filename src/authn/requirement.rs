@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use super::extract::{self, Place};
 use super::query::Query;
 use super::token::Token;
-use super::{KeyLookup, output};
+use super::{KeyLookup, is_exempt, output};
 use crate::compile::normalize_audience;
 use crate::key_set::KeySet;
 use crate::model::{Http, JwtError, Value};
@@ -51,6 +51,14 @@ pub(super) fn verify(
     now: u64,
 ) -> Authentication {
     let mut walk = Walk { keys, now, result: Authentication::default() };
+    // First for all rules, then once more for each rule that is tried: so a rule that fails in the
+    // end leaves no header behind when it is tried again.
+    for rule in &plan.rules {
+        walk.sanitize(rule, http);
+    }
+    if plan.rules.is_empty() || is_exempt(http) {
+        return walk.result;
+    }
     let error = walk.requirement(&plan.rules, http).err();
     Authentication { error, ..walk.result }
 }

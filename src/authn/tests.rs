@@ -174,11 +174,48 @@ fn a_preflight_is_not_looked_at() {
         ("origin", "http://x".to_owned()),
         ("access-control-request-method", "GET".to_owned()),
         bearer("bad"),
+        ("x-a-sub", "forged".to_owned()),
     ];
     let mut http = http("/", &lines);
     http.method = "OPTIONS".into();
     assert_eq!(run(vec![rule("a")], &mut http).error, None);
+    // But for what the client may not set.
     assert_eq!(http.headers.iter().count(), 3);
+    assert_eq!(http.headers.values("x-a-sub").count(), 0);
+}
+
+/// Native Envoy's upstream saw these headers, line by line.
+#[rstest]
+#[case::header_a("a", "b", &["x-a-sub: a-sub"])]
+#[case::header_b("b", "a", &["x-a-sub: a-sub", "x-b-sub: b-sub"])]
+fn a_rule_that_fails_in_the_end_may_leave_its_headers(
+    #[case] header: &str,
+    #[case] param: &str,
+    #[case] expect: &[&str],
+) {
+    let mut http =
+        http(format!("/?access_token={}", token(param, "")), &[bearer(&token(header, ""))]);
+    let _ = run(vec![rule("a"), rule("b")], &mut http);
+    let lines: Vec<_> =
+        http.headers.iter().map(|(n, v)| format!("{n}: {}", String::from_utf8_lossy(v))).collect();
+    assert_eq!(lines, expect);
+}
+
+#[test]
+fn places_are_tried_by_name_whatever_the_order_in_the_rule() {
+    let rule = at_header(at_header(rule("a"), "x-2"), "x-1");
+    let lines = [("x-1", token("a", r#","n":"one""#)), ("x-2", token("a", r#","n":"two""#))];
+    let result = run(vec![rule], &mut http("/", &lines));
+    let name = result.claims.as_ref().and_then(|c| c.get("n")).and_then(Value::as_str);
+    assert_eq!(name, Some("one"));
+}
+
+#[test]
+fn an_output_header_is_no_place_for_a_token() {
+    let mut rule = rule("a");
+    rule.output_claim_to_headers[0].header = "authorization".into();
+    let result = run(vec![rule], &mut http("/", &[bearer(&token("a", ""))]));
+    assert_eq!((result.error, &result.claims), (None, &None));
 }
 
 #[test]

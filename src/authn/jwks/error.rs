@@ -5,7 +5,7 @@
 
 use std::{error::Error, fmt::Write, io, net::IpAddr, net::SocketAddr, time::Duration};
 
-use crate::authn::key_set::InvalidKeySet;
+use crate::key_set::InvalidKeySet;
 
 /// Why a source gave no keys.
 #[derive(Debug, thiserror::Error)]

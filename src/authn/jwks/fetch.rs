@@ -29,7 +29,8 @@ use super::{
     error::FetchError,
     target::Target,
 };
-use crate::{authn::key_set::KeySet, plan::KeySourceId};
+use crate::key_set::KeySet;
+use crate::plan::KeySourceId;
 
 /// The largest key set or discovery document that is read.
 pub const BODY_LIMIT: usize = 1 << 20;

@@ -35,10 +35,9 @@ use self::{
     fetch::Fetcher,
     source::{Source, Worker},
 };
-use crate::{
-    authn::{clock::Clock, key_set::KeySet},
-    plan::{KeySource, KeySourceId},
-};
+use crate::authn::clock::Clock;
+use crate::key_set::KeySet;
+use crate::plan::{KeySource, KeySourceId};
 
 /// How keys are fetched.
 #[derive(Debug, Clone, Default)]

@@ -17,10 +17,9 @@ use super::{
     Attempt, AttemptResult, FetchError, Observer, Schedule, SourceStatus,
     fetch::{Digest, Fetched, Fetcher},
 };
-use crate::{
-    authn::{clock::Clock, key_set::KeySet},
-    plan::{KeySource, KeySourceId},
-};
+use crate::authn::clock::Clock;
+use crate::key_set::KeySet;
+use crate::plan::{KeySource, KeySourceId};
 
 /// A source that some rule names.
 pub(super) struct Source {

@@ -20,7 +20,7 @@ use serde_json::json;
 use tokio::{net::TcpListener, sync::mpsc};
 
 use super::*;
-use crate::authn::key_set::Algorithm;
+use crate::key_set::Algorithm;
 
 /// Longer than any of these takes, shorter than a person waits.
 async fn soon<T>(future: impl Future<Output = T>) -> T {

@@ -1,0 +1,128 @@
+//! Postern as these tests see it: one gRPC server whose policies are replaced for each set.
+//!
+//! Everything here that is not plain gRPC is Postern's API.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use envoy_types::pb::envoy::service::auth::v3::{
+    CheckRequest, CheckResponse,
+    authorization_server::{Authorization, AuthorizationServer},
+};
+use postern::authn::{NoKeys, clock::Clock};
+use postern::compile::{Settings, compile};
+use postern::control::publish::SnapshotCell;
+use postern::extauthz::{AuthorizationService, ClientAddress, RequestSettings};
+use postern::manifest::{Options, decode};
+use postern::model::{Mesh, Workload};
+use postern::normalize::PathNormalization;
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Request, Response, Status, transport};
+
+use crate::cases::{Set, WorkloadSettings};
+
+/// Sets that Istio's webhook would refuse, and Postern does. They were recorded as istiod takes
+/// them with its webhook off; what they say then is asked here too.
+const NOT_ADMITTED: [&str; 3] = ["dry-run-spellings", "issuer-empty", "jwks-before-jwks-uri"];
+
+/// A running server. Ends with its handle.
+pub(crate) struct Gate {
+    address: SocketAddr,
+    current: Current,
+    task: JoinHandle<()>,
+}
+
+impl Gate {
+    pub(crate) async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let current = Current::default();
+        let service = AuthorizationServer::new(current.clone());
+        let task = tokio::spawn(async move {
+            let server = transport::Server::builder().add_service(service);
+            server.serve_with_incoming(TcpListenerStream::new(listener)).await.unwrap();
+        });
+        Self { address, current, task }
+    }
+
+    /// Where Envoy finds it.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Replaces the policies and settings; later requests are decided by them.
+    pub(crate) async fn load(&self, set: &Set) -> Result<(), String> {
+        // Every JSON text is YAML, and one stream holds any number of documents.
+        let documents: Vec<_> = set.policies.iter().map(|p| format!("---\n{p}\n")).collect();
+        let options = Options { default_namespace: set.workload.namespace.as_str().into() };
+        let decoded = decode(&documents.concat(), Some("policies.yaml"), &options);
+        let refused = decoded.has_errors();
+        if refused != NOT_ADMITTED.contains(&set.name.as_str()) {
+            let found: Vec<_> = decoded.diagnostics.iter().map(ToString::to_string).collect();
+            return Err(format!("refused: {refused}\n{}", found.join("\n")));
+        }
+        let resources: Option<Vec<_>> =
+            decoded.documents.into_iter().map(|d| d.resource.map(Arc::new)).collect();
+        let resources = resources.ok_or("a resource cannot be read")?;
+        let snapshot = compile(1, &resources, &[], &settings(&set.workload));
+
+        let (cell, mut publisher) = SnapshotCell::new();
+        drop(publisher.publish(Arc::new(snapshot)));
+        let listener = &set.workload.listener;
+        let request_settings = RequestSettings {
+            client_address: ClientAddress {
+                use_remote_address: false,
+                trusted_hops: listener.xff_num_trusted_hops.try_into().unwrap(),
+            },
+            // The listener has done it.
+            path_normalization: PathNormalization::None,
+        };
+        let service =
+            AuthorizationService::new(cell, Arc::new(NoKeys), request_settings, Clock::system());
+        *self.current.0.lock().unwrap() = Some(service);
+        Ok(())
+    }
+
+    /// One decision without a network.
+    pub(crate) async fn check(&self, request: CheckRequest) -> CheckResponse {
+        self.current.check(Request::new(request)).await.unwrap().into_inner()
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn settings(workload: &WorkloadSettings) -> Settings {
+    Settings {
+        mesh: Mesh {
+            root_namespace: workload.root_namespace.clone(),
+            trust_domain: workload.trust_domain.clone(),
+            trust_domain_aliases: workload.trust_domain_aliases.clone(),
+        },
+        workloads: vec![Workload {
+            namespace: workload.namespace.clone(),
+            labels: workload.labels.clone(),
+        }],
+    }
+}
+
+/// The service of the set at hand.
+#[derive(Clone, Default)]
+struct Current(Arc<Mutex<Option<AuthorizationService>>>);
+
+#[tonic::async_trait]
+impl Authorization for Current {
+    async fn check(
+        &self,
+        request: Request<CheckRequest>,
+    ) -> Result<Response<CheckResponse>, Status> {
+        let service = self.0.lock().unwrap().clone().expect("a set is loaded");
+        service.check(request).await
+    }
+}
