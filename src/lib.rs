@@ -41,3 +41,5 @@ pub mod control;
 pub mod extauthz;
 
 // 7 commands
+#[cfg(feature = "demo")]
+pub mod demo;
