@@ -88,7 +88,7 @@ impl Authorization for Service {
         &self,
         request: Request<CheckRequest>,
     ) -> Result<Response<CheckResponse>, Status> {
-        if let Some(_) = std::env::var_os("DUMP") { eprintln!("{:#?}", request.get_ref()); }
+        let _ = request;
         Ok(Response::new(CheckResponse {
             status: Some(rpc::Status::default()),
             http_response: Some(HttpResponse::OkResponse(OkHttpResponse::default())),

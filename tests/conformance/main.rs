@@ -1,16 +1,21 @@
-//! The answers that Envoy's native filters gave (`cases/`), asked of Postern.
+//! The answers that Envoy's native filters gave (`cases/`), asked of Postern: in this process, and
+//! through a real Envoy. `CONFORMANCE=<part of a file name>` runs only those files.
 
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::wildcard_enum_match_arm,
     clippy::disallowed_methods,
     clippy::print_stderr,
     reason = "test support functions"
 )]
 
 mod cases;
+mod check_request;
+mod check_response;
 mod client;
 mod envoy_config;
 mod envoy_process;
@@ -18,56 +23,204 @@ mod gate;
 mod http1;
 mod judge;
 mod keys;
+mod native;
+mod normalize;
 mod pki;
+mod recorder;
 mod servers;
 mod tokens;
 mod world;
 mod yaml;
 
+use std::{env, net::SocketAddr};
+
+use rstest::rstest;
+
 use crate::{
-    cases::ListenerSettings, envoy_config::Filters, envoy_process::Envoy, gate::Gate,
-    judge::Report, world::World,
+    cases::{ListenerSettings, Set},
+    envoy_config::Filters,
+    envoy_process::Envoy,
+    gate::Gate,
+    judge::Report,
+    recorder::Recorder,
+    world::World,
 };
+
+/// Every case, asked of the service in this process as Envoy would ask.
+#[rstest]
+#[case::source_identity("01-source-identity.yaml")]
+#[case::trust_domains("02-trust-domains.yaml")]
+#[case::addresses("03-addresses.yaml")]
+#[case::operation("04-operation.yaml")]
+#[case::paths("05-paths.yaml")]
+#[case::when("06-when.yaml")]
+#[case::structure("07-structure.yaml")]
+#[case::jwt_verify("08-jwt-verify.yaml")]
+#[case::jwt_locations("09-jwt-locations.yaml")]
+#[case::jwt_output("10-jwt-output.yaml")]
+#[case::jwt_authz("11-jwt-authz.yaml")]
+#[case::jwt_multi("12-jwt-multi.yaml")]
+#[case::peer("13-peer.yaml")]
+#[case::odd_requests("14-odd-requests.yaml")]
+#[case::jwks("15-jwks.yaml")]
+#[case::jwt_several_tokens("16-jwt-several-tokens.yaml")]
+#[tokio::test(flavor = "multi_thread")]
+async fn in_process(#[case] file: &str) {
+    let world = World::new().await;
+    let gate = Gate::start().await;
+    let mut report = Report::default();
+    for set in cases::read(file) {
+        let set = world.fill(&set);
+        if let Err(problem) = gate.load(&set).await {
+            report.add_failure(file, &set, &problem);
+            continue;
+        }
+        for (index, request) in set.requests.iter().enumerate() {
+            match check_request::build(request, &set.workload.listener, &world.pki) {
+                None => report.leave_out(),
+                Some(check) => {
+                    let response = gate.check(check.clone()).await;
+                    let observed = check_response::apply(&check, &response);
+                    report.add(file, &set, index, request, &observed);
+                }
+            }
+        }
+    }
+    eprintln!("{}", report.text());
+    assert!(report.passed(), "see above");
+}
+
+/// A new case file has to get its line above.
+#[test]
+fn every_case_file_is_run() {
+    let source = include_str!("main.rs");
+    for file in cases::files() {
+        assert!(source.contains(&format!("(\"{file}\")")), "no in-process test for {file}");
+    }
+}
 
 /// Every case through a real Envoy with ext_authz to Postern.
 #[tokio::test(flavor = "multi_thread")]
 async fn through_envoy() {
-    let only = std::env::var("ONLY").unwrap_or_default();
     let world = World::new().await;
     let gate = Gate::start().await;
-    let files: Vec<_> = cases::files()
-        .into_iter()
-        .filter(|file| file.contains(&only))
-        .map(|file| (cases::read(&file), file))
-        .collect();
-    let mut listeners: Vec<ListenerSettings> = Vec::new();
-    for set in files.iter().flat_map(|(sets, _)| sets) {
-        if !listeners.contains(&set.workload.listener) {
-            listeners.push(set.workload.listener.clone());
-        }
-    }
-    let configured: Vec<_> =
-        listeners.iter().map(|l| (l.clone(), Filters::ExtAuthz(gate.address()))).collect();
-    let bootstrap =
-        envoy_config::bootstrap(&configured, world.upstream.address, &world.pki);
-    let envoy = Envoy::start("envoy.json", &bootstrap).await;
-
+    let files = chosen_files();
+    let run = EnvoyRun::start(&world, &files, gate.address()).await;
     let mut report = Report::default();
-    for (sets, file) in &files {
+    for (file, sets) in &files {
         for set in sets {
             let set = world.fill(set);
             if let Err(problem) = gate.load(&set).await {
                 report.add_failure(file, &set, &problem);
                 continue;
             }
-            let listener = listeners.iter().position(|l| *l == set.workload.listener).unwrap();
-            let address = envoy.listener(&listener.to_string()).await;
+            let listener = run.listener(&set);
             for (index, request) in set.requests.iter().enumerate() {
-                let observed = client::send(address, &world.pki, request).await;
+                let observed = client::send(listener, &world.pki, request).await;
                 report.add(file, &set, index, request, &observed);
             }
         }
     }
     eprintln!("{}", report.text());
-    assert!(report.passed(), "Envoy said:\n{}", envoy.log());
+    assert!(report.passed(), "see above; Envoy said:\n{}", run.envoy.log());
+}
+
+/// The in-process runs ask what Envoy asks.
+#[tokio::test(flavor = "multi_thread")]
+async fn built_requests_are_what_envoy_sends() {
+    let world = World::new().await;
+    let recorder = Recorder::start().await;
+    let files = chosen_files();
+    let run = EnvoyRun::start(&world, &files, recorder.address).await;
+    let mut differing = Vec::new();
+    for (file, set) in files.iter().flat_map(|(file, sets)| sets.iter().map(move |s| (file, s))) {
+        let set = world.fill(set);
+        for (index, request) in set.requests.iter().enumerate() {
+            let observed = client::send(run.listener(&set), &world.pki, request).await;
+            let sent = recorder.take().pop();
+            let built = check_request::build(request, &set.workload.listener, &world.pki);
+            let (sent, built) =
+                (sent.map(check_request::comparable), built.map(check_request::comparable));
+            if sent != built {
+                differing.push(format!(
+                    "{file} {} #{index}\n sent {sent:#?}\nbuilt {built:#?}\n({})",
+                    set.name, observed.status
+                ));
+            }
+        }
+    }
+    assert!(differing.is_empty(), "{}\n{} differ", differing.join("\n"), differing.len());
+}
+
+/// The harness against Envoy's own `jwt_authn`: the tokens are as good and as bad as they were when
+/// the cases were recorded.
+#[tokio::test(flavor = "multi_thread")]
+async fn native_filters_still_answer_so() {
+    let world = World::new().await;
+    let mut sets = Vec::new();
+    for file in cases::files() {
+        for set in cases::read(&file) {
+            let set = world.fill(&set);
+            if let Some(filters) = native::filters(&set) {
+                sets.push((file.clone(), set, filters));
+            }
+        }
+    }
+    let listeners: Vec<_> = sets
+        .iter()
+        .map(|(_, set, filters)| {
+            (set.workload.listener.clone(), Filters::Native(filters.clone()))
+        })
+        .collect();
+    let bootstrap = envoy_config::bootstrap(&listeners, world.upstream.address, &world.pki);
+    let envoy = Envoy::start("envoy.json", &bootstrap).await;
+    let mut report = Report::default();
+    for (number, (file, set, _)) in sets.iter().enumerate() {
+        let listener = envoy.listener(&number.to_string()).await;
+        for (index, request) in set.requests.iter().enumerate() {
+            let observed = client::send(listener, &world.pki, request).await;
+            report.add(file, set, index, request, &observed);
+        }
+    }
+    eprintln!("{}", report.text());
+    assert!(report.passed(), "see above; Envoy said:\n{}", envoy.log());
+}
+
+type Files = Vec<(String, Vec<Set>)>;
+
+fn chosen_files() -> Files {
+    let part = env::var("CONFORMANCE").unwrap_or_default();
+    let chosen = cases::files().into_iter().filter(|file| file.contains(&part));
+    chosen.map(|file| (file.clone(), cases::read(&file))).collect()
+}
+
+/// One Envoy with a listener for each kind that the cases ask for.
+struct EnvoyRun {
+    envoy: Envoy,
+    listeners: Vec<(ListenerSettings, SocketAddr)>,
+}
+
+impl EnvoyRun {
+    async fn start(world: &World, files: &Files, authorization: SocketAddr) -> Self {
+        let mut kinds: Vec<ListenerSettings> = Vec::new();
+        for set in files.iter().flat_map(|(_, sets)| sets) {
+            if !kinds.contains(&set.workload.listener) {
+                kinds.push(set.workload.listener.clone());
+            }
+        }
+        let configured: Vec<_> =
+            kinds.iter().map(|kind| (kind.clone(), Filters::ExtAuthz(authorization))).collect();
+        let bootstrap = envoy_config::bootstrap(&configured, world.upstream.address, &world.pki);
+        let envoy = Envoy::start("envoy.json", &bootstrap).await;
+        let mut listeners = Vec::new();
+        for (number, kind) in kinds.into_iter().enumerate() {
+            listeners.push((kind, envoy.listener(&number.to_string()).await));
+        }
+        Self { envoy, listeners }
+    }
+
+    fn listener(&self, set: &Set) -> SocketAddr {
+        let kind = &set.workload.listener;
+        self.listeners.iter().find(|(k, _)| k == kind).expect("a listener of that kind").1
+    }
 }

@@ -21,6 +21,9 @@ use tokio_rustls::rustls::{
 
 use crate::cases::Name;
 
+/// The server's SPIFFE id.
+pub(crate) const SERVER_URI: &str = "spiffe://cluster.local/ns/foo/sa/httpbin";
+
 /// The authority, and what it has signed.
 pub(crate) struct Pki {
     authority: CertifiedIssuer<'static, KeyPair>,
@@ -39,6 +42,10 @@ impl Leaf {
         self.certificate.pem()
     }
 
+    pub(crate) fn certificate_der(&self) -> &[u8] {
+        self.certificate.der()
+    }
+
     pub(crate) fn key_pem(&self) -> String {
         self.key.serialize_pem()
     }
@@ -52,10 +59,7 @@ impl Pki {
         params.distinguished_name.push(DnType::CommonName, "conformance CA");
         let authority =
             CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let names = [
-            Name::Uri("spiffe://cluster.local/ns/foo/sa/httpbin".into()),
-            Name::Dns("httpbin.foo".into()),
-        ];
+        let names = [Name::Uri(SERVER_URI.into()), Name::Dns("httpbin.foo".into())];
         let server = issue(&authority, &names);
         Self { authority, server, clients: Mutex::default() }
     }
