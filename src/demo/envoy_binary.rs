@@ -178,9 +178,19 @@ fn cache_error<'a>(
 
 #[cfg(test)]
 mod tests {
-    use std::thread;
+    use std::{
+        sync::{Mutex, MutexGuard, PoisonError},
+        thread,
+    };
 
     use super::*;
+
+    /// A script cannot be run while a process that another test is just starting still holds it
+    /// open for writing: one test at a time.
+    fn alone() -> MutexGuard<'static, ()> {
+        static ONE: Mutex<()> = Mutex::new(());
+        ONE.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
     fn script(path: &Path, text: &str) {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -207,6 +217,7 @@ esac
 
     #[test]
     fn the_named_binary_wins_and_must_be_one() {
+        let _alone = alone();
         let folder = tempfile::tempdir().unwrap();
         let (named, on_path) = (folder.path().join("named"), folder.path().join("bin/envoy"));
         script(&on_path, "");
@@ -220,6 +231,7 @@ esac
 
     #[test]
     fn many_callers_fetch_once() {
+        let _alone = alone();
         let folder = tempfile::tempdir().unwrap();
         script(&folder.path().join("bin/python3"), FAKE_PYTHON);
         let search = search(folder.path());
@@ -235,6 +247,7 @@ esac
 
     #[test]
     fn what_python_says_is_told() {
+        let _alone = alone();
         let folder = tempfile::tempdir().unwrap();
         script(&folder.path().join("bin/python3"), "#!/bin/sh\necho no network >&2\nexit 1\n");
         let error = find_or_fetch(&search(folder.path())).unwrap_err().to_string();

@@ -66,13 +66,10 @@ pub(crate) fn build(
                 time: Some(Timestamp { seconds: 1_700_000_000, nanos: 0 }),
                 http: Some(http),
             }),
-            metadata_context: Some(Metadata {
-                filter_metadata: metadata,
-                ..Metadata::default()
-            }),
+            metadata_context: Some(Metadata { filter_metadata: metadata, ..Metadata::default() }),
             route_metadata_context: Some(Metadata::default()),
-            tls_session: tls
-                .then(|| TlsSession { sni: request.sni.clone().unwrap_or_default() }),
+            // It is there on plaintext, too.
+            tls_session: Some(TlsSession { sni: request.sni.clone().unwrap_or_default() }),
             ..AttributeContext::default()
         }),
     })
@@ -126,6 +123,10 @@ fn http(
         lines.push(("x-forwarded-proto".into(), scheme.clone()));
     }
     lines.push(("x-request-id".into(), "00000000-0000-4000-8000-000000000000".into()));
+    if client.is_none() {
+        // Whoever brings no certificate cannot have been forwarded by a trusted proxy.
+        lines.retain(|(name, _)| name != "x-forwarded-client-cert");
+    }
     if let Some((names, leaf)) = client {
         let own = forwarded_client_cert(names, leaf);
         match lines.iter_mut().find(|(name, _)| name == "x-forwarded-client-cert") {
@@ -133,8 +134,12 @@ fn http(
             None => lines.push(("x-forwarded-client-cert".into(), own)),
         }
     }
-    let pseudo =
-        [(":authority", &host), (":path", &path), (":method", &request.method), (":scheme", &scheme)];
+    let pseudo = [
+        (":authority", &host),
+        (":path", &path),
+        (":method", &request.method),
+        (":scheme", &scheme),
+    ];
     let headers = pseudo
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value.clone()))
@@ -182,7 +187,9 @@ fn principal(names: &[Name]) -> String {
 fn subject(names: &[Name]) -> String {
     let common_names: Vec<_> = names
         .iter()
-        .filter_map(|name| if let Name::CommonName(n) = name { Some(format!("CN={n}")) } else { None })
+        .filter_map(
+            |name| if let Name::CommonName(n) = name { Some(format!("CN={n}")) } else { None },
+        )
         .collect();
     common_names.join(",")
 }

@@ -63,6 +63,7 @@ fn passed(mut headers: Vec<(String, String)>, ok: &OkHttpResponse) -> Observed {
     let options = || {
         ok.headers.iter().filter_map(|option| {
             let header = option.header.as_ref()?;
+            #[expect(deprecated, reason = "the only way to append that Envoy 1.40 heeds")]
             let append = option.append.as_ref().is_some_and(|append| append.value);
             Some((header.key.to_ascii_lowercase(), header.value.clone(), append))
         })

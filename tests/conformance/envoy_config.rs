@@ -48,7 +48,8 @@ pub(crate) fn bootstrap(
 
 /// An HTTP filter, by the last parts of its names.
 pub(crate) fn filter(name: &str, type_name: &str, mut fields: Value) -> Value {
-    fields["@type"] = format!("type.googleapis.com/envoy.extensions.filters.http.{type_name}").into();
+    fields["@type"] =
+        format!("type.googleapis.com/envoy.extensions.filters.http.{type_name}").into();
     json!({"name": format!("envoy.filters.http.{name}"), "typed_config": fields})
 }
 
@@ -78,7 +79,8 @@ fn metadata_filter(settings: &ListenerSettings) -> Option<Value> {
 
 fn listener(name: &str, settings: &ListenerSettings, http_filters: &[Value], pki: &Pki) -> Value {
     let listener_filter = |short: &str, message: &str| {
-        let url = format!("type.googleapis.com/envoy.extensions.filters.listener.{short}.v3.{message}");
+        let url =
+            format!("type.googleapis.com/envoy.extensions.filters.listener.{short}.v3.{message}");
         json!({"name": format!("envoy.filters.listener.{short}"), "typed_config": {"@type": url}})
     };
     let manager = connection_manager(settings, http_filters);

@@ -28,11 +28,8 @@ pub(crate) struct Envoy {
 /// The Envoy binary of this machine, fetched if need be.
 pub(crate) fn binary() -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target folder");
-    let search = Search {
-        envoy: env::var_os("ENVOY"),
-        path: env::var_os("PATH"),
-        cache: target.to_owned(),
-    };
+    let search =
+        Search { envoy: env::var_os("ENVOY"), path: env::var_os("PATH"), cache: target.to_owned() };
     find_or_fetch(&search).unwrap_or_else(|error| panic!("no Envoy to test with: {error}"))
 }
 

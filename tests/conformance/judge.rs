@@ -103,7 +103,8 @@ impl Report {
         };
         if let Some(reason) = &set.skip {
             if !differences.is_empty() {
-                self.tolerated.push(title(&format!("{} (because: {reason})", differences.join("; "))));
+                self.tolerated
+                    .push(title(&format!("{} (because: {reason})", differences.join("; "))));
             }
             return;
         }

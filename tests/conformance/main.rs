@@ -141,12 +141,17 @@ async fn built_requests_are_what_envoy_sends() {
             let built = check_request::build(request, &set.workload.listener, &world.pki);
             let (sent, built) =
                 (sent.map(check_request::comparable), built.map(check_request::comparable));
-            if sent != built {
-                differing.push(format!(
-                    "{file} {} #{index}\n sent {sent:#?}\nbuilt {built:#?}\n({})",
-                    set.name, observed.status
-                ));
+            if sent == built {
+                continue;
             }
+            let (sent, built) = (format!("{sent:#?}"), format!("{built:#?}"));
+            let lines: Vec<_> = (sent.lines().zip(built.lines()))
+                .filter(|(sent, built)| sent != built)
+                .map(|(sent, built)| format!("\n  sent  {}\n  built {}", sent.trim(), built.trim()))
+                .take(8)
+                .collect();
+            let (name, status) = (&set.name, observed.status);
+            differing.push(format!("{file} {name} #{index} ({status}):{}", lines.concat()));
         }
     }
     assert!(differing.is_empty(), "{}\n{} differ", differing.join("\n"), differing.len());
@@ -168,9 +173,7 @@ async fn native_filters_still_answer_so() {
     }
     let listeners: Vec<_> = sets
         .iter()
-        .map(|(_, set, filters)| {
-            (set.workload.listener.clone(), Filters::Native(filters.clone()))
-        })
+        .map(|(_, set, filters)| (set.workload.listener.clone(), Filters::Native(filters.clone())))
         .collect();
     let bootstrap = envoy_config::bootstrap(&listeners, world.upstream.address, &world.pki);
     let envoy = Envoy::start("envoy.json", &bootstrap).await;

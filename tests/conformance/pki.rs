@@ -57,8 +57,7 @@ impl Pki {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, "conformance CA");
-        let authority =
-            CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let names = [Name::Uri(SERVER_URI.into()), Name::Dns("httpbin.foo".into())];
         let server = issue(&authority, &names);
         Self { authority, server, clients: Mutex::default() }

@@ -42,7 +42,8 @@ pub(crate) fn mint(keys: &Keys, recipe: &Value) -> String {
     } else {
         key.sign(&sign_algorithm, message.as_bytes())
     };
-    let whole = |message: &str, signature: &[u8]| format!("{message}.{}", BASE64URL.encode(signature));
+    let whole =
+        |message: &str, signature: &[u8]| format!("{message}.{}", BASE64URL.encode(signature));
     match tamper.as_deref() {
         None => whole(&message, &signature),
         Some("sig") => {
