@@ -12,7 +12,7 @@ use std::{
 
 use serde_json::{Map, Value};
 
-use crate::yaml;
+use crate::{pki::Name, yaml};
 
 /// Policies, and the requests that were sent to them.
 #[derive(Debug, Clone)]
@@ -82,14 +82,6 @@ pub(crate) enum Peer {
     Tls,
     /// TLS with a certificate of these names.
     Certificate(Vec<Name>),
-}
-
-/// A name in a certificate.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Name {
-    Uri(String),
-    Dns(String),
-    CommonName(String),
 }
 
 /// The recorded answer; `None` in a map says that the header is absent.

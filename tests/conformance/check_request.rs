@@ -22,9 +22,9 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use crate::{
-    cases::{ListenerSettings, Name, Peer, Request},
+    cases::{ListenerSettings, Peer, Request},
     normalize::normalize,
-    pki::{Leaf, Pki, SERVER_URI},
+    pki::{Leaf, Name, Pki, SERVER_URI},
 };
 
 /// What Envoy asks about this request; `None` where it answers by itself.

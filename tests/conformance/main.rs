@@ -129,9 +129,9 @@ async fn through_envoy() {
 #[tokio::test(flavor = "multi_thread")]
 async fn built_requests_are_what_envoy_sends() {
     let world = World::new().await;
-    let recorder = Recorder::start().await;
+    let (recorder, authorization) = Recorder::start().await;
     let files = chosen_files();
-    let run = EnvoyRun::start(&world, &files, recorder.address).await;
+    let run = EnvoyRun::start(&world, &files, authorization).await;
     let mut differing = Vec::new();
     for (file, set) in files.iter().flat_map(|(file, sets)| sets.iter().map(move |s| (file, s))) {
         let set = world.fill(set);

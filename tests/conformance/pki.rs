@@ -19,10 +19,16 @@ use tokio_rustls::rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime},
 };
 
-use crate::cases::Name;
-
 /// The server's SPIFFE id.
 pub(crate) const SERVER_URI: &str = "spiffe://cluster.local/ns/foo/sa/httpbin";
+
+/// A name in a certificate.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Name {
+    Uri(String),
+    Dns(String),
+    CommonName(String),
+}
 
 /// The authority, and what it has signed.
 pub(crate) struct Pki {

@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    path::Path,
     sync::{Arc, Mutex},
 };
 
@@ -13,13 +14,18 @@ use envoy_types::pb::{
     },
     google::rpc,
 };
-use tokio::{net::TcpListener, task::JoinHandle};
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Request, Response, Status, transport};
+use tokio::{
+    net::{TcpListener, UnixListener},
+    task::JoinHandle,
+};
+use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
+use tonic::{
+    Request, Response, Status,
+    transport::{self, server::Router},
+};
 
 /// A running recorder. Ends with its handle.
 pub(crate) struct Recorder {
-    pub(crate) address: SocketAddr,
     asked: Asked,
     task: JoinHandle<()>,
 }
@@ -28,21 +34,47 @@ pub(crate) struct Recorder {
 struct Asked(Arc<Mutex<Vec<CheckRequest>>>);
 
 impl Recorder {
-    pub(crate) async fn start() -> Self {
+    /// On a free port.
+    pub(crate) async fn start() -> (Self, SocketAddr) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let asked = Asked::default();
-        let service = AuthorizationServer::new(asked.clone());
+        let server = asked.clone().server();
         let task = tokio::spawn(async move {
-            let server = transport::Server::builder().add_service(service);
             server.serve_with_incoming(TcpListenerStream::new(listener)).await.unwrap();
         });
-        Self { address, asked, task }
+        (Self { asked, task }, address)
+    }
+
+    /// On a unix socket.
+    pub(crate) fn start_at(socket: &Path) -> Self {
+        let listener = UnixListener::bind(socket).unwrap();
+        let asked = Asked::default();
+        let server = asked.clone().server();
+        let task = tokio::spawn(async move {
+            server.serve_with_incoming(UnixListenerStream::new(listener)).await.unwrap();
+        });
+        Self { asked, task }
     }
 
     /// What was asked since the last call.
     pub(crate) fn take(&self) -> Vec<CheckRequest> {
         std::mem::take(&mut *self.asked.0.lock().unwrap())
+    }
+}
+
+impl Recorder {
+    /// Ends it: the port is closed, and so is every connection.
+    pub(crate) async fn stop(mut self) {
+        self.task.abort();
+        let ended = (&mut self.task).await;
+        assert!(ended.is_err_and(|error| error.is_cancelled()));
+    }
+}
+
+impl Asked {
+    fn server(self) -> Router {
+        transport::Server::builder().add_service(AuthorizationServer::new(self))
     }
 }
 
