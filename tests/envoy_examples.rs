@@ -1,11 +1,16 @@
 //! The Envoy configurations of `examples/envoy/` start, and ask as Postern needs to be asked.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "test support functions")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test support functions"
+)]
 
 #[path = "conformance/envoy_process.rs"]
 mod envoy_process;
 #[path = "conformance/http1.rs"]
-#[expect(dead_code, reason = "the conformance tests use all of it")]
 mod http1;
 #[path = "conformance/pki.rs"]
 #[expect(dead_code, reason = "the conformance tests use all of it")]
@@ -45,8 +50,8 @@ fn is_valid_as_it_is(#[case] example: &str) {
 async fn tcp_asks_as_postern_needs_it() {
     let (recorder, postern) = Recorder::start().await;
     let (text, _upstream) = with_free_ports(&read("tcp.yaml")).await;
-    let envoy = Envoy::start("envoy.yaml", &replaced(&text, "9191", postern.port())).await;
-    asks_and_fails_closed(&envoy, recorder).await;
+    let envoy = Envoy::start("envoy.yaml", &replaced(&text, "9191", &postern.port())).await;
+    asks_and_fails_closed(&envoy, &recorder).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -55,9 +60,9 @@ async fn unix_socket_asks_as_postern_needs_it() {
     let socket = folder.path().join("ext_authz.sock");
     let recorder = Recorder::start_at(&socket);
     let (text, _upstream) = with_free_ports(&read("unix-socket.yaml")).await;
-    let text = replaced(&text, "/run/postern/ext_authz.sock", socket.display());
+    let text = replaced(&text, "/run/postern/ext_authz.sock", &socket.display());
     let envoy = Envoy::start("envoy.yaml", &text).await;
-    asks_and_fails_closed(&envoy, recorder).await;
+    asks_and_fails_closed(&envoy, &recorder).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,7 +77,7 @@ async fn mtls_tells_who_the_client_is() {
 
     let (recorder, postern) = Recorder::start().await;
     let (text, _upstream) = with_free_ports(&text).await;
-    let envoy = Envoy::start("envoy.yaml", &replaced(&text, "9191", postern.port())).await;
+    let envoy = Envoy::start("envoy.yaml", &replaced(&text, "9191", &postern.port())).await;
     let listener = envoy.listener("inbound").await;
 
     let names = [Name::Uri(CLIENT.into())];
@@ -87,19 +92,19 @@ async fn mtls_tells_who_the_client_is() {
     assert!(recorder.take().is_empty());
 }
 
-/// One request passes and was asked about with every header line; without Postern none passes.
-async fn asks_and_fails_closed(envoy: &Envoy, recorder: Recorder) {
+/// One request passes and was asked about with every header line; without an answer none passes.
+async fn asks_and_fails_closed(envoy: &Envoy, recorder: &Recorder) {
     let listener = envoy.listener("inbound").await;
     let (status, _) = get(listener, "/a/../b?c").await.unwrap();
     assert_eq!(status, 200, "{}", envoy.log());
-    let asked = attributes(&recorder);
+    let asked = attributes(recorder);
     assert!(asked.tls_session.is_some());
     let http = asked.request.unwrap().http.unwrap();
     assert_eq!(http.path, "/b?c");
     assert!(http.headers.is_empty());
     assert!(http.header_map.unwrap().headers.iter().any(|header| header.key == ":path"));
 
-    recorder.stop().await;
+    recorder.fail();
     let (status, _) = get(listener, "/").await.unwrap();
     assert_eq!(status, 403);
 }
@@ -127,7 +132,7 @@ fn read(example: &str) -> String {
 }
 
 /// Puts a value in the one place where `old` stands outside comments.
-fn replaced(text: &str, old: &str, new: impl ToString) -> String {
+fn replaced(text: &str, old: &str, new: &impl ToString) -> String {
     let holds = |line: &&str| !line.trim_start().starts_with('#') && line.contains(old);
     assert_eq!(text.lines().filter(holds).count(), 1, "`{old}` in the example");
     let new = new.to_string();
@@ -151,9 +156,9 @@ async fn with_free_ports(text: &str) -> (String, Upstream) {
             });
         }
     });
-    let text = replaced(text, "port_value: 9901", "port_value: 0");
-    let text = replaced(&text, "0.0.0.0, port_value: 10000", "127.0.0.1, port_value: 0");
-    (replaced(&text, "8080", port), Upstream(task))
+    let text = replaced(text, "port_value: 9901", &"port_value: 0");
+    let text = replaced(&text, "0.0.0.0, port_value: 10000", &"127.0.0.1, port_value: 0");
+    (replaced(&text, "8080", &port), Upstream(task))
 }
 
 /// Ends with its handle.

@@ -232,7 +232,7 @@ fn name_from(text: &str) -> Name {
     } else if let Some(dns) = text.strip_prefix("dns:") {
         Name::Dns(dns.into())
     } else if let Some(cn) = text.strip_prefix("cn:") {
-        Name::CommonName(cn.into())
+        Name::Subject(cn.into())
     } else {
         Name::Uri(format!("spiffe://{text}"))
     }

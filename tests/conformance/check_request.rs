@@ -187,9 +187,7 @@ fn principal(names: &[Name]) -> String {
 fn subject(names: &[Name]) -> String {
     let common_names: Vec<_> = names
         .iter()
-        .filter_map(
-            |name| if let Name::CommonName(n) = name { Some(format!("CN={n}")) } else { None },
-        )
+        .filter_map(|name| if let Name::Subject(n) = name { Some(format!("CN={n}")) } else { None })
         .collect();
     common_names.join(",")
 }

@@ -26,6 +26,7 @@ mod keys;
 mod native;
 mod normalize;
 mod pki;
+#[expect(dead_code, reason = "the tests of the examples use all of it")]
 mod recorder;
 mod servers;
 mod tokens;

@@ -27,7 +27,8 @@ pub(crate) const SERVER_URI: &str = "spiffe://cluster.local/ns/foo/sa/httpbin";
 pub(crate) enum Name {
     Uri(String),
     Dns(String),
-    CommonName(String),
+    /// The subject's common name.
+    Subject(String),
 }
 
 /// The authority, and what it has signed.
@@ -117,7 +118,7 @@ fn issue(authority: &CertifiedIssuer<'static, KeyPair>, names: &[Name]) -> Leaf 
             Name::Dns(dns) => {
                 params.subject_alt_names.push(SanType::DnsName(dns.as_str().try_into().unwrap()));
             }
-            Name::CommonName(cn) => {
+            Name::Subject(cn) => {
                 params.distinguished_name.push(DnType::CommonName, cn.as_str());
             }
         }

@@ -3,7 +3,10 @@
 use std::{
     net::SocketAddr,
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use envoy_types::pb::{
@@ -31,7 +34,10 @@ pub(crate) struct Recorder {
 }
 
 #[derive(Clone, Default)]
-struct Asked(Arc<Mutex<Vec<CheckRequest>>>);
+struct Asked {
+    requests: Arc<Mutex<Vec<CheckRequest>>>,
+    unavailable: Arc<AtomicBool>,
+}
 
 impl Recorder {
     /// On a free port.
@@ -57,18 +63,14 @@ impl Recorder {
         Self { asked, task }
     }
 
+    /// From now on there is no answer but an error.
+    pub(crate) fn fail(&self) {
+        self.asked.unavailable.store(true, Ordering::SeqCst);
+    }
+
     /// What was asked since the last call.
     pub(crate) fn take(&self) -> Vec<CheckRequest> {
-        std::mem::take(&mut *self.asked.0.lock().unwrap())
-    }
-}
-
-impl Recorder {
-    /// Ends it: the port is closed, and so is every connection.
-    pub(crate) async fn stop(mut self) {
-        self.task.abort();
-        let ended = (&mut self.task).await;
-        assert!(ended.is_err_and(|error| error.is_cancelled()));
+        std::mem::take(&mut *self.asked.requests.lock().unwrap())
     }
 }
 
@@ -90,7 +92,10 @@ impl Authorization for Asked {
         &self,
         request: Request<CheckRequest>,
     ) -> Result<Response<CheckResponse>, Status> {
-        self.0.lock().unwrap().push(request.into_inner());
+        if self.unavailable.load(Ordering::SeqCst) {
+            return Err(Status::unavailable("gone"));
+        }
+        self.requests.lock().unwrap().push(request.into_inner());
         Ok(Response::new(CheckResponse {
             status: Some(rpc::Status::default()),
             http_response: Some(HttpResponse::OkResponse(OkHttpResponse::default())),
