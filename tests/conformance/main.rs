@@ -158,8 +158,8 @@ async fn built_requests_are_what_envoy_sends() {
     assert!(differing.is_empty(), "{}\n{} differ", differing.join("\n"), differing.len());
 }
 
-/// The harness against Envoy's own `jwt_authn`: the tokens are as good and as bad as they were when
-/// the cases were recorded.
+/// The harness against Envoy's own filters: what it sends is as good and as bad as what was sent
+/// when the cases were recorded.
 #[tokio::test(flavor = "multi_thread")]
 async fn native_filters_still_answer_so() {
     let world = World::new().await;
