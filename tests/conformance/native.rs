@@ -38,7 +38,7 @@ pub(crate) fn filters(set: &Set) -> Option<Vec<Value>> {
             _ => return None,
         }
     }
-    if tokens.len() > 1 || (!tokens.is_empty() && !(allow.is_empty() && deny.is_empty())) {
+    if tokens.len() > 1 {
         return None;
     }
     let mut filters = tokens;
