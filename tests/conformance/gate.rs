@@ -5,21 +5,25 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex},
+    time::SystemTime,
 };
 
-use envoy_types::pb::{
-    envoy::service::auth::v3::{
-        CheckRequest, CheckResponse, OkHttpResponse,
-        authorization_server::{Authorization, AuthorizationServer},
-        check_response::HttpResponse,
-    },
-    google::rpc,
+use envoy_types::pb::envoy::service::auth::v3::{
+    CheckRequest, CheckResponse,
+    authorization_server::{Authorization, AuthorizationServer},
 };
+use postern::authn::NoKeys;
+use postern::compile::{Settings, compile};
+use postern::control::publish::SnapshotCell;
+use postern::extauthz::{AuthorizationService, ClientAddress, RequestSettings};
+use postern::manifest::{Options, decode};
+use postern::model::{Mesh, Workload};
+use postern::normalize::PathNormalization;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, transport};
 
-use crate::cases::Set;
+use crate::cases::{Set, WorkloadSettings};
 
 /// A running server. Ends with its handle.
 pub(crate) struct Gate {
@@ -48,8 +52,31 @@ impl Gate {
 
     /// Replaces the policies and settings; later requests are decided by them.
     pub(crate) async fn load(&self, set: &Set) -> Result<(), String> {
-        let _ = set;
-        *self.current.0.lock().unwrap() = Some(Arc::new(Service));
+        // Every JSON text is YAML, and one stream holds any number of documents.
+        let documents: Vec<_> = set.policies.iter().map(|p| format!("---\n{p}\n")).collect();
+        let options = Options { default_namespace: set.workload.namespace.as_str().into() };
+        let decoded = decode(&documents.concat(), Some("policies.yaml"), &options);
+        if decoded.has_errors() {
+            let found: Vec<_> = decoded.diagnostics.iter().map(ToString::to_string).collect();
+            return Err(format!("refused:\n{}", found.join("\n")));
+        }
+        let resources: Vec<_> = decoded.accepted().cloned().map(Arc::new).collect();
+        let snapshot = compile(1, &resources, &[], &settings(&set.workload));
+
+        let (cell, mut publisher) = SnapshotCell::new();
+        drop(publisher.publish(Arc::new(snapshot)));
+        let listener = &set.workload.listener;
+        let request_settings = RequestSettings {
+            client_address: ClientAddress {
+                use_remote_address: false,
+                trusted_hops: listener.xff_num_trusted_hops.try_into().unwrap(),
+            },
+            // The listener has done it.
+            path_normalization: PathNormalization::None,
+        };
+        let service =
+            AuthorizationService::new(cell, Arc::new(NoKeys), request_settings, SystemTime::now);
+        *self.current.0.lock().unwrap() = Some(service);
         Ok(())
     }
 
@@ -65,9 +92,23 @@ impl Drop for Gate {
     }
 }
 
+fn settings(workload: &WorkloadSettings) -> Settings {
+    Settings {
+        mesh: Mesh {
+            root_namespace: workload.root_namespace.clone(),
+            trust_domain: workload.trust_domain.clone(),
+            trust_domain_aliases: workload.trust_domain_aliases.clone(),
+        },
+        workloads: vec![Workload {
+            namespace: workload.namespace.clone(),
+            labels: workload.labels.clone(),
+        }],
+    }
+}
+
 /// The service of the set at hand.
 #[derive(Clone, Default)]
-struct Current(Arc<Mutex<Option<Arc<Service>>>>);
+struct Current(Arc<Mutex<Option<AuthorizationService>>>);
 
 #[tonic::async_trait]
 impl Authorization for Current {
@@ -77,22 +118,5 @@ impl Authorization for Current {
     ) -> Result<Response<CheckResponse>, Status> {
         let service = self.0.lock().unwrap().clone().expect("a set is loaded");
         service.check(request).await
-    }
-}
-
-struct Service;
-
-#[tonic::async_trait]
-impl Authorization for Service {
-    async fn check(
-        &self,
-        request: Request<CheckRequest>,
-    ) -> Result<Response<CheckResponse>, Status> {
-        let _ = request;
-        Ok(Response::new(CheckResponse {
-            status: Some(rpc::Status::default()),
-            http_response: Some(HttpResponse::OkResponse(OkHttpResponse::default())),
-            ..CheckResponse::default()
-        }))
     }
 }
