@@ -5,14 +5,13 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex},
-    time::SystemTime,
 };
 
 use envoy_types::pb::envoy::service::auth::v3::{
     CheckRequest, CheckResponse,
     authorization_server::{Authorization, AuthorizationServer},
 };
-use postern::authn::NoKeys;
+use postern::authn::{NoKeys, clock::Clock};
 use postern::compile::{Settings, compile};
 use postern::control::publish::SnapshotCell;
 use postern::extauthz::{AuthorizationService, ClientAddress, RequestSettings};
@@ -82,7 +81,7 @@ impl Gate {
             path_normalization: PathNormalization::None,
         };
         let service =
-            AuthorizationService::new(cell, Arc::new(NoKeys), request_settings, SystemTime::now);
+            AuthorizationService::new(cell, Arc::new(NoKeys), request_settings, Clock::system());
         *self.current.0.lock().unwrap() = Some(service);
         Ok(())
     }
