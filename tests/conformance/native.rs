@@ -12,7 +12,7 @@ pub(crate) fn filters(set: &Set) -> Option<Vec<Value>> {
     if set.workload.trust_domain != "cluster.local" {
         return None;
     }
-    let mut tokens = Vec::new();
+    let mut token_rules = Vec::new();
     let mut deny = Map::new();
     let mut allow = Map::new();
     for (number, policy) in set.policies.iter().enumerate() {
@@ -24,7 +24,7 @@ pub(crate) fn filters(set: &Set) -> Option<Vec<Value>> {
             return None;
         }
         match policy["kind"].as_str()? {
-            "RequestAuthentication" => tokens.push(jwt_authn(&policy["spec"])?),
+            "RequestAuthentication" => token_rules.extend(spec.get("jwtRules")?.as_array()?),
             "AuthorizationPolicy" => {
                 let policies = match spec.get("action").and_then(Value::as_str) {
                     None | Some("ALLOW") => &mut allow,
@@ -38,10 +38,10 @@ pub(crate) fn filters(set: &Set) -> Option<Vec<Value>> {
             _ => return None,
         }
     }
-    if tokens.len() > 1 {
-        return None;
+    let mut filters = Vec::new();
+    if !token_rules.is_empty() {
+        filters.push(jwt_authn(token_rules)?);
     }
-    let mut filters = tokens;
     for (action, policies) in [("DENY", deny), ("ALLOW", allow)] {
         if !policies.is_empty() {
             let fields = json!({"rules": {"action": action, "policies": policies}});
@@ -51,8 +51,34 @@ pub(crate) fn filters(set: &Set) -> Option<Vec<Value>> {
     (!filters.is_empty()).then_some(filters)
 }
 
-fn jwt_authn(spec: &Value) -> Option<Value> {
-    let [rule] = spec["jwtRules"].as_array()?.as_slice() else { return None };
+/// One provider for each rule: a token of any of them, or of each that finds one.
+fn jwt_authn(mut rules: Vec<&Value>) -> Option<Value> {
+    rules.sort_by_key(|rule| rule["issuer"].as_str());
+    let mut providers = Map::new();
+    let mut any = Vec::new();
+    let mut all = Vec::new();
+    for (number, rule) in rules.iter().enumerate() {
+        let name = format!("rule-{number}");
+        let named = json!({ "provider_name": name });
+        all.push(json!({"requires_any": {"requirements": [named, {"allow_missing": {}}]}}));
+        any.push(named);
+        providers.insert(name, provider(rule)?);
+    }
+    let requires = if all.len() == 1 {
+        all.remove(0)
+    } else {
+        any.push(json!({"requires_all": {"requirements": all}}));
+        json!({"requires_any": {"requirements": any}})
+    };
+    let fields = json!({
+        "providers": providers,
+        "rules": [{"match": {"prefix": "/"}, "requires": requires}],
+        "bypass_cors_preflight": true,
+    });
+    Some(filter("jwt_authn", "jwt_authn.v3.JwtAuthentication", fields))
+}
+
+fn provider(rule: &Value) -> Option<Value> {
     let known = [
         "issuer",
         "audiences",
@@ -61,36 +87,41 @@ fn jwt_authn(spec: &Value) -> Option<Value> {
         "forwardOriginalToken",
         "outputPayloadToHeader",
         "outputClaimToHeaders",
+        "fromHeaders",
+        "fromParams",
+        "fromCookies",
+        "spaceDelimitedClaims",
     ];
     let rule = known_fields(rule, &known)?;
+    let list = |name| rule.get(name).and_then(Value::as_array).into_iter().flatten();
+    let mut space_delimited = vec![json!("scope"), json!("permission")];
+    space_delimited.extend(list("spaceDelimitedClaims").cloned());
     let mut provider = json!({
         "issuer": rule.get("issuer")?,
         "local_jwks": {"inline_string": rule.get("jwks")?},
         "payload_in_metadata": "payload",
+        "normalize_payload_in_metadata": {"space_delimited_claims": space_delimited},
         "forward": rule.get("forwardOriginalToken").is_some_and(|v| v == true),
     });
-    if let Some(audiences) = rule.get("audiences") {
-        provider["audiences"] = audiences.clone();
+    let same = [
+        ("audiences", "audiences"),
+        ("outputPayloadToHeader", "forward_payload_header"),
+        ("fromParams", "from_params"),
+        ("fromCookies", "from_cookies"),
+    ];
+    for (field, envoy_field) in same {
+        if let Some(value) = rule.get(field) {
+            provider[envoy_field] = value.clone();
+        }
     }
-    if let Some(header) = rule.get("outputPayloadToHeader") {
-        provider["forward_payload_header"] = header.clone();
-    }
-    if let Some(outputs) = rule.get("outputClaimToHeaders").and_then(Value::as_array) {
-        let outputs: Vec<_> = outputs
-            .iter()
-            .map(|o| json!({"header_name": o["header"], "claim_name": o["claim"]}))
-            .collect();
-        provider["claim_to_headers"] = outputs.into();
-    }
-    let requires = json!({
-        "requires_any": {"requirements": [{"provider_name": "p"}, {"allow_missing": {}}]},
-    });
-    let fields = json!({
-        "providers": {"p": provider},
-        "rules": [{"match": {"prefix": "/"}, "requires": requires}],
-        "bypass_cors_preflight": true,
-    });
-    Some(filter("jwt_authn", "jwt_authn.v3.JwtAuthentication", fields))
+    let outputs = list("outputClaimToHeaders");
+    provider["claim_to_headers"] =
+        outputs.map(|o| json!({"header_name": o["header"], "claim_name": o["claim"]})).collect();
+    let headers = list("fromHeaders");
+    provider["from_headers"] = headers
+        .map(|h| json!({"name": h["name"], "value_prefix": h.get("prefix").unwrap_or(&json!(""))}))
+        .collect();
+    Some(provider)
 }
 
 fn policy_from(rule: &Value) -> Option<Value> {
@@ -106,6 +137,9 @@ fn policy_from(rule: &Value) -> Option<Value> {
             let Some(values) = values(field) else { continue };
             if let Some(name) = header {
                 identities.push(any("ids", values, negated, |v| header_is(name, v, false))?);
+            } else if let Some(claims) = key.strip_prefix("request.auth.claims[") {
+                let path: Vec<_> = claims.strip_suffix(']')?.split("][").collect();
+                identities.push(any("ids", values, negated, |v| claim_is(&path, v, true))?);
             } else if key == "connection.sni" {
                 let sni = |v: &str| Some(json!({"requested_server_name": string_is(v, "")?}));
                 operations.push(any("rules", values, negated, sni)?);
@@ -118,6 +152,7 @@ fn policy_from(rule: &Value) -> Option<Value> {
         "principals" => any("ids", values, negated, |v| {
             Some(json!({"authenticated": {"principal_name": string_is(v, "spiffe://")?}}))
         }),
+        "requestPrincipals" => any("ids", values, negated, request_principal_is),
         "ipBlocks" => any("ids", values, negated, |v| Some(json!({"direct_remote_ip": cidr(v)?}))),
         "remoteIpBlocks" => any("ids", values, negated, |v| Some(json!({"remote_ip": cidr(v)?}))),
         _ => None,
@@ -179,6 +214,35 @@ fn any(
     let or = json!({ format!("or_{kind}"): {kind: values?} });
     let not = if kind == "ids" { "not_id" } else { "not_rule" };
     Some(if negated { json!({ not: or }) } else { or })
+}
+
+/// Issuer and subject, told apart by the last slash; stars in one of them are not known here.
+fn request_principal_is(pattern: &str) -> Option<Value> {
+    let (issuer, subject) = match pattern.rsplit_once('/') {
+        _ if pattern == "*" => ("*", "*"),
+        Some((issuer, subject)) if !issuer.contains('*') => (issuer, subject),
+        Some(_) => return None,
+        None if pattern.contains('*') => return None,
+        None => (pattern, ""),
+    };
+    let both = [claim_is(&["iss"], issuer, false)?, claim_is(&["sub"], subject, false)?];
+    Some(json!({"and_ids": {"ids": both}}))
+}
+
+/// A claim that is such a string or, where lists count, a list with one.
+fn claim_is(path: &[&str], pattern: &str, lists: bool) -> Option<Value> {
+    let string = json!({"string_match": string_is(pattern, "")?});
+    let value = if lists {
+        json!({"or_match": {"value_matchers": [{"list_match": {"one_of": string}}, string]}})
+    } else {
+        string
+    };
+    let keys = ["payload"].iter().chain(path).map(|key| json!({ "key": key }));
+    Some(json!({"metadata": {
+        "filter": "envoy.filters.http.jwt_authn",
+        "path": keys.collect::<Vec<_>>(),
+        "value": value,
+    }}))
 }
 
 fn header_is(name: &str, value: &str, ignore_case: bool) -> Option<Value> {
