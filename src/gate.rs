@@ -2,7 +2,8 @@
 
 use crate::authn::{self, Authentication, KeyLookup};
 use crate::decide;
-use crate::model::{Attributes, Identity, Reason, Verdict};
+use crate::decide::reference::{self, RuleTrace};
+use crate::model::{Action, Attributes, Identity, Reason, Verdict};
 use crate::plan::WorkloadPlan;
 
 /// What came of a request.
@@ -41,6 +42,48 @@ pub fn pass(
     let identity = Identity { claims: authentication.claims.as_ref() };
     let verdict = decide::decide(plan, attributes, &identity);
     Passage { verdict, authentication }
+}
+
+/// A decision with everything that led to it.
+#[derive(Debug)]
+pub struct Explanation {
+    /// What [`pass`] says.
+    pub passage: Passage,
+    /// How every rule of every attached policy fared, CUSTOM rules on the request as it came, the
+    /// others as tokens left it; only CUSTOM rules where tokens were not reached or refused.
+    pub rules: Vec<RuleTrace>,
+}
+
+/// Decides as [`pass`] does, and shows the walk.
+pub fn explain(
+    plan: &WorkloadPlan,
+    attributes: &mut Attributes<'_>,
+    keys: &dyn KeyLookup,
+    now: u64,
+) -> Explanation {
+    let is_custom = |trace: &RuleTrace| {
+        plan.policy(trace.id).is_some_and(|p| matches!(p.action, Action::Custom { .. }))
+    };
+    let mut rules = reference::traces(plan, attributes, &Identity::default());
+    rules.retain(is_custom);
+    let passage = pass(plan, attributes, keys, now);
+    let reached_rules = match passage.verdict.reason {
+        Reason::NoAllowPolicy
+        | Reason::AllowRule(_)
+        | Reason::DenyRule(_)
+        | Reason::NoAllowRule => true,
+        Reason::CustomProviderUndefined(_)
+        | Reason::PeerUnauthenticated
+        | Reason::Jwt(_)
+        | Reason::InvalidPolicy
+        | Reason::UnknownWorkload
+        | Reason::MalformedRequest => false,
+    };
+    if reached_rules {
+        let after = reference::traces(plan, attributes, &passage.identity());
+        rules.extend(after.into_iter().filter(|trace| !is_custom(trace)));
+    }
+    Explanation { passage, rules }
 }
 
 fn refused(reason: Reason, authentication: Authentication) -> Passage {

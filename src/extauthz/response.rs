@@ -161,7 +161,7 @@ fn rule_fields(plan: &WorkloadPlan, rule: Option<RuleId>) -> Vec<(&'static str, 
 
 /// `namespace/name` of the policy a rule belongs to.
 fn policy_name(plan: &WorkloadPlan, rule: RuleId) -> Option<String> {
-    let policy = plan.policies.get(usize::try_from(rule.policy).ok()?)?;
+    let policy = plan.policy(rule)?;
     Some(format!("{}/{}", policy.metadata.namespace, policy.metadata.name))
 }
 

@@ -12,7 +12,7 @@ pub use authentication::{
 };
 pub use tree::{AttributeTest, CompiledRule, DecisionTree, Test, Trees, Unknown};
 
-use crate::model::{AuthorizationPolicy, ResourceId, Workload};
+use crate::model::{AuthorizationPolicy, ResourceId, RuleId, Workload};
 
 /// All plans of one revision of the policies. Immutable; replaced whole.
 #[derive(Debug, Default)]
@@ -46,6 +46,11 @@ pub struct WorkloadPlan {
 }
 
 impl WorkloadPlan {
+    /// The policy a rule belongs to.
+    pub fn policy(&self, rule: RuleId) -> Option<&AuthorizationPolicy> {
+        self.policies.get(usize::try_from(rule.policy).ok()?).map(AsRef::as_ref)
+    }
+
     /// The trees for a kind of traffic.
     pub fn trees(&self, is_http: bool) -> &Trees {
         if is_http { &self.http } else { &self.l4 }

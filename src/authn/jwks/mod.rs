@@ -35,6 +35,7 @@ use self::{
     fetch::Fetcher,
     source::{Source, Worker},
 };
+use crate::authn::KeyLookup;
 use crate::authn::clock::Clock;
 use crate::key_set::KeySet;
 use crate::plan::{KeySource, KeySourceId};
@@ -202,6 +203,12 @@ impl KeySets {
     /// Ticks when an attempt has ended or the wanted sources changed: time to look again.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.0.worker.changes.subscribe()
+    }
+}
+
+impl KeyLookup for KeySets {
+    fn keys(&self, source: &KeySourceId) -> Option<Arc<KeySet>> {
+        self.keys(source)
     }
 }
 
