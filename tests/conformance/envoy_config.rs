@@ -149,10 +149,7 @@ fn connection_manager(settings: &ListenerSettings, http_filters: &[Value]) -> Va
                 "virtual_hosts": [{
                     "name": "all",
                     "domains": ["*"],
-                    "routes": [
-                        {"match": {"path": "*"}, "route": {"cluster": "upstream"}},
-                        {"match": {"prefix": "/"}, "route": {"cluster": "upstream"}},
-                    ],
+                    "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "upstream"}}],
                 }],
             },
         },

@@ -11,14 +11,20 @@ use envoy_types::pb::envoy::service::auth::v3::{
     CheckRequest, CheckResponse,
     authorization_server::{Authorization, AuthorizationServer},
 };
-use postern::authn::{NoKeys, clock::Clock};
+use postern::authn::{
+    KeyLookup,
+    clock::Clock,
+    jwks::{self, KeySets},
+};
 use postern::compile::{Settings, compile};
 use postern::control::publish::SnapshotCell;
 use postern::extauthz::{AuthorizationService, ClientAddress, RequestSettings};
+use postern::key_set::KeySet;
 use postern::manifest::{Options, decode};
 use postern::model::{Mesh, Workload};
 use postern::normalize::PathNormalization;
-use tokio::{net::TcpListener, task::JoinHandle};
+use postern::plan::KeySourceId;
+use tokio::{net::TcpListener, runtime::Handle, task::JoinHandle};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, transport};
 
@@ -69,6 +75,16 @@ impl Gate {
         let resources = resources.ok_or("a resource cannot be read")?;
         let snapshot = compile(1, &resources, &[], &settings(&set.workload));
 
+        let keys = KeySets::new(
+            jwks::Settings::default(),
+            Clock::system(),
+            Arc::new(|_| {}),
+            Handle::current(),
+        );
+        let keys = keys.map_err(|error| error.to_string())?;
+        keys.sync(&snapshot.key_sources);
+        keys.wait_settled().await;
+
         let (cell, mut publisher) = SnapshotCell::new();
         drop(publisher.publish(Arc::new(snapshot)));
         let listener = &set.workload.listener;
@@ -80,8 +96,12 @@ impl Gate {
             // The listener has done it.
             path_normalization: PathNormalization::None,
         };
-        let service =
-            AuthorizationService::new(cell, Arc::new(NoKeys), request_settings, Clock::system());
+        let service = AuthorizationService::new(
+            cell,
+            Arc::new(Keys(keys)),
+            request_settings,
+            Clock::system(),
+        );
         *self.current.0.lock().unwrap() = Some(service);
         Ok(())
     }
@@ -109,6 +129,15 @@ fn settings(workload: &WorkloadSettings) -> Settings {
             namespace: workload.namespace.clone(),
             labels: workload.labels.clone(),
         }],
+    }
+}
+
+/// The keys of one set's sources.
+struct Keys(KeySets);
+
+impl KeyLookup for Keys {
+    fn keys(&self, source: &KeySourceId) -> Option<Arc<KeySet>> {
+        self.0.keys(source)
     }
 }
 

@@ -65,6 +65,7 @@ use crate::{
 #[case::odd_requests("14-odd-requests.yaml")]
 #[case::jwks("15-jwks.yaml")]
 #[case::jwt_several_tokens("16-jwt-several-tokens.yaml")]
+#[case::jwt_output_order("17-jwt-output-order.yaml")]
 #[tokio::test(flavor = "multi_thread")]
 async fn in_process(#[case] file: &str) {
     let world = World::new().await;
