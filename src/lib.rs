@@ -17,7 +17,14 @@ pub mod plan;
 
 // 5 policy in
 pub mod control;
+pub mod source;
+pub mod telemetry;
 
 // 6 serving
+pub mod admin;
+pub mod app;
+pub mod config;
+pub mod shutdown;
 
 // 7 commands
+pub mod cli;
