@@ -44,12 +44,18 @@ impl fmt::Debug for Parts {
     }
 }
 
-/// The policies as they stood at start are refused. Holds every problem.
+/// Why there is no first snapshot.
 #[derive(Debug, thiserror::Error)]
-#[error("the policies have {} problem{}", .problems.len(), if .problems.len() == 1 { "" } else { "s" })]
-pub struct Refused {
-    /// What is wrong, in the order of the files.
-    pub problems: Vec<Problem>,
+pub enum NotStarted {
+    /// The policies have errors.
+    #[error("the policies have {} problem{}", .0.len(), if .0.len() == 1 { "" } else { "s" })]
+    Refused(
+        /// All of them: first what cannot be read, then the rest in the order of the files.
+        Vec<Problem>,
+    ),
+    /// A defect of Postern.
+    #[error("compiling the policies failed")]
+    Defect,
 }
 
 /// The one writer.
@@ -74,14 +80,15 @@ impl Controller {
     }
 
     /// Publishes the first snapshot; with any error in the policies, none.
-    pub async fn start(&mut self, corpus: Arc<Corpus>) -> Result<(), Refused> {
+    pub async fn start(&mut self, corpus: Arc<Corpus>) -> Result<(), NotStarted> {
         self.take(corpus, true).await
     }
 
     /// Publishes what has changed; what is refused stays in its last accepted form.
     pub async fn apply(&mut self, corpus: Arc<Corpus>) {
-        if let Err(refused) = self.take(corpus, false).await {
-            tracing::error!(error = %refused, "policies are refused");
+        if let Err(error) = self.take(corpus, false).await {
+            // The panic itself is on stderr. What is in force stays.
+            tracing::error!(%error, "policies in force stay");
         }
     }
 
@@ -93,7 +100,7 @@ impl Controller {
         }
     }
 
-    async fn take(&mut self, corpus: Arc<Corpus>, strict: bool) -> Result<(), Refused> {
+    async fn take(&mut self, corpus: Arc<Corpus>, strict: bool) -> Result<(), NotStarted> {
         let (decode, inventory) = (self.parts.decode.clone(), self.inventory.clone());
         let settings = self.parts.settings.clone();
         let revision = self.status.borrow().revision;
@@ -105,7 +112,7 @@ impl Controller {
                 let text = decoded.errors().cloned().map(Problem::Text);
                 let problems: Vec<_> = read.chain(text).collect();
                 if !problems.is_empty() {
-                    return Err(Refused { problems });
+                    return Err(NotStarted::Refused(problems));
                 }
             }
             let findings = findings(&decoded.diagnostics);
@@ -114,12 +121,7 @@ impl Controller {
                 .then(|| Compiled::new(revision + 1, &next, &settings));
             Ok((next, findings, compiled))
         });
-        let Ok(result) = worked.await else {
-            // A defect of ours; the panic itself is on stderr. What is in force stays.
-            tracing::error!(snapshot.revision = revision, "compiling the policies failed");
-            return Ok(());
-        };
-        let (next, findings, compiled) = result?;
+        let (next, findings, compiled) = worked.await.map_err(|_| NotStarted::Defect)??;
         self.log_rejections(&next.rejections);
         self.log_findings(&findings);
         self.inventory = next;

@@ -8,6 +8,6 @@ mod inventory;
 pub mod publish;
 mod status;
 
-pub use controller::{Controller, Parts, Refused};
+pub use controller::{Controller, NotStarted, Parts};
 pub use decoding::{Decode, Decoded, Document};
 pub use status::{ControlStatus, Problem, Rejection, Subject};

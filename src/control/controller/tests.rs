@@ -123,7 +123,8 @@ async fn a_start_with_problems_names_them_all_and_publishes_nothing() {
     corpus.problems.push(SourceProblem { path: "more".into(), error: ReadError::Missing });
     let refused = bench.controller.start(Arc::new(corpus)).await.unwrap_err();
     assert_eq!(refused.to_string(), "the policies have 3 problems");
-    let lines: Vec<_> = refused.problems.iter().map(Problem::line).collect();
+    let NotStarted::Refused(problems) = refused else { panic!("{refused}") };
+    let lines: Vec<_> = problems.iter().map(Problem::line).collect();
     assert_eq!(
         lines,
         [
@@ -162,6 +163,8 @@ async fn an_empty_set_is_published() {
 #[tokio::test]
 async fn a_defect_of_ours_keeps_what_is_in_force() {
     let mut bench = Bench::new();
+    let failed = bench.controller.start(corpus("panic")).await.unwrap_err();
+    assert_eq!(failed.to_string(), "compiling the policies failed");
     bench.controller.start(corpus("x")).await.unwrap();
     bench.apply("panic").await;
     assert_eq!(bench.cell.load().revision, 1);
