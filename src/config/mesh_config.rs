@@ -178,13 +178,11 @@ fn members<'v>(
     value: &'v Value,
     problems: &mut Problems,
 ) -> Vec<(&'v String, &'v Value)> {
-    match value {
-        Value::Object(members) => members.iter().collect(),
-        _ => {
-            problems.add(path, "must hold settings by name");
-            Vec::new()
-        }
+    let members = value.as_object();
+    if members.is_none() {
+        problems.add(path, "must hold settings by name");
     }
+    members.into_iter().flatten().collect()
 }
 
 fn is_default(value: &Value) -> bool {

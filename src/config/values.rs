@@ -65,10 +65,10 @@ pub(super) fn path(value: &Value) -> Parsed<PathBuf> {
 
 /// A path may hold a comma, so a text is one path; a list holds several.
 pub(super) fn paths(value: &Value) -> Parsed<Vec<PathBuf>> {
-    match value {
-        Value::Array(paths) if paths.is_empty() => Err("a path is needed".into()),
-        Value::Array(paths) => paths.iter().map(path).collect(),
-        one => path(one).map(|path| vec![path]),
+    match value.as_array() {
+        Some(paths) if paths.is_empty() => Err("a path is needed".into()),
+        Some(paths) => paths.iter().map(path).collect(),
+        None => path(value).map(|path| vec![path]),
     }
 }
 
@@ -109,9 +109,9 @@ pub(super) fn trust_domain(value: &Value) -> Parsed<String> {
 }
 
 pub(super) fn trust_domains(value: &Value) -> Parsed<Vec<String>> {
-    match value {
-        Value::Array(domains) => domains.iter().map(trust_domain).collect(),
-        list => text(list)?
+    match value.as_array() {
+        Some(domains) => domains.iter().map(trust_domain).collect(),
+        None => text(value)?
             .split(',')
             .map(|domain| trust_domain(&Value::String(domain.trim().to_owned())))
             .collect(),
@@ -120,9 +120,9 @@ pub(super) fn trust_domains(value: &Value) -> Parsed<Vec<String>> {
 
 pub(super) fn labels(value: &Value) -> Parsed<BTreeMap<String, String>> {
     if let Value::Object(members) = value {
-        let label = |(key, value): (&String, &Value)| match value {
-            Value::String(value) => Ok((key.clone(), value.clone())),
-            other => Err(format!("the value of `{key}` must be in quotes: `\"{other}\"`")),
+        let label = |(key, value): (&String, &Value)| match value.as_str() {
+            Some(value) => Ok((key.clone(), value.to_owned())),
+            None => Err(format!("the value of `{key}` must be in quotes: `\"{value}\"`")),
         };
         return members.iter().map(label).collect();
     }
@@ -168,13 +168,13 @@ fn workload(value: &Value) -> Parsed<Workload> {
 }
 
 pub(super) fn boolean(value: &Value) -> Parsed<bool> {
-    match value {
-        Value::Bool(value) => Ok(*value),
-        other => match text(other)? {
-            "true" => Ok(true),
-            "false" => Ok(false),
-            text => Err(format!("`{text}` is neither `true` nor `false`")),
-        },
+    if let Value::Bool(value) = value {
+        return Ok(*value);
+    }
+    match text(value)? {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        text => Err(format!("`{text}` is neither `true` nor `false`")),
     }
 }
 
@@ -248,7 +248,8 @@ fn duration(value: &Value, least: Duration, most: Duration) -> Parsed<Duration> 
 pub(super) fn show_duration(duration: Duration) -> String {
     let milliseconds = duration.as_millis();
     let units = [(3_600_000, "h"), (60_000, "m"), (1_000, "s")];
-    let whole = units.iter().find(|(unit, _)| milliseconds > 0 && milliseconds % unit == 0);
+    let whole =
+        units.iter().find(|(unit, _)| milliseconds > 0 && milliseconds.is_multiple_of(*unit));
     match whole {
         Some((unit, name)) => format!("{}{name}", milliseconds / unit),
         None if milliseconds == 0 => "0s".into(),
@@ -293,8 +294,8 @@ pub(super) fn text(value: &Value) -> Parsed<&str> {
 
 /// A string or a number.
 fn scalar(value: &Value) -> Parsed<String> {
-    match value {
-        Value::Number(number) => Ok(number.to_string()),
-        other => text(other).map(|text| text.trim().to_owned()),
+    if let Value::Number(number) = value {
+        return Ok(number.to_string());
     }
+    text(value).map(|text| text.trim().to_owned())
 }

@@ -24,6 +24,9 @@ use super::{
 /// How long the keys of a source that is no longer named stay, for requests that began before.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// Takes the remote key sets that shall be known from now on.
+pub type SyncKeys = dyn Fn(&[KeySource]) + Send;
+
 /// What a controller works with.
 pub struct Parts {
     /// What gives resources their meaning.
@@ -33,7 +36,7 @@ pub struct Parts {
     /// Where snapshots go.
     pub publisher: Publisher,
     /// Makes the key sets known that a snapshot names, and forgets all others.
-    pub sync_keys: Box<dyn Fn(&[KeySource]) + Send>,
+    pub sync_keys: Box<SyncKeys>,
     /// Where to count.
     pub metrics: SnapshotMetrics,
 }

@@ -32,7 +32,9 @@ pub struct Document {
 
 /// Turns text into documents. Called off the async threads.
 #[derive(Clone)]
-pub struct Decode(Arc<dyn Fn(&[PolicyFile]) -> Decoded + Send + Sync>);
+pub struct Decode(Arc<Decoder>);
+
+type Decoder = dyn Fn(&[PolicyFile]) -> Decoded + Send + Sync;
 
 impl Decode {
     /// A decoder.

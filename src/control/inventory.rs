@@ -195,7 +195,9 @@ impl Reading {
             let Subject::Resource(id) = subject else { continue };
             match self.present.get_mut(id) {
                 Some(documents) => {
-                    documents.iter_mut().for_each(|document| document.resource = None)
+                    for document in documents {
+                        document.resource = None;
+                    }
                 }
                 None => self.broken.extend(problems.iter().filter_map(|problem| match problem {
                     Problem::Text(diagnostic) => diagnostic.file.clone(),

@@ -8,6 +8,6 @@ mod inventory;
 pub mod publish;
 mod status;
 
-pub use controller::{Controller, NotStarted, Parts};
+pub use controller::{Controller, NotStarted, Parts, SyncKeys};
 pub use decoding::{Decode, Decoded, Document};
 pub use status::{ControlStatus, Problem, Rejection, Subject};

@@ -149,10 +149,12 @@ fn is_policy(path: &Path) -> bool {
 
 fn missing_or(path: &Path, error: io::Error) -> ReadError {
     let linked = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink());
-    match error.kind() {
-        io::ErrorKind::NotFound if linked => ReadError::DanglingLink,
-        io::ErrorKind::NotFound => ReadError::Missing,
-        _ => error.into(),
+    if error.kind() != io::ErrorKind::NotFound {
+        error.into()
+    } else if linked {
+        ReadError::DanglingLink
+    } else {
+        ReadError::Missing
     }
 }
 

@@ -141,7 +141,7 @@ fn a_file_that_becomes_empty_is_a_problem_until_it_has_content_or_is_gone() {
     let (_scratch, root) = directory();
     let file = root.join("a.yaml");
     fs::write(&file, "").unwrap();
-    let mut source = FileSource::new(vec![root.clone()]);
+    let mut source = FileSource::new(vec![root]);
     assert_eq!(source.read().problems, [], "empty from the start is just empty");
     fs::write(&file, "text").unwrap();
     assert_eq!(texts(&source.read()), ["text"]);
