@@ -16,15 +16,23 @@ pub mod plan;
 // 4 deciding
 
 // 5 policy in
-pub mod control;
-pub mod source;
+
 pub mod telemetry;
 
+pub mod source;
+
+pub mod control;
+
 // 6 serving
+
 pub mod admin;
-pub mod app;
+
 pub mod config;
+
 pub mod shutdown;
 
+pub mod app;
+
 // 7 commands
+
 pub mod cli;
