@@ -34,12 +34,27 @@ pub mod gate;
 
 // 5 policy in
 
+pub mod telemetry;
+
+pub mod source;
+
 pub mod control;
 
 // 6 serving
 
 pub mod extauthz;
 
+pub mod admin;
+
+pub mod config;
+
+pub mod shutdown;
+
+pub mod app;
+
 // 7 commands
+
 #[cfg(feature = "demo")]
 pub mod demo;
+
+pub mod cli;

@@ -1,3 +1,13 @@
-//! Policy sets to published snapshots.
+//! Policy sets to published snapshots: the only writer of what requests are decided by.
+//!
+//! Reading files is `source`'s job, their meaning `manifest`'s and `compile`'s.
 
+mod controller;
+mod decoding;
+mod inventory;
 pub mod publish;
+mod status;
+
+pub use controller::{Controller, NotStarted, Parts, SyncKeys};
+pub use decoding::{Decode, Decoded, Document};
+pub use status::{ControlStatus, Problem, Rejection, Subject};

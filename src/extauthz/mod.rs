@@ -13,7 +13,7 @@ mod service;
 pub use attributes::Malformed;
 pub use certificate::CertificateNames;
 pub use client_address::ClientAddress;
-pub use service::{AuthorizationService, Checked, RequestSettings};
+pub use service::{AuthorizationService, CheckMetrics, Checked, RequestSettings};
 
 /// `proto/` compiled, for the reflection service.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

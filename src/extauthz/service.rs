@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
+use std::time::{Instant, UNIX_EPOCH};
 
 use envoy_types::pb::envoy::service::auth::v3::authorization_server::Authorization;
 use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse};
@@ -16,9 +16,10 @@ use crate::authn::clock::Clock;
 use crate::control::publish::SnapshotCell;
 use crate::decide;
 use crate::gate;
-use crate::model::{Outcome, Reason, Verdict};
+use crate::model::{Attributes, Outcome, Reason, Verdict};
 use crate::normalize::PathNormalization;
 use crate::plan::{Snapshot, WorkloadPlan};
+use crate::telemetry::metrics::{DecisionMetrics, Input, InputMetrics};
 
 /// How requests are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -38,8 +39,14 @@ pub struct Checked {
     pub verdict: Verdict,
 }
 
-/// Called with each verdict; must be quick.
-type Observer = Arc<dyn Fn(&Verdict) + Send + Sync>;
+/// What is counted of requests.
+#[derive(Debug, Clone)]
+pub struct CheckMetrics {
+    /// Decisions and their time.
+    pub decisions: DecisionMetrics,
+    /// Inputs that Envoy does not send.
+    pub inputs: InputMetrics,
+}
 
 /// The service. Cheap to clone.
 #[derive(Clone)]
@@ -49,7 +56,7 @@ pub struct AuthorizationService {
     settings: RequestSettings,
     certificates: CertificateNames,
     clock: Clock,
-    observer: Option<Observer>,
+    metrics: Option<CheckMetrics>,
 }
 
 impl fmt::Debug for AuthorizationService {
@@ -74,25 +81,46 @@ impl AuthorizationService {
             settings,
             certificates: CertificateNames::default(),
             clock,
-            observer: None,
+            metrics: None,
         }
     }
 
-    /// Has each verdict reported.
+    /// Has requests counted.
     #[must_use]
-    pub fn with_observer(self, observer: impl Fn(&Verdict) + Send + Sync + 'static) -> Self {
-        Self { observer: Some(Arc::new(observer)), ..self }
+    pub fn with_metrics(self, metrics: CheckMetrics) -> Self {
+        Self { metrics: Some(metrics), ..self }
     }
 
     /// Answers one CheckRequest. Never fails: what cannot be decided is denied.
     pub fn answer(&self, check: &CheckRequest) -> Checked {
+        let started = Instant::now();
         let snapshot = self.snapshots.load();
         let checked = self.answer_by(&snapshot, check);
         debug_assert_eq!(response::outcome_of(&checked.response), checked.verdict.outcome());
-        if let Some(observer) = &self.observer {
-            observer(&checked.verdict);
+        if let Some(metrics) = &self.metrics {
+            metrics.decisions.record(&checked.verdict, started.elapsed());
         }
         checked
+    }
+
+    /// Counts what the filter is not configured to send, and says so once.
+    fn note_missing(&self, attributes: &Attributes<'_>) {
+        let Some(metrics) = &self.metrics else { return };
+        let joined = attributes.http.as_ref().is_some_and(|http| http.headers.joined());
+        let missing = [
+            (attributes.missing.peer_certificate, Input::PeerCertificate),
+            (attributes.missing.tls_session, Input::TlsSession),
+            (joined, Input::RawHeaders),
+        ];
+        for (_, input) in missing.into_iter().filter(|(is_missing, _)| *is_missing) {
+            if metrics.inputs.missing(input) {
+                tracing::warn!(
+                    setting = input.as_str(),
+                    "Envoy's ext_authz filter does not send an input; \
+                     conditions that need it allow nothing and deny"
+                );
+            }
+        }
     }
 
     fn answer_by(&self, snapshot: &Snapshot, check: &CheckRequest) -> Checked {
@@ -111,6 +139,7 @@ impl AuthorizationService {
                 return refuse(Reason::MalformedRequest);
             }
         };
+        self.note_missing(&attributes);
         let extensions = check.attributes.as_ref().map(|a| &a.context_extensions);
         let Some(plan) = plan_for(snapshot, extensions) else {
             return refuse(Reason::UnknownWorkload);

@@ -1,0 +1,146 @@
+//! The endpoints for operators: liveness, readiness, metrics, dumps, the log level.
+//!
+//! Shows what others know; decides nothing. On loopback unless told otherwise.
+
+mod dump;
+mod host;
+mod key_sources;
+mod readiness;
+
+use std::{fmt, sync::Arc};
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, RawQuery, State},
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    middleware,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use tokio::sync::watch;
+
+use crate::control::ControlStatus;
+use crate::telemetry::logging::LogLevel;
+use crate::telemetry::metrics::{self, Metrics};
+
+pub use key_sources::KeySourceStatus;
+pub use readiness::{Checks, Readiness};
+
+const INDEX: &str = "\
+Postern, an ext_authz server for Envoy
+
+/livez            the process runs
+/readyz           it can answer Envoy; ?verbose says what it waits for and what is refused
+/metrics          OpenMetrics
+/config_dump      configuration, resources in force, what is refused and why, key sources
+/log-level        GET shows, PUT changes which events are logged
+";
+
+/// What the endpoints show and change. Cheap to clone.
+#[derive(Clone)]
+pub struct Admin {
+    /// Whether requests can be answered.
+    pub readiness: Readiness,
+    /// What control did last.
+    pub control: watch::Receiver<Arc<ControlStatus>>,
+    /// How each remote key set stands.
+    pub key_sources: Arc<dyn Fn() -> Vec<KeySourceStatus> + Send + Sync>,
+    /// The registry.
+    pub metrics: Arc<Metrics>,
+    /// The effective configuration, without secrets.
+    pub config: Arc<serde_json::Value>,
+    /// Which events are logged.
+    pub log_level: LogLevel,
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admin").field("readiness", &self.readiness).finish_non_exhaustive()
+    }
+}
+
+/// The endpoints. `local` says that they are bound to loopback, where only programs of this machine
+/// may ask; a browser that was led here by a name of somebody else's is turned away.
+pub fn router(admin: Admin, local: bool) -> Router {
+    let router = Router::new()
+        .route("/", get(|| async { INDEX }))
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(exposition))
+        .route("/config_dump", get(config_dump))
+        .route("/log-level", get(log_level).put(set_log_level))
+        .fallback(|| async { (StatusCode::NOT_FOUND, "not found; / lists what there is\n") })
+        .layer(DefaultBodyLimit::max(4 * 1024))
+        .layer(middleware::map_response(harden))
+        .with_state(admin);
+    if local { router.layer(middleware::from_fn(host::refuse_names)) } else { router }
+}
+
+async fn readyz(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Response {
+    let checks = admin.readiness.checks();
+    let status = if checks.ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let verbose = query.is_some_and(|query| {
+        query.split('&').any(|word| word == "verbose" || word.starts_with("verbose="))
+    });
+    let text = if verbose {
+        dump::verbose_readiness(checks, &admin.control.borrow(), &(admin.key_sources)())
+    } else {
+        match checks.waiting_for() {
+            None => "ok\n".to_owned(),
+            Some(reason) => format!("not ready: {reason}\n"),
+        }
+    };
+    (status, text).into_response()
+}
+
+async fn exposition(State(admin): State<Admin>) -> Response {
+    match admin.metrics.encode() {
+        Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "metrics cannot be written");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+async fn config_dump(State(admin): State<Admin>) -> Response {
+    let status = admin.control.borrow().clone();
+    let missing = admin.metrics.inputs().seen_missing();
+    let dump = dump::config_dump(&admin.config, &status, &(admin.key_sources)(), &missing);
+    let json = HeaderValue::from_static("application/json");
+    ([(header::CONTENT_TYPE, json)], format!("{dump:#}\n")).into_response()
+}
+
+async fn log_level(State(admin): State<Admin>) -> String {
+    format!("{}\n", admin.log_level.current())
+}
+
+async fn set_log_level(State(admin): State<Admin>, body: String) -> Response {
+    let filter = match body.parse() {
+        Ok(filter) => filter,
+        Err(error) => {
+            let error: crate::telemetry::logging::InvalidLogFilter = error;
+            return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response();
+        }
+    };
+    match admin.log_level.set(filter) {
+        Ok(()) => {
+            let level = admin.log_level.current();
+            tracing::info!(%level, "log level changed");
+            format!("{level}\n").into_response()
+        }
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
+    }
+}
+
+/// What is shown is of the moment, and never a page.
+async fn harden(mut response: Response) -> Response {
+    const NOSNIFF: HeaderName = HeaderName::from_static("x-content-type-options");
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(NOSNIFF, HeaderValue::from_static("nosniff"));
+    response
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,224 @@
+//! The server, put together: configuration in, a running Postern out.
+//!
+//! Reads as a list of what is connected with what; every part's work is its own.
+
+mod health;
+mod listener;
+mod services;
+
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, Result};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
+use tonic::service::Routes;
+
+use crate::admin::{self, Admin, Readiness};
+use crate::config::{Address, Config};
+use crate::control::publish::SnapshotCell;
+use crate::control::{Controller, Parts};
+use crate::shutdown::Shutdown;
+use crate::source::file::{FileSource, Watching};
+use crate::telemetry::logging::LogLevel;
+use crate::telemetry::metrics::Metrics;
+
+use health::Health;
+use listener::Listener;
+
+/// Starts everything, or says why it cannot. Must be called in a tokio runtime.
+///
+/// Nothing is bound before the configuration and the policies are good.
+pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
+    // The whole line that support will ask for.
+    tracing::info!(config = %config.to_json(), version = env!("CARGO_PKG_VERSION"), "configured");
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+
+    // Policies.
+    let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
+    let (snapshots, publisher) = SnapshotCell::new();
+    let keys = services::key_sets(&config, &metrics)?;
+    let mut controller = Controller::new(Parts {
+        settings: config.settings.clone(),
+        decode: services::decode(&config),
+        publisher,
+        sync_keys: keys.sync(),
+        metrics: metrics.snapshot(),
+    });
+    let control = controller.status();
+    let mut source = FileSource::new(config.policies.clone());
+    let (source, corpus) = tokio::task::spawn_blocking(move || {
+        let corpus = source.read();
+        (source, Arc::new(corpus))
+    })
+    .await
+    .context("read the policies")?;
+    controller.start(corpus.clone()).await?;
+
+    // Ports.
+    let listener = Listener::bind(&config.listen, config.socket_mode)
+        .await
+        .with_context(|| format!("cannot listen on {} (--listen)", config.listen))?;
+    let admin_listener = TcpListener::bind(config.admin)
+        .await
+        .with_context(|| format!("cannot listen on {} (--admin)", config.admin))?;
+    let grpc_addr = listener.address()?;
+    let admin_addr = admin_listener.local_addr()?;
+
+    // Readiness.
+    let readiness = Readiness::default();
+    readiness.update(|checks| checks.policies = true);
+    let (health, health_service) = Health::follow(&readiness).await;
+    let wait = {
+        let (keys, readiness) = (keys.clone(), readiness.clone());
+        async move {
+            keys.settled().await;
+            readiness.update(|checks| checks.key_sources = true);
+        }
+    };
+
+    // Serving.
+    let shutdown = Shutdown::default();
+    let drain = Shutdown::default();
+    let admin = admin::router(
+        Admin {
+            readiness: readiness.clone(),
+            control,
+            key_sources: keys.status(),
+            metrics: metrics.clone(),
+            config: Arc::new(config.to_json()),
+            log_level,
+        },
+        admin_addr.ip().is_loopback(),
+    );
+    let mut routes = Routes::builder();
+    routes.add_service(health_service);
+    services::grpc_services(&mut routes, &config, snapshots.clone(), &keys, &metrics)?;
+    let grpc = tokio::spawn(listener.serve(routes.routes(), drain.clone()));
+    readiness.update(|checks| checks.grpc = true);
+    let admin_ended = Shutdown::default();
+    let admin_server = tokio::spawn({
+        let ended = admin_ended.clone();
+        let server = axum::serve(admin_listener, admin);
+        async move { server.with_graceful_shutdown(async move { ended.begun().await }).await }
+    });
+    tracing::info!(listener = "grpc", address = %grpc_addr, "listening on");
+    tracing::info!(listener = "admin", address = %admin_addr, "listening on");
+
+    // Changes.
+    let (corpora, changes) = watch::channel(corpus);
+    let background = vec![
+        tokio::spawn(wait),
+        tokio::spawn(controller.run(changes)),
+        tokio::spawn(source.watch(Watching::default(), corpora)),
+    ];
+
+    Ok(Running {
+        grpc_addr,
+        admin_addr,
+        snapshots,
+        shutdown,
+        parts: Serving {
+            readiness,
+            health,
+            drain,
+            grpc,
+            admin_ended,
+            admin_server,
+            background,
+            grace: config.shutdown_grace,
+        },
+    })
+}
+
+/// A Postern that serves. Dropping it leaves it running; see [`Running::wait`].
+#[derive(Debug)]
+pub struct Running {
+    /// Where gRPC listens, with the port that was given for 0.
+    pub grpc_addr: Address,
+    /// Where the admin endpoints listen, likewise.
+    pub admin_addr: SocketAddr,
+    /// What requests are decided by.
+    pub snapshots: SnapshotCell,
+    /// Ends it.
+    pub shutdown: Shutdown,
+    parts: Serving,
+}
+
+struct Serving {
+    readiness: Readiness,
+    health: Health,
+    drain: Shutdown,
+    grpc: JoinHandle<Result<()>>,
+    admin_ended: Shutdown,
+    admin_server: JoinHandle<std::io::Result<()>>,
+    background: Vec<JoinHandle<()>>,
+    grace: Duration,
+}
+
+/// How a shutdown went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drained {
+    /// Every request was answered.
+    Fully,
+    /// Some took longer than the grace.
+    Partly,
+}
+
+impl Running {
+    /// Serves until the shutdown begins, then answers what is under way and ends. An error means
+    /// that serving itself failed.
+    pub async fn wait(self) -> Result<Drained> {
+        let Self { shutdown, parts, .. } = self;
+        let Serving { readiness, health, drain, mut grpc, admin_ended, admin_server, .. } = parts;
+        let _background = Background(parts.background);
+        tokio::select! {
+            () = shutdown.begun() => {}
+            ended = &mut grpc => {
+                ended.context("serve gRPC")??;
+                anyhow::bail!("gRPC is no longer served");
+            }
+        }
+        // Whoever asks is told before the first connection is closed.
+        readiness.update(|checks| checks.draining = true);
+        health.end().await;
+        tracing::info!(grace_seconds = parts.grace.as_secs_f64(), "shutting down");
+        drain.begin();
+        let drained = match timeout(parts.grace, &mut grpc).await {
+            Ok(ended) => {
+                ended.context("serve gRPC")??;
+                Drained::Fully
+            }
+            Err(_) => {
+                grpc.abort();
+                tracing::warn!("requests were still under way when the grace was over");
+                Drained::Partly
+            }
+        };
+        admin_ended.begin();
+        // Its answers take no time; a client that keeps its connection must not keep us.
+        if timeout(Duration::from_millis(500), admin_server).await.is_err() {
+            tracing::debug!("admin connections were still open");
+        }
+        tracing::info!("ended");
+        Ok(drained)
+    }
+}
+
+/// Tasks that end with the server.
+struct Background(Vec<JoinHandle<()>>);
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.0.iter().for_each(JoinHandle::abort);
+    }
+}
+
+impl fmt::Debug for Serving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Serving").field("readiness", &self.readiness).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

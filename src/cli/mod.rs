@@ -1,0 +1,46 @@
+//! The commands.
+//!
+//! stdout is data, stderr is talk. Exit codes: 0 yes, 1 no, 2 could not run.
+
+mod serve;
+
+use std::{fmt, io::Write as _, process::ExitCode};
+
+use clap::Parser as _;
+
+/// Could not run: also what a mistake on the command line ends with.
+const COULD_NOT_RUN: u8 = 2;
+
+/// Enforces Istio's security resources on any Envoy, through ext_authz
+#[derive(Debug, clap::Parser)]
+#[command(name = "postern", version, about, max_term_width = 100)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Serve(serve::Serve),
+}
+
+/// Runs the command of this process's arguments.
+pub fn run() -> ExitCode {
+    match CommandLine::parse().command {
+        Command::Serve(serve) => serve.run(),
+    }
+}
+
+/// Says something to the user. Where stderr is closed, nobody listens.
+fn say(text: impl fmt::Display) {
+    drop(writeln!(std::io::stderr(), "{text}"));
+}
+
+/// Says why the command could not run.
+fn could_not_run(error: impl fmt::Display) -> ExitCode {
+    say(format_args!("postern: {error}"));
+    ExitCode::from(COULD_NOT_RUN)
+}
+
+#[cfg(test)]
+mod tests;

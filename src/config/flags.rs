@@ -1,0 +1,140 @@
+//! The command line of `serve`, and of every command that reads policies: strings, as typed.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use super::layer::{Layer, Origin};
+
+/// Everything that can be said on the command line.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Flags {
+    /// What is enforced, and for whom.
+    #[command(flatten)]
+    pub policy: PolicyFlags,
+    /// How it is served.
+    #[command(flatten)]
+    pub server: ServerFlags,
+}
+
+/// Flags that give policies their meaning; shared by every command that reads policies.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct PolicyFlags {
+    /// Files and directories of policies (.yaml, .yml, .json), read below in name order
+    #[arg(long, short, value_name = "PATH", num_args = 1..)]
+    pub policies: Vec<PathBuf>,
+
+    /// Namespace of the workload that the policies protect [default: default]
+    #[arg(long, value_name = "NS")]
+    pub namespace: Option<String>,
+
+    /// Labels of that workload, as `app=reviews,version=v2`
+    #[arg(long, value_name = "K=V,...")]
+    pub labels: Option<String>,
+
+    /// Namespace whose policies hold in every namespace [default: istio-system]
+    #[arg(long, value_name = "NS", help_heading = "Mesh")]
+    pub root_namespace: Option<String>,
+
+    /// Trust domain of the mesh [default: cluster.local]
+    #[arg(long, value_name = "TD", help_heading = "Mesh")]
+    pub trust_domain: Option<String>,
+
+    /// Other names of the trust domain
+    #[arg(long, value_name = "TD,...", help_heading = "Mesh")]
+    pub trust_domain_aliases: Option<String>,
+
+    /// A file with Istio's MeshConfig, for what is not set otherwise
+    #[arg(long, value_name = "FILE", help_heading = "Mesh")]
+    pub mesh_config: Option<String>,
+
+    /// `use_remote_address` of Envoy's listener [default: false]
+    #[arg(long, value_name = "BOOL", help_heading = "Requests")]
+    pub use_remote_address: Option<String>,
+
+    /// `xff_num_trusted_hops` of Envoy's listener [default: 0]
+    #[arg(long, value_name = "N", help_heading = "Requests", allow_negative_numbers = true)]
+    pub xff_num_trusted_hops: Option<String>,
+
+    /// NONE, BASE, MERGE_SLASHES or DECODE_AND_MERGE_SLASHES [default: NONE, Envoy has done it]
+    #[arg(long, value_name = "MODE", help_heading = "Requests")]
+    pub path_normalization: Option<String>,
+
+    /// A YAML file with any of these settings, in camelCase
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<String>,
+}
+
+/// Flags of the server itself.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Server")]
+pub struct ServerFlags {
+    /// Where gRPC ext_authz listens: an address or unix:PATH [default: 127.0.0.1:9191]
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<String>,
+
+    /// Permissions of the socket file, in octal [default: 0660]
+    #[arg(long, value_name = "MODE")]
+    pub socket_mode: Option<String>,
+
+    /// Where livez, readyz, metrics and config_dump are [default: 127.0.0.1:8282]
+    #[arg(long, value_name = "ADDR")]
+    pub admin: Option<String>,
+
+    /// A level, or levels by target as `info,postern::control=debug` [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+
+    /// human, json, or auto: human on a terminal [default: auto]
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<String>,
+
+    /// How long requests may take to finish at shutdown [default: 10s]
+    #[arg(long, value_name = "TIME")]
+    pub shutdown_grace: Option<String>,
+
+    /// How often remote key sets are fetched [default: 20m]
+    #[arg(long, value_name = "TIME")]
+    pub jwks_refresh_interval: Option<String>,
+
+    /// The largest CheckRequest that is read [default: 4MiB]
+    #[arg(long, value_name = "SIZE")]
+    pub max_message_size: Option<String>,
+}
+
+impl Flags {
+    pub(super) fn layer(&self) -> Layer {
+        let Self { policy, server } = self;
+        let texts = [
+            ("namespace", &policy.namespace),
+            ("labels", &policy.labels),
+            ("rootNamespace", &policy.root_namespace),
+            ("trustDomain", &policy.trust_domain),
+            ("trustDomainAliases", &policy.trust_domain_aliases),
+            ("meshConfig", &policy.mesh_config),
+            ("useRemoteAddress", &policy.use_remote_address),
+            ("xffNumTrustedHops", &policy.xff_num_trusted_hops),
+            ("pathNormalization", &policy.path_normalization),
+            ("config", &policy.config),
+            ("listen", &server.listen),
+            ("socketMode", &server.socket_mode),
+            ("admin", &server.admin),
+            ("logLevel", &server.log_level),
+            ("logFormat", &server.log_format),
+            ("shutdownGrace", &server.shutdown_grace),
+            ("jwksRefreshInterval", &server.jwks_refresh_interval),
+            ("maxMessageSize", &server.max_message_size),
+        ];
+        let mut layer = Layer::new(Origin::Flag);
+        for (name, text) in texts {
+            if let Some(text) = text {
+                layer.set(name, Value::String(text.clone()));
+            }
+        }
+        if !policy.policies.is_empty() {
+            let paths = policy.policies.iter().map(|path| path.to_string_lossy().into());
+            layer.set("policies", Value::Array(paths.collect()));
+        }
+        layer
+    }
+}

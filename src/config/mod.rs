@@ -1,0 +1,331 @@
+//! What Postern is told to do: flags over `POSTERN_*` environment over `--config` over the mesh
+//! config over defaults, all checked before anything starts.
+//!
+//! The only place that reads the environment. Acting on it is `app`'s job.
+
+mod address;
+mod document;
+mod flags;
+mod layer;
+mod mesh_config;
+mod values;
+
+use std::{
+    fmt,
+    io::IsTerminal as _,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+
+use crate::compile::Settings;
+use crate::model::{Mesh, Workload};
+use crate::normalize::PathNormalization;
+use crate::telemetry::logging::{LogFilter, LogFormat};
+
+pub use address::{Address, InvalidAddress};
+pub use flags::{Flags, PolicyFlags, ServerFlags};
+
+use layer::{Layer, Layers};
+use mesh_config::MeshConfig;
+
+/// Everything that can be set, checked and typed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Files and directories of policies; at least one.
+    pub policies: Vec<PathBuf>,
+    /// Mesh and workloads; the first workload is the default.
+    pub settings: Arc<Settings>,
+    /// Where gRPC ext_authz listens.
+    pub listen: Address,
+    /// Permissions of the socket file, where that is a unix socket.
+    pub socket_mode: u32,
+    /// Where the admin endpoints listen.
+    pub admin: SocketAddr,
+    /// Envoy's `use_remote_address`.
+    pub use_remote_address: bool,
+    /// Envoy's `xff_num_trusted_hops`.
+    pub xff_num_trusted_hops: u32,
+    /// What to do to paths before they are matched.
+    pub path_normalization: PathNormalization,
+    /// Names of the mesh config's `extensionProviders`.
+    pub extension_providers: Vec<String>,
+    /// Which events are logged.
+    pub log_level: LogFilter,
+    /// How they look.
+    pub log_format: LogFormat,
+    /// Whether they are coloured.
+    pub colour: bool,
+    /// How long requests may take to finish at shutdown.
+    pub shutdown_grace: Duration,
+    /// How often remote key sets are fetched.
+    pub jwks_refresh_interval: Duration,
+    /// The largest CheckRequest, in bytes.
+    pub max_message_size: usize,
+    /// What is allowed and probably not meant; for the log.
+    pub warnings: Vec<String>,
+    /// Where each setting that is not a default was set.
+    origins: Vec<(&'static str, String)>,
+}
+
+/// What the process was started with, beside its flags.
+#[derive(Debug, Clone, Default)]
+pub struct Environment {
+    /// Variables by name.
+    pub variables: Vec<(String, String)>,
+    /// Whether stderr is a terminal.
+    pub terminal: bool,
+}
+
+impl Environment {
+    /// This process's own. Variables that are not Unicode cannot be settings, and are left out.
+    pub fn of_process() -> Self {
+        let variables = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        Self { variables, terminal: std::io::stderr().is_terminal() }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.variables.iter().any(|(known, value)| known == name && !value.is_empty())
+    }
+}
+
+/// Every problem of a configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvalidConfig {
+    /// Where it was set, and what is wrong with it.
+    pub problems: Vec<(String, String)>,
+}
+
+impl std::error::Error for InvalidConfig {}
+
+impl fmt::Display for InvalidConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("invalid configuration")?;
+        for (subject, problem) in &self.problems {
+            write!(f, "\n  {subject}: {problem}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The problems found so far.
+#[derive(Debug, Default)]
+struct Problems(Vec<(String, String)>);
+
+impl Problems {
+    fn add(&mut self, subject: impl fmt::Display, problem: impl fmt::Display) {
+        self.0.push((subject.to_string(), problem.to_string()));
+    }
+}
+
+impl Config {
+    /// Reads the files that flags or environment name, and checks everything. Every problem is in
+    /// the error.
+    pub fn load(flags: &Flags, environment: &Environment) -> Result<Self, InvalidConfig> {
+        let mut problems = Problems::default();
+        let mut warnings = Vec::new();
+        let mut layers = Layers::default();
+        layers.push(flags.layer());
+        layers.push(Layer::of_environment(environment, &mut warnings));
+        if let Some((origin, value)) = layers.find("config") {
+            match values::path(value) {
+                Ok(path) => layers.push(Layer::of_file(&path, &mut problems)),
+                Err(problem) => problems.add(origin.subject("config"), problem),
+            }
+        }
+        let mut mesh_config = MeshConfig::default();
+        if let Some((origin, value)) = layers.find("meshConfig") {
+            match values::path(value) {
+                Ok(path) => mesh_config = MeshConfig::read(&path, &mut problems),
+                Err(problem) => problems.add(origin.subject("meshConfig"), problem),
+            }
+        }
+        layers.push(std::mem::take(&mut mesh_config.layer));
+        let mut read = Reader { layers: &layers, problems };
+        let config = read.config(mesh_config, environment, warnings);
+        if read.problems.0.is_empty() {
+            Ok(config)
+        } else {
+            Err(InvalidConfig { problems: read.problems.0 })
+        }
+    }
+
+    /// The whole configuration as it is in effect, for people. No setting holds a secret; one that
+    /// ever does is listed here as `<redacted>`.
+    pub fn to_json(&self) -> Value {
+        let workload = |workload: &Workload| json!({ "namespace": workload.namespace, "labels": workload.labels });
+        let Settings { mesh, workloads } = &*self.settings;
+        let shown = |path: &PathBuf| path.display().to_string();
+        json!({
+            "policies": self.policies.iter().map(shown).collect::<Vec<_>>(),
+            "workloads": workloads.iter().map(workload).collect::<Vec<_>>(),
+            "listen": self.listen.to_string(),
+            "socketMode": format!("{:04o}", self.socket_mode),
+            "admin": self.admin.to_string(),
+            "rootNamespace": mesh.root_namespace,
+            "trustDomain": mesh.trust_domain,
+            "trustDomainAliases": mesh.trust_domain_aliases,
+            "useRemoteAddress": self.use_remote_address,
+            "xffNumTrustedHops": self.xff_num_trusted_hops,
+            "pathNormalization": self.path_normalization.as_str(),
+            "extensionProviders": self.extension_providers,
+            "logLevel": self.log_level.to_string(),
+            "logFormat": self.log_format.as_str(),
+            "shutdownGrace": values::show_duration(self.shutdown_grace),
+            "jwksRefreshInterval": values::show_duration(self.jwks_refresh_interval),
+            "maxMessageSize": self.max_message_size,
+            "setBy": self.origins.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
+        })
+    }
+}
+
+/// Takes each setting from the first layer that has it.
+struct Reader<'l> {
+    layers: &'l Layers,
+    problems: Problems,
+}
+
+impl Reader<'_> {
+    /// Total: what has a problem gets its default, and the problem is remembered.
+    fn config(
+        &mut self,
+        mesh_config: MeshConfig,
+        environment: &Environment,
+        mut warnings: Vec<String>,
+    ) -> Config {
+        let policies = self.setting("policies", Vec::new(), values::paths);
+        if policies.is_empty() && self.layers.find("policies").is_none() {
+            self.problems.add("--policies", "a file or directory of policies is needed");
+        }
+        let listen = self.setting("listen", Address::default(), values::address);
+        let admin = self.setting("admin", values::DEFAULT_ADMIN, values::socket_address);
+        if listen == Address::Tcp(admin) && admin.port() != 0 {
+            self.problems.add("--admin", format!("`{admin}` is taken by --listen"));
+        }
+        exposure(&listen, admin, &mut warnings);
+        let use_remote_address = self.setting("useRemoteAddress", false, values::boolean);
+        let hops = self.trusted_hops(&mesh_config, use_remote_address, &mut warnings);
+        let format = self.setting("logFormat", None, values::log_format);
+        let plain = if environment.terminal { LogFormat::Human } else { LogFormat::Json };
+        Config {
+            policies,
+            settings: Arc::new(self.meaning()),
+            listen,
+            socket_mode: self.setting("socketMode", 0o660, values::socket_mode),
+            admin,
+            use_remote_address,
+            xff_num_trusted_hops: hops,
+            path_normalization: self.setting(
+                "pathNormalization",
+                PathNormalization::None,
+                values::path_normalization,
+            ),
+            extension_providers: mesh_config.extension_providers,
+            log_level: self.setting("logLevel", LogFilter::default(), values::log_filter),
+            log_format: format.unwrap_or(plain),
+            colour: environment.terminal && !environment.has("NO_COLOR"),
+            shutdown_grace: self.setting(
+                "shutdownGrace",
+                Duration::from_secs(10),
+                values::shutdown_grace,
+            ),
+            jwks_refresh_interval: self.setting(
+                "jwksRefreshInterval",
+                Duration::from_secs(20 * 60),
+                values::refresh_interval,
+            ),
+            max_message_size: self.setting("maxMessageSize", 4 << 20, values::message_size),
+            warnings,
+            origins: self.layers.origins(),
+        }
+    }
+
+    fn meaning(&mut self) -> Settings {
+        let defaults = Mesh::default();
+        let mesh = Mesh {
+            root_namespace: self.setting(
+                "rootNamespace",
+                defaults.root_namespace,
+                values::namespace,
+            ),
+            trust_domain: self.setting("trustDomain", defaults.trust_domain, values::trust_domain),
+            trust_domain_aliases: self.setting(
+                "trustDomainAliases",
+                defaults.trust_domain_aliases,
+                values::trust_domains,
+            ),
+        };
+        let namespace = self.setting("namespace", "default".to_owned(), values::namespace);
+        let labels = self.setting("labels", Default::default(), values::labels);
+        let mut workloads = vec![Workload { namespace, labels }];
+        workloads.extend(self.setting("workloads", Vec::new(), values::workloads));
+        Settings { mesh, workloads }
+    }
+
+    /// Istio uses `numTrustedProxies` for gateways only, and gateways use the remote address.
+    fn trusted_hops(
+        &mut self,
+        mesh_config: &MeshConfig,
+        use_remote_address: bool,
+        warnings: &mut Vec<String>,
+    ) -> u32 {
+        let default = match mesh_config.num_trusted_proxies {
+            Some(proxies) if use_remote_address => proxies,
+            Some(1..) if self.layers.find("xffNumTrustedHops").is_none() => {
+                warnings.push(
+                    "numTrustedProxies of the mesh config is for gateways and not used: \
+                     --use-remote-address is false"
+                        .into(),
+                );
+                0
+            }
+            Some(_) | None => 0,
+        };
+        self.setting("xffNumTrustedHops", default, values::hops)
+    }
+
+    fn setting<T>(
+        &mut self,
+        name: &'static str,
+        default: T,
+        parse: impl FnOnce(&Value) -> Result<T, String>,
+    ) -> T {
+        let Some((origin, value)) = self.layers.find(name) else { return default };
+        match parse(value) {
+            Ok(value) => value,
+            Err(problem) => {
+                self.problems.add(origin.subject(name), problem);
+                default
+            }
+        }
+    }
+}
+
+fn exposure(listen: &Address, admin: SocketAddr, warnings: &mut Vec<String>) {
+    if let Address::Tcp(address) = listen
+        && !address.ip().is_loopback()
+    {
+        warnings.push(format!(
+            "gRPC on {address} answers everyone who reaches it: allow only Envoy to, since others \
+             can find out what the policies let through"
+        ));
+    }
+    if !admin.ip().is_loopback() {
+        warnings.push(format!(
+            "the admin endpoints on {admin} answer everyone who reaches them: they show policies and \
+             configuration and change the log level"
+        ));
+    }
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"))
+}
+
+#[cfg(test)]
+mod tests;

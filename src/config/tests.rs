@@ -1,0 +1,384 @@
+use std::fs;
+
+use rstest::rstest;
+use tempfile::TempDir;
+
+use super::*;
+
+/// A command line, variables, and files to name in them.
+#[derive(Default)]
+struct Given {
+    flags: Flags,
+    environment: Environment,
+    scratch: Option<TempDir>,
+}
+
+#[derive(Debug, clap::Parser)]
+struct CommandLine {
+    #[command(flatten)]
+    flags: Flags,
+}
+
+impl Given {
+    fn flags(line: &str) -> Self {
+        let arguments = ["postern"].into_iter().chain(line.split_whitespace());
+        let CommandLine { flags } = clap::Parser::try_parse_from(arguments).unwrap();
+        Self { flags, ..Self::default() }
+    }
+
+    fn variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.variables.push((name.into(), value.into()));
+        self
+    }
+
+    fn file(&mut self, name: &str, text: &str) -> String {
+        let scratch = self.scratch.get_or_insert_with(|| tempfile::tempdir().unwrap());
+        let path = scratch.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    fn config(mut self, text: &str) -> Self {
+        self.flags.policy.config = Some(self.file("postern.json", text));
+        self
+    }
+
+    fn mesh_config(mut self, text: &str) -> Self {
+        self.flags.policy.mesh_config = Some(self.file("mesh.json", text));
+        self
+    }
+
+    fn load(&self) -> Config {
+        Config::load(&self.flags, &self.environment).unwrap()
+    }
+
+    /// The problems, with the scratch folder left out of them.
+    fn refused(&self) -> String {
+        let error = Config::load(&self.flags, &self.environment).unwrap_err().to_string();
+        match &self.scratch {
+            Some(scratch) => error.replace(&format!("{}/", scratch.path().display()), ""),
+            None => error,
+        }
+    }
+}
+
+#[test]
+fn the_defaults_are_safe() {
+    let config = Given::flags("--policies p").load();
+    assert_eq!(config.listen.to_string(), "127.0.0.1:9191");
+    assert_eq!(config.admin.to_string(), "127.0.0.1:8282");
+    assert_eq!(config.settings.mesh, Mesh::default());
+    assert_eq!(config.settings.workloads[0].namespace, "default");
+    assert!(!config.use_remote_address);
+    assert_eq!(config.path_normalization, PathNormalization::None);
+    assert_eq!(config.warnings, [] as [&str; 0]);
+}
+
+#[test]
+fn flag_over_environment_over_file_over_mesh_config_over_default() {
+    let layered = |flag: bool, variable: bool, file: bool, mesh: bool| {
+        let mut given =
+            Given::flags(if flag { "--policies p --root-namespace flag" } else { "--policies p" });
+        if variable {
+            given = given.variable("POSTERN_ROOT_NAMESPACE", "variable");
+        }
+        if file {
+            given = given.config(r#"{"rootNamespace": "file"}"#);
+        }
+        if mesh {
+            given = given.mesh_config(r#"{"rootNamespace": "mesh"}"#);
+        }
+        given.load().settings.mesh.root_namespace.clone()
+    };
+    assert_eq!(layered(true, true, true, true), "flag");
+    assert_eq!(layered(false, true, true, true), "variable");
+    assert_eq!(layered(false, false, true, true), "file");
+    assert_eq!(layered(false, false, false, true), "mesh");
+    assert_eq!(layered(false, false, false, false), "istio-system");
+}
+
+#[test]
+fn everything_can_be_set_in_a_file() {
+    let config = Given::default()
+        .config(
+            r#"{
+                "policies": ["a", "b,c"],
+                "namespace": "shop",
+                "labels": {"app": "cart"},
+                "workloads": [{"namespace": "pay", "labels": {"app": "till"}}, {"namespace": "web"}],
+                "listen": "unix:/run/postern.sock",
+                "socketMode": "0600",
+                "admin": "[::1]:0",
+                "rootNamespace": "root",
+                "trustDomain": "example.org",
+                "trustDomainAliases": ["old.example", "older.example"],
+                "useRemoteAddress": true,
+                "xffNumTrustedHops": 2,
+                "pathNormalization": "MERGE_SLASHES",
+                "logLevel": "info,postern::decision=debug",
+                "logFormat": "json",
+                "shutdownGrace": "1m",
+                "jwksRefreshInterval": "90s",
+                "maxMessageSize": "1MiB"
+            }"#,
+        )
+        .load();
+    let mut shown = config.to_json();
+    shown.as_object_mut().unwrap().remove("setBy");
+    insta::assert_snapshot!(serde_json::to_string_pretty(&shown).unwrap(), @r#"
+    {
+      "policies": [
+        "a",
+        "b,c"
+      ],
+      "workloads": [
+        {
+          "namespace": "shop",
+          "labels": {
+            "app": "cart"
+          }
+        },
+        {
+          "namespace": "pay",
+          "labels": {
+            "app": "till"
+          }
+        },
+        {
+          "namespace": "web",
+          "labels": {}
+        }
+      ],
+      "listen": "unix:/run/postern.sock",
+      "socketMode": "0600",
+      "admin": "[::1]:0",
+      "rootNamespace": "root",
+      "trustDomain": "example.org",
+      "trustDomainAliases": [
+        "old.example",
+        "older.example"
+      ],
+      "useRemoteAddress": true,
+      "xffNumTrustedHops": 2,
+      "pathNormalization": "MERGE_SLASHES",
+      "extensionProviders": [],
+      "logLevel": "info,postern::decision=debug",
+      "logFormat": "json",
+      "shutdownGrace": "1m",
+      "jwksRefreshInterval": "90s",
+      "maxMessageSize": 1048576
+    }
+    "#);
+}
+
+#[test]
+fn everything_can_be_set_by_variables() {
+    let given = Given::default()
+        .variable("POSTERN_POLICIES", "policies,with,commas")
+        .variable("POSTERN_LABELS", "app=cart,version=v1")
+        .variable("POSTERN_LISTEN", "127.0.0.1:0")
+        .variable("POSTERN_TRUST_DOMAIN_ALIASES", "a.example, b.example")
+        .variable("POSTERN_XFF_NUM_TRUSTED_HOPS", "1")
+        .variable("POSTERN_JWKS_REFRESH_INTERVAL", "5m")
+        .variable("POSTERN_ADMIN", "");
+    let config = given.load();
+    assert_eq!(config.policies, [PathBuf::from("policies,with,commas")]);
+    assert_eq!(config.settings.workloads[0].labels.len(), 2);
+    assert_eq!(config.settings.mesh.trust_domain_aliases, ["a.example", "b.example"]);
+    assert_eq!(config.xff_num_trusted_hops, 1);
+    assert_eq!(config.jwks_refresh_interval, Duration::from_secs(300));
+    assert_eq!(config.admin.port(), 8282, "an empty variable is not set");
+    let set_by = &config.to_json()["setBy"];
+    assert_eq!(set_by["listen"], "--listen (POSTERN_LISTEN)");
+    assert_eq!(set_by["admin"], Value::Null);
+}
+
+#[test]
+fn mistyped_variables_are_pointed_out_and_service_links_are_not() {
+    let given = Given::flags("--policies p")
+        .variable("POSTERN_LISTNE", "127.0.0.1:1")
+        .variable("POSTERN_SERVICE_HOST", "10.0.0.1")
+        .variable("POSTERN_SERVICE_PORT_GRPC", "9191")
+        .variable("POSTERN_PORT", "tcp://10.0.0.1:9191")
+        .variable("POSTERN_PORT_9191_TCP_ADDR", "10.0.0.1")
+        .variable("HOME", "/root");
+    assert_eq!(given.load().warnings, ["the variable `POSTERN_LISTNE` is no setting"]);
+}
+
+#[test]
+fn every_problem_is_reported_at_once() {
+    let mut given = Given::flags(
+        "--listen localhost:1 --labels app --xff-num-trusted-hops -1 --trust-domain spiffe://a/ \
+         --shutdown-grace 5 --max-message-size 1",
+    )
+    .variable("POSTERN_ADMIN", "localhost")
+    .config(
+        r#"{"trust_domain": "x", "logLevel": "inof", "colour": true, "namespace": null, "labels": 1}"#,
+    );
+    given.flags.policy.mesh_config = Some("missing.yaml".into());
+    insta::assert_snapshot!(given.refused(), @"
+    invalid configuration
+      postern.json: `trust_domain` is no setting: write `trustDomain`
+      postern.json: `colour` is no setting
+      postern.json: namespace: a value is missing
+      missing.yaml: cannot be read: No such file or directory (os error 2)
+      --policies: a file or directory of policies is needed
+      --listen: `localhost:1` is not an IP address and a port, such as `127.0.0.1:9191`; names are not looked up
+      --admin (POSTERN_ADMIN): `localhost` needs a port, such as `127.0.0.1:9191`
+      --xff-num-trusted-hops: `-1` is not a number from 0 to 4294967295
+      --trust-domain: `spiffe://a/` is an identity: write `a`
+      --labels: `app` is not a label, such as `app=reviews`
+      postern.json: logLevel: `inof` is not a level: write `off`, `error`, `warn`, `info`, `debug` or `trace`, or a target and a level such as `postern::control=debug`
+      --shutdown-grace: `5` needs a unit, such as `5s` or `5ms`
+      --max-message-size: `1` is not between `128KiB` and `256MiB`
+    ");
+}
+
+#[rstest]
+#[case::v4("127.0.0.1:9191")]
+#[case::any_port("0.0.0.0:0")]
+#[case::v6("[::1]:0")]
+#[case::unix("unix:/run/postern/envoy.sock")]
+fn addresses_show_as_typed(#[case] text: &str) {
+    assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
+}
+
+#[rstest]
+#[case::port_alone("9191", "`9191` needs an address, such as `127.0.0.1:9191`")]
+#[case::colon_port(":80", "`:80` needs an address, such as `127.0.0.1:80`")]
+#[case::v6_alone("::1", "`::1` needs a port, such as `[::1]:9191`")]
+#[case::no_path("unix:", "`unix:` needs a path, such as `unix:/run/postern.sock`")]
+#[case::abstract_socket(
+    "unix:@postern",
+    "`unix:@postern` is an abstract socket, which has no permissions; give it a path"
+)]
+fn addresses_say_what_they_lack(#[case] text: &str, #[case] expected: &str) {
+    assert_eq!(text.parse::<Address>().unwrap_err().to_string(), expected);
+}
+
+#[rstest]
+#[case::not_quoted(
+    r#"{"labels": {"version": 1.10}}"#,
+    "labels: the value of `version` must be in quotes: `\"1.1\"`"
+)]
+#[case::octal(r#"{"socketMode": 660}"#, "socketMode: `660` must be in quotes, such as `\"0660\"`")]
+#[case::mode(r#"{"socketMode": "999"}"#, "socketMode: `999` is not a file mode, such as `0660`")]
+#[case::workload(
+    r#"{"workloads": [{"labels": {}}]}"#,
+    "workloads: entry 1: `namespace` is missing"
+)]
+#[case::workload_key(
+    r#"{"workloads": [{"namespace": "a", "label": {}}]}"#,
+    "workloads: entry 1: `label` is neither `namespace` nor `labels`"
+)]
+#[case::bool(
+    r#"{"useRemoteAddress": "yes"}"#,
+    "useRemoteAddress: `yes` is neither `true` nor `false`"
+)]
+#[case::namespace(
+    r#"{"namespace": "Shop"}"#,
+    "namespace: `Shop` is not a namespace: lower case letters, digits and `-`, at most 63"
+)]
+#[case::path_normalization(
+    r#"{"pathNormalization": "MERGE"}"#,
+    "pathNormalization: `MERGE` is not NONE, BASE, MERGE_SLASHES or DECODE_AND_MERGE_SLASHES"
+)]
+#[case::nested(r#"{"config": "other.yaml"}"#, "`config` cannot be set in a config file")]
+#[case::list(r#"["policies"]"#, "must hold settings by name")]
+#[case::interval(
+    r#"{"jwksRefreshInterval": "10ms"}"#,
+    "jwksRefreshInterval: `10ms` is not between `1s` and `24h`"
+)]
+#[case::same_port(
+    r#"{"admin": "127.0.0.1:9191"}"#,
+    "--admin: `127.0.0.1:9191` is taken by --listen"
+)]
+fn bad_values_say_what_to_write(#[case] file: &str, #[case] expected: &str) {
+    let given = Given::flags("--policies p").config(file);
+    let error = given.refused().replace("postern.json: ", "");
+    assert_eq!(error, format!("invalid configuration\n  {expected}"));
+}
+
+#[test]
+fn what_a_port_beyond_loopback_means_is_said() {
+    let config = Given::flags("--policies p --listen 0.0.0.0:1 --admin [::]:2").load();
+    assert_eq!(config.warnings.len(), 2);
+    assert!(config.warnings[0].starts_with("gRPC on 0.0.0.0:1 answers everyone"));
+    assert!(config.warnings[1].starts_with("the admin endpoints on [::]:2 answer everyone"));
+}
+
+#[test]
+fn a_mesh_config_gives_what_concerns_us() {
+    let mesh = r#"{
+        "rootNamespace": "root",
+        "trust_domain": "example.org",
+        "trustDomainAliases": ["old.example"],
+        "pathNormalization": {"normalization": "DEFAULT"},
+        "accessLogFile": "/dev/stdout",
+        "enableTracing": true,
+        "extensionProviders": [{"name": "opa", "envoyExtAuthzGrpc": {}}, {"name": "otel"}],
+        "defaultConfig": {"proxyMetadata": {}, "gatewayTopology": {"numTrustedProxies": 2}}
+    }"#;
+    let gateway = Given::flags("--policies p --use-remote-address true").mesh_config(mesh).load();
+    assert_eq!(gateway.settings.mesh.root_namespace, "root");
+    assert_eq!(gateway.settings.mesh.trust_domain, "example.org");
+    assert_eq!(gateway.settings.mesh.trust_domain_aliases, ["old.example"]);
+    assert_eq!(gateway.path_normalization, PathNormalization::Base);
+    assert_eq!(gateway.extension_providers, ["opa", "otel"]);
+    assert_eq!(gateway.xff_num_trusted_hops, 2);
+    let sidecar = Given::flags("--policies p").mesh_config(mesh).load();
+    assert_eq!(sidecar.xff_num_trusted_hops, 0);
+    assert_eq!(sidecar.warnings.len(), 1);
+    let told = Given::flags("--policies p --xff-num-trusted-hops 1").mesh_config(mesh).load();
+    assert_eq!((told.xff_num_trusted_hops, told.warnings.len()), (1, 0));
+}
+
+#[test]
+fn a_mesh_config_with_problems_names_them_all() {
+    let given = Given::flags("--policies p").mesh_config(
+        r#"{
+            "rootNamespaces": "root",
+            "trustDomain": "a/b",
+            "pathNormalization": {"normalisation": "BASE"},
+            "extensionProviders": [{"name": "opa"}, {"name": "opa"}, {}],
+            "defaultConfig": {"gatewayTopology": {"numTrustedProxies": -1, "num": 1}}
+        }"#,
+    );
+    insta::assert_snapshot!(given.refused(), @"
+    invalid configuration
+      mesh.json: `rootNamespaces` is no setting
+      mesh.json: pathNormalization: `normalisation` is no setting
+      mesh.json: extensionProviders[1]: `opa` is there twice
+      mesh.json: extensionProviders[2]: `name` is missing
+      mesh.json: defaultConfig.gatewayTopology.numTrustedProxies: `-1` is not a number from 0 to 4294967295
+      mesh.json: defaultConfig.gatewayTopology: `num` is no setting
+      mesh.json: trustDomain: `a/b` is not a trust domain
+    ");
+}
+
+#[test]
+fn the_config_map_of_a_mesh_config_is_recognised() {
+    let given =
+        Given::flags("--policies p").mesh_config(r#"{"apiVersion": "v1", "kind": "ConfigMap"}"#);
+    assert!(given.refused().contains("is a Kubernetes object, not a MeshConfig"));
+}
+
+#[rstest]
+#[case(Duration::ZERO, "0s")]
+#[case(Duration::from_millis(1500), "1500ms")]
+#[case(Duration::from_secs(90), "90s")]
+#[case(Duration::from_secs(7200), "2h")]
+fn durations_show_as_typed(#[case] duration: Duration, #[case] expected: &str) {
+    assert_eq!(values::show_duration(duration), expected);
+}
+
+#[test]
+fn colour_is_for_terminals_that_want_it() {
+    let mut given = Given::flags("--policies p");
+    assert!(!given.load().colour);
+    assert_eq!(given.load().log_format, LogFormat::Json);
+    given.environment.terminal = true;
+    assert!(given.load().colour);
+    assert_eq!(given.load().log_format, LogFormat::Human);
+    assert!(!given.variable("NO_COLOR", "1").load().colour);
+}

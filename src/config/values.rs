@@ -1,0 +1,277 @@
+//! One setting each, from a raw value to its type.
+//!
+//! Flags and variables are strings; files may also use numbers, lists and maps. The error is one
+//! line that says what to write instead.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+
+use serde_json::Value;
+
+use crate::model::Workload;
+use crate::normalize::PathNormalization;
+use crate::telemetry::logging::{LogFilter, LogFormat};
+
+use super::address::{self, Address};
+
+type Parsed<T> = Result<T, String>;
+
+pub(super) const DEFAULT_ADMIN: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8282);
+
+pub(super) fn path_normalization(value: &Value) -> Parsed<PathNormalization> {
+    let known = [
+        PathNormalization::None,
+        PathNormalization::Base,
+        PathNormalization::MergeSlashes,
+        PathNormalization::DecodeAndMergeSlashes,
+    ];
+    let text = text(value)?;
+    // The mesh config's word for what Istio does unless told otherwise.
+    if text.eq_ignore_ascii_case("DEFAULT") {
+        return Ok(PathNormalization::Base);
+    }
+    known.into_iter().find(|mode| mode.as_str().eq_ignore_ascii_case(text)).ok_or_else(|| {
+        format!("`{text}` is not NONE, BASE, MERGE_SLASHES or DECODE_AND_MERGE_SLASHES")
+    })
+}
+
+pub(super) fn path(value: &Value) -> Parsed<PathBuf> {
+    text(value).map(PathBuf::from)
+}
+
+/// A path may hold a comma, so a text is one path; a list holds several.
+pub(super) fn paths(value: &Value) -> Parsed<Vec<PathBuf>> {
+    match value.as_array() {
+        Some(paths) if paths.is_empty() => Err("a path is needed".into()),
+        Some(paths) => paths.iter().map(path).collect(),
+        None => path(value).map(|path| vec![path]),
+    }
+}
+
+pub(super) fn address(value: &Value) -> Parsed<Address> {
+    text(value)?.parse().map_err(|error: address::InvalidAddress| error.to_string())
+}
+
+pub(super) fn socket_address(value: &Value) -> Parsed<SocketAddr> {
+    address::socket_address(text(value)?).map_err(|error| error.to_string())
+}
+
+/// A namespace as Kubernetes allows it.
+pub(super) fn namespace(value: &Value) -> Parsed<String> {
+    let text = text(value)?;
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let is_label = text.len() <= 63
+        && text.chars().all(inner)
+        && !text.starts_with('-')
+        && !text.ends_with('-');
+    if !is_label {
+        return Err(format!(
+            "`{text}` is not a namespace: lower case letters, digits and `-`, at most 63"
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+pub(super) fn trust_domain(value: &Value) -> Parsed<String> {
+    let text = text(value)?;
+    let odd = |c: char| c == '/' || c == ',' || c.is_whitespace();
+    match text.strip_prefix("spiffe://") {
+        Some(bare) => {
+            Err(format!("`{text}` is an identity: write `{}`", bare.trim_end_matches('/')))
+        }
+        None if text.contains(odd) => Err(format!("`{text}` is not a trust domain")),
+        None => Ok(text.to_owned()),
+    }
+}
+
+pub(super) fn trust_domains(value: &Value) -> Parsed<Vec<String>> {
+    match value.as_array() {
+        Some(domains) => domains.iter().map(trust_domain).collect(),
+        None => text(value)?
+            .split(',')
+            .map(|domain| trust_domain(&Value::String(domain.trim().to_owned())))
+            .collect(),
+    }
+}
+
+pub(super) fn labels(value: &Value) -> Parsed<BTreeMap<String, String>> {
+    if let Value::Object(members) = value {
+        let label = |(key, value): (&String, &Value)| match value.as_str() {
+            Some(value) => Ok((key.clone(), value.to_owned())),
+            None => Err(format!("the value of `{key}` must be in quotes: `\"{value}\"`")),
+        };
+        return members.iter().map(label).collect();
+    }
+    let mut labels = BTreeMap::new();
+    for pair in text(value)?.split(',').map(str::trim) {
+        let Some((key, value)) = pair.split_once('=') else {
+            return Err(format!("`{pair}` is not a label, such as `app=reviews`"));
+        };
+        let (key, value) = (key.trim(), value.trim());
+        if key.is_empty() {
+            return Err(format!("`{pair}` is a label without a name"));
+        }
+        if labels.insert(key.to_owned(), value.to_owned()).is_some() {
+            return Err(format!("`{key}` is there twice"));
+        }
+    }
+    Ok(labels)
+}
+
+/// The workloads beside the default one, of a server that several kinds of Envoy ask.
+pub(super) fn workloads(value: &Value) -> Parsed<Vec<Workload>> {
+    let Value::Array(entries) = value else {
+        return Err("must be a list of `namespace` and `labels`".into());
+    };
+    (1..)
+        .zip(entries)
+        .map(|(number, entry)| {
+            workload(entry).map_err(|problem| format!("entry {number}: {problem}"))
+        })
+        .collect()
+}
+
+fn workload(value: &Value) -> Parsed<Workload> {
+    let Value::Object(members) = value else {
+        return Err("must have `namespace` and `labels`".into());
+    };
+    if let Some(key) = members.keys().find(|key| !["namespace", "labels"].contains(&key.as_str())) {
+        return Err(format!("`{key}` is neither `namespace` nor `labels`"));
+    }
+    let namespace = namespace(members.get("namespace").ok_or("`namespace` is missing")?)?;
+    let labels = members.get("labels").map(labels).transpose()?.unwrap_or_default();
+    Ok(Workload { namespace, labels })
+}
+
+pub(super) fn boolean(value: &Value) -> Parsed<bool> {
+    if let Value::Bool(value) = value {
+        return Ok(*value);
+    }
+    match text(value)? {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        text => Err(format!("`{text}` is neither `true` nor `false`")),
+    }
+}
+
+pub(super) fn hops(value: &Value) -> Parsed<u32> {
+    let text = scalar(value)?;
+    text.parse().map_err(|_| format!("`{text}` is not a number from 0 to {}", u32::MAX))
+}
+
+pub(super) fn socket_mode(value: &Value) -> Parsed<u32> {
+    // In YAML, 0660 is a number of uncertain base.
+    let Value::String(text) = value else {
+        return Err(format!("`{value}` must be in quotes, such as `\"0660\"`"));
+    };
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if mode <= 0o777 => Ok(mode),
+        Ok(_) | Err(_) => Err(format!("`{text}` is not a file mode, such as `0660`")),
+    }
+}
+
+pub(super) fn log_filter(value: &Value) -> Parsed<LogFilter> {
+    // YAML 1.1 reads `off` as false.
+    if *value == Value::Bool(false) {
+        return "off".parse().map_err(|_| "must be in quotes".to_owned());
+    }
+    text(value)?
+        .parse()
+        .map_err(|error: crate::telemetry::logging::InvalidLogFilter| error.to_string())
+}
+
+/// `None` is `auto`.
+pub(super) fn log_format(value: &Value) -> Parsed<Option<LogFormat>> {
+    match text(value)? {
+        "auto" => Ok(None),
+        "human" => Ok(Some(LogFormat::Human)),
+        "json" => Ok(Some(LogFormat::Json)),
+        text => Err(format!("`{text}` is not `auto`, `human` or `json`")),
+    }
+}
+
+pub(super) fn shutdown_grace(value: &Value) -> Parsed<Duration> {
+    duration(value, Duration::ZERO, Duration::from_secs(60 * 60))
+}
+
+pub(super) fn refresh_interval(value: &Value) -> Parsed<Duration> {
+    duration(value, Duration::from_secs(1), Duration::from_secs(24 * 60 * 60))
+}
+
+fn duration(value: &Value, least: Duration, most: Duration) -> Parsed<Duration> {
+    let text = scalar(value)?;
+    let (number, unit) = split_unit(&text);
+    let milliseconds: u64 = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "" => return Err(format!("`{text}` needs a unit, such as `{text}s` or `{text}ms`")),
+        _ => return Err(format!("`{text}` is not a time, such as `5s`, `500ms`, `20m` or `1h`")),
+    };
+    let number: u64 = number
+        .parse()
+        .map_err(|_| format!("`{text}` is not a time, such as `5s`, `500ms`, `20m` or `1h`"))?;
+    let duration = Duration::from_millis(number.saturating_mul(milliseconds));
+    if duration < least || duration > most {
+        let (least, most) = (show_duration(least), show_duration(most));
+        return Err(format!("`{text}` is not between `{least}` and `{most}`"));
+    }
+    Ok(duration)
+}
+
+/// As it would be typed.
+pub(super) fn show_duration(duration: Duration) -> String {
+    let milliseconds = duration.as_millis();
+    let units = [(3_600_000, "h"), (60_000, "m"), (1_000, "s")];
+    let whole =
+        units.iter().find(|(unit, _)| milliseconds > 0 && milliseconds.is_multiple_of(*unit));
+    match whole {
+        Some((unit, name)) => format!("{}{name}", milliseconds / unit),
+        None if milliseconds == 0 => "0s".into(),
+        None => format!("{milliseconds}ms"),
+    }
+}
+
+pub(super) fn message_size(value: &Value) -> Parsed<usize> {
+    let text = scalar(value)?;
+    let (number, unit) = split_unit(&text);
+    let factor: usize = match unit {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        _ => return Err(format!("`{text}` is not a size, such as `4MiB` or `512KiB`")),
+    };
+    let number: usize = number
+        .parse()
+        .map_err(|_| format!("`{text}` is not a size, such as `4MiB` or `512KiB`"))?;
+    let size = number.saturating_mul(factor);
+    // Envoy's own limit on headers is 60 KiB, and they are not all of a CheckRequest.
+    if !(128 << 10..=256 << 20).contains(&size) {
+        return Err(format!("`{text}` is not between `128KiB` and `256MiB`"));
+    }
+    Ok(size)
+}
+
+fn split_unit(text: &str) -> (&str, &str) {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    (text.get(..digits).unwrap_or_default(), text.get(digits..).unwrap_or_default().trim())
+}
+
+/// A string that is not empty.
+pub(super) fn text(value: &Value) -> Parsed<&str> {
+    match value {
+        Value::String(text) if text.trim().is_empty() => Err("a value is missing".into()),
+        Value::String(text) => Ok(text),
+        Value::Bool(_) | Value::Number(_) => Err(format!("`{value}` must be in quotes")),
+        Value::Null | Value::Array(_) | Value::Object(_) => Err("must be a text".into()),
+    }
+}
+
+/// A string or a number.
+fn scalar(value: &Value) -> Parsed<String> {
+    if let Value::Number(number) = value {
+        return Ok(number.to_string());
+    }
+    text(value).map(|text| text.trim().to_owned())
+}

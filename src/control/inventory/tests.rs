@@ -1,0 +1,194 @@
+use proptest::prelude::*;
+
+use crate::diagnostic::{Code, Severity};
+use crate::model::{Action, AuthorizationPolicy, Kind, Metadata, Position};
+use crate::source::ReadError;
+
+use super::*;
+
+/// A document of the toy language of these tests: `name`, `name!` (refused), `!` (not even a name);
+/// what follows `=` tells one form from the next.
+fn document(file: &str, text: &str) -> (Document, Option<Diagnostic>) {
+    let (name, form) = text.split_once('=').unwrap_or((text, ""));
+    let refused = name.ends_with('!');
+    let name = name.trim_end_matches('!');
+    let metadata = Metadata {
+        namespace: "shop".into(),
+        name: name.into(),
+        annotations: BTreeMap::from([("form".into(), form.into())]),
+        ..Metadata::default()
+    };
+    let attachment = Attachment {
+        selector: Some(BTreeMap::from([("app".into(), name.into())])),
+        target_refs: Vec::new(),
+    };
+    let resource = Resource::AuthorizationPolicy(AuthorizationPolicy {
+        metadata,
+        attachment: attachment.clone(),
+        action: Action::Allow,
+        rules: Vec::new(),
+        dry_run: false,
+    });
+    let id = (!name.is_empty()).then(|| id(name));
+    let diagnostic = refused.then(|| Diagnostic {
+        severity: Severity::Error,
+        code: Code(1),
+        message: format!("`{text}` is refused"),
+        help: None,
+        file: Some(file.into()),
+        position: Position { line: 1, column: 1 },
+        excerpt: None,
+        resource: id.clone(),
+        path: String::new(),
+    });
+    let document = Document {
+        file: file.into(),
+        attachment: id.is_some().then_some(attachment),
+        id,
+        resource: (!refused).then_some(resource),
+    };
+    (document, diagnostic)
+}
+
+fn id(name: &str) -> ResourceId {
+    ResourceId { kind: Kind::AuthorizationPolicy, namespace: "shop".into(), name: name.into() }
+}
+
+/// Files as `name: document document`.
+fn decoded(files: &[&str]) -> Decoded {
+    let mut decoded = Decoded::default();
+    for file in files {
+        let (name, documents) = file.split_once(':').unwrap();
+        for text in documents.split_whitespace() {
+            let (document, diagnostic) = document(name, text);
+            decoded.documents.push(document);
+            decoded.diagnostics.extend(diagnostic);
+        }
+    }
+    decoded
+}
+
+fn after(before: &Inventory, files: &[&str]) -> Inventory {
+    before.next(decoded(files), &[], Instant::now())
+}
+
+fn accepted(inventory: &Inventory) -> Vec<String> {
+    let shown = |resource: Arc<Resource>| {
+        let metadata = resource.metadata();
+        match metadata.annotations["form"].as_str() {
+            "" => metadata.name.to_string(),
+            form => format!("{}={form}", metadata.name),
+        }
+    };
+    inventory.resources().into_iter().map(shown).collect()
+}
+
+fn never(inventory: &Inventory) -> Vec<String> {
+    inventory
+        .never_accepted()
+        .iter()
+        .map(|rejected| match &rejected.attachment {
+            Some(_) => rejected.id.name.to_string(),
+            None => format!("{} (anywhere)", rejected.id.name),
+        })
+        .collect()
+}
+
+fn refused(inventory: &Inventory) -> Vec<String> {
+    let shown = |r: &Rejection| format!("{} keeps {}", r.subject, r.kept);
+    inventory.rejections.iter().map(shown).collect()
+}
+
+#[test]
+fn a_broken_form_keeps_the_last_accepted_one() {
+    let first = after(&Inventory::default(), &["a: x=1 y=1"]);
+    let broken = after(&first, &["a: x!=2 y=2"]);
+    assert_eq!(accepted(&broken), ["x=1", "y=2"]);
+    assert_eq!(refused(&broken), ["AuthorizationPolicy/shop/x keeps 1"]);
+    let mended = after(&broken, &["a: x=3 y=2"]);
+    assert_eq!(accepted(&mended), ["x=3", "y=2"]);
+    assert_eq!(refused(&mended), [] as [&str; 0]);
+}
+
+#[test]
+fn what_was_never_accepted_is_told_apart() {
+    let inventory = after(&Inventory::default(), &["a: x y!"]);
+    assert_eq!(accepted(&inventory), ["x"]);
+    assert_eq!(never(&inventory), ["y"]);
+    assert_eq!(refused(&inventory), ["AuthorizationPolicy/shop/y keeps 0"]);
+    assert_eq!(never(&after(&inventory, &["a: x"])), [] as [&str; 0]);
+}
+
+#[test]
+fn a_resource_that_is_gone_is_gone() {
+    let first = after(&Inventory::default(), &["a: x y", "b: z"]);
+    assert_eq!(accepted(&after(&first, &["a: y"])), ["y"]);
+}
+
+#[test]
+fn a_file_that_cannot_be_made_out_keeps_what_came_from_it() {
+    let first = after(&Inventory::default(), &["a: x=1 y", "b: z"]);
+    let broken = after(&first, &["a: ! x=2", "c: z=2"]);
+    assert_eq!(accepted(&broken), ["x=2", "y", "z=2"]);
+    assert_eq!(refused(&broken), ["a keeps 2"]);
+}
+
+#[test]
+fn a_path_that_cannot_be_read_keeps_what_came_from_below() {
+    let first = after(&Inventory::default(), &["p/a: x", "p/b: y!", "q: z"]);
+    let gone = [SourceProblem { path: "p".into(), error: ReadError::Missing }];
+    let inventory = first.next(decoded(&["q: "]), &gone, Instant::now());
+    assert_eq!(accepted(&inventory), ["x"]);
+    assert_eq!(never(&inventory), ["y"], "what denied goes on denying");
+    assert_eq!(refused(&inventory), ["p keeps 1"]);
+}
+
+#[test]
+fn twice_is_refused() {
+    let mut twice = decoded(&["a: x=1", "b: x=2"]);
+    let (_, diagnostic) = document("b", "x!");
+    twice.diagnostics.extend(diagnostic);
+    let inventory = Inventory::default().next(twice.clone(), &[], Instant::now());
+    assert_eq!(accepted(&inventory), [] as [&str; 0]);
+    assert_eq!(never(&inventory), ["x (anywhere)"]);
+    let first = after(&Inventory::default(), &["a: x=0"]);
+    assert_eq!(accepted(&first.next(twice, &[], Instant::now())), ["x=0"]);
+}
+
+#[test]
+fn an_error_without_a_document_removes_nothing() {
+    let first = after(&Inventory::default(), &["a: x"]);
+    let (_, diagnostic) = document("a", "x!");
+    let lost = Decoded { documents: Vec::new(), diagnostics: diagnostic.into_iter().collect() };
+    assert_eq!(accepted(&first.next(lost, &[], Instant::now())), ["x"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_remembers_its_beginning() {
+    let first = after(&Inventory::default(), &["a: x!=1"]);
+    tokio::time::advance(std::time::Duration::from_secs(60)).await;
+    let second = after(&first, &["a: x!=2"]);
+    assert_eq!(first.rejections[0].since, second.rejections[0].since);
+    assert_ne!(first.rejections[0].problems, second.rejections[0].problems);
+}
+
+proptest! {
+    /// Neither the order of documents nor their spread over files changes what is in force.
+    #[test]
+    fn order_does_not_matter(
+        steps in prop::collection::vec(prop::collection::btree_map("[a-d]", "!?(=[12])?", 0..4), 1..5),
+    ) {
+        let (mut forward, mut backward) = (Inventory::default(), Inventory::default());
+        for step in steps {
+            let documents: Vec<_> =
+                step.iter().map(|(name, form)| format!("{name}{form}")).collect();
+            let one_file = format!("f: {}", documents.join(" "));
+            let reversed: Vec<_> = documents.iter().rev().cloned().collect();
+            let other = format!("f: {}", reversed.join(" "));
+            forward = after(&forward, &[&one_file]);
+            backward = after(&backward, &[&other]);
+            prop_assert!(forward.same_meaning(&backward));
+            prop_assert_eq!(refused(&forward), refused(&backward));
+        }
+    }
+}

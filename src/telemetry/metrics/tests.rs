@@ -1,0 +1,85 @@
+use std::collections::BTreeSet;
+
+use crate::model::Shadow;
+
+use super::*;
+
+const RULE: RuleId = RuleId { policy: 0, rule: 0 };
+
+fn exposition(metrics: &Metrics) -> String {
+    metrics.encode().unwrap()
+}
+
+#[test]
+fn every_reason_is_listed_from_the_start() {
+    let text = exposition(&Metrics::new("0.0.0"));
+    let listed: BTreeSet<&str> = text
+        .lines()
+        .filter(|line| line.starts_with("postern_decisions_total{"))
+        .filter_map(|line| line.split("reason=\"").nth(1)?.split('"').next())
+        .collect();
+    assert_eq!(listed, BTreeSet::from(Reason::LABELS));
+}
+
+#[test]
+fn every_metric_is_documented() {
+    let documented = include_str!("../../../docs/metrics.md");
+    let text = exposition(&all());
+    for name in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+        let name = name.split(' ').next().unwrap();
+        assert!(documented.contains(&format!("`{name}")), "`{name}` is not in docs/metrics.md");
+    }
+}
+
+#[test]
+fn an_input_is_reported_once() {
+    let inputs = Metrics::new("0.0.0").inputs();
+    assert!(inputs.missing(Input::RawHeaders));
+    assert!(!inputs.missing(Input::RawHeaders));
+    assert_eq!(inputs.seen_missing(), [Input::RawHeaders]);
+}
+
+fn all() -> Metrics {
+    let metrics = Metrics::new("0.0.0");
+    metrics.register_key_sources(|| KeySourceReading {
+        refreshes: vec![("ok", 2), ("timeout", 1), ("ok", 1)],
+        ages: vec![
+            ("https://a.example".into(), Duration::from_secs(3)),
+            ("https://a.example".into(), Duration::from_secs(9)),
+        ],
+    });
+    let decisions = metrics.decisions();
+    let shadow = Shadow { reason: Reason::DenyRule(RULE), deny_rule: Some(RULE), allow_rule: None };
+    decisions.record(
+        &Verdict { reason: Reason::AllowRule(RULE), audited_by: Some(RULE), shadow: Some(shadow) },
+        Duration::from_micros(40),
+    );
+    decisions.record(&Verdict::from_reason(Reason::NoAllowRule), Duration::from_micros(50));
+    decisions.record(&Verdict::from_reason(Reason::NoAllowRule), Duration::from_secs(60));
+    let snapshot = metrics.snapshot();
+    snapshot.published(42, Duration::from_millis(3));
+    snapshot.rejected(1);
+    snapshot.resources(Kind::AuthorizationPolicy, 7);
+    metrics.inputs().missing(Input::PeerCertificate);
+    metrics
+}
+
+#[test]
+fn exposition_is_stable() {
+    // A family lists its members in no particular order.
+    let text = exposition(&all());
+    let mut families: Vec<Vec<&str>> = Vec::new();
+    for line in text.lines() {
+        if line.starts_with("# HELP") || line == "# EOF" {
+            families.push(Vec::new());
+        }
+        families.last_mut().unwrap().push(line);
+    }
+    for family in &mut families {
+        family.sort_by_key(|line| match line {
+            line if line.starts_with('#') || line.contains("le=\"") => "",
+            line => line,
+        });
+    }
+    insta::assert_snapshot!(families.concat().join("\n"));
+}

@@ -1,0 +1,7 @@
+//! What an operator sees while Postern runs: metrics and log events.
+//!
+//! Serving them is `admin`'s job; what is worth an event is the caller's.
+
+pub mod histogram;
+pub mod logging;
+pub mod metrics;
