@@ -17,7 +17,8 @@ use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric, text},
     metrics::{
-        counter::{ConstCounter, Counter},
+        MetricType,
+        counter::Counter,
         family::Family,
         gauge::{ConstGauge, Gauge},
         histogram::Histogram,
@@ -42,6 +43,7 @@ pub struct Metrics {
     decisions: DecisionMetrics,
     snapshot: SnapshotMetrics,
     inputs: InputMetrics,
+    key_sources: KeySourceMetrics,
 }
 
 impl Metrics {
@@ -52,7 +54,8 @@ impl Metrics {
         let decisions = DecisionMetrics::register(&mut registry);
         let inputs = InputMetrics::register(&mut registry);
         let snapshot = SnapshotMetrics::register(&mut registry);
-        Self { registry: Mutex::new(registry), decisions, snapshot, inputs }
+        let key_sources = KeySourceMetrics::register(&mut registry);
+        Self { registry: Mutex::new(registry), decisions, snapshot, inputs, key_sources }
     }
 
     /// The handle of the request path.
@@ -70,13 +73,17 @@ impl Metrics {
         self.inputs.clone()
     }
 
-    /// Shows the key sources, as `read` finds them at each scrape.
-    pub fn register_key_sources(
+    /// The handle that counts fetches of key sets.
+    pub fn key_sources(&self) -> KeySourceMetrics {
+        self.key_sources.clone()
+    }
+
+    /// Shows how old the keys of each issuer are, as `read` finds them at each scrape.
+    pub fn register_key_ages(
         &self,
-        read: impl Fn() -> KeySourceReading + Send + Sync + 'static,
+        read: impl Fn() -> Vec<(Arc<str>, Duration)> + Send + Sync + 'static,
     ) {
-        let collector = KeySourceCollector { read: Box::new(read) };
-        self.lock().register_collector(Box::new(collector));
+        self.lock().register_collector(Box::new(KeyAgeCollector { read: Box::new(read) }));
     }
 
     /// All metrics as OpenMetrics text; see [`CONTENT_TYPE`].
@@ -346,45 +353,54 @@ impl SnapshotMetrics {
     }
 }
 
-/// What a scrape shows of the key sources.
-#[derive(Debug, Clone, Default)]
-pub struct KeySourceReading {
-    /// How many refreshes ended how: `ok`, `timeout`, `http`, `parse`.
-    pub refreshes: Vec<(&'static str, u64)>,
-    /// Time since the keys in use were fetched, by issuer; issuers without keys are left out.
-    pub ages: Vec<(Arc<str>, Duration)>,
+/// Counts attempts to fetch key sets.
+#[derive(Debug, Clone)]
+pub struct KeySourceMetrics {
+    refreshes: Family<Labels, Counter>,
 }
 
-struct KeySourceCollector {
-    read: Box<dyn Fn() -> KeySourceReading + Send + Sync>,
-}
+impl KeySourceMetrics {
+    fn register(registry: &mut Registry) -> Self {
+        let metrics = Self { refreshes: Family::default() };
+        registry.register(
+            "jwks_refreshes",
+            "Attempts to fetch a key set, by how they ended",
+            metrics.refreshes.clone(),
+        );
+        metrics
+    }
 
-impl fmt::Debug for KeySourceCollector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeySourceCollector").finish_non_exhaustive()
+    /// Lists these results from the start.
+    pub fn expect(&self, results: impl IntoIterator<Item = &'static str>) {
+        for result in results {
+            self.refreshes.get_or_create_owned(&[("result", result)]);
+        }
+    }
+
+    /// Counts an attempt that ended so.
+    pub fn refreshed(&self, result: &'static str) {
+        self.refreshes.get_or_create_owned(&[("result", result)]).inc();
     }
 }
 
-impl Collector for KeySourceCollector {
+/// Time since the keys in use were fetched, by issuer; issuers without keys are left out.
+type KeyAges = dyn Fn() -> Vec<(Arc<str>, Duration)> + Send + Sync;
+
+struct KeyAgeCollector {
+    read: Box<KeyAges>,
+}
+
+impl fmt::Debug for KeyAgeCollector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyAgeCollector").finish_non_exhaustive()
+    }
+}
+
+impl Collector for KeyAgeCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let reading = (self.read)();
-        let mut refreshes: BTreeMap<&str, u64> = BTreeMap::new();
-        for (result, count) in reading.refreshes {
-            *refreshes.entry(result).or_default() += count;
-        }
-        let mut family = encoder.encode_descriptor(
-            "jwks_refreshes",
-            "Attempts to fetch a key set, by how they ended.",
-            None,
-            prometheus_client::metrics::MetricType::Counter,
-        )?;
-        for (result, count) in refreshes {
-            let labels = [("result", result)];
-            ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
-        }
         // Two sources of one issuer are one series: the oldest, which is the one to worry about.
         let mut ages: BTreeMap<Arc<str>, Duration> = BTreeMap::new();
-        for (issuer, age) in reading.ages {
+        for (issuer, age) in (self.read)() {
             let oldest = ages.entry(issuer).or_default();
             *oldest = age.max(*oldest);
         }
@@ -392,7 +408,7 @@ impl Collector for KeySourceCollector {
             "jwks_age",
             "Time since the keys in use were fetched.",
             Some(&Unit::Seconds),
-            prometheus_client::metrics::MetricType::Gauge,
+            MetricType::Gauge,
         )?;
         for (issuer, age) in ages {
             let labels = [("issuer", &*issuer)];

@@ -41,13 +41,13 @@ fn an_input_is_reported_once() {
 
 fn all() -> Metrics {
     let metrics = Metrics::new("0.0.0");
-    metrics.register_key_sources(|| KeySourceReading {
-        refreshes: vec![("ok", 2), ("timeout", 1), ("ok", 1)],
-        ages: vec![
-            ("https://a.example".into(), Duration::from_secs(3)),
-            ("https://a.example".into(), Duration::from_secs(9)),
-        ],
+    metrics.register_key_ages(|| {
+        let age = |seconds| ("https://a.example".into(), Duration::from_secs(seconds));
+        vec![age(9), age(3)]
     });
+    let key_sources = metrics.key_sources();
+    key_sources.expect(["ok", "timeout"]);
+    key_sources.refreshed("ok");
     let decisions = metrics.decisions();
     let shadow = Shadow { reason: Reason::DenyRule(RULE), deny_rule: Some(RULE), allow_rule: None };
     decisions.record(
