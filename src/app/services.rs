@@ -52,12 +52,20 @@ pub(super) fn key_sets(config: &Config, metrics: &Metrics) -> Result<KeySources>
         ..jwks::Settings::default()
     };
     let clock = Clock::system();
-    let refreshes = metrics.key_refreshes();
+    let refreshes = metrics.key_sources();
+    refreshes.expect(jwks::AttemptResult::ALL.map(jwks::AttemptResult::as_str));
     let observer = Arc::new(move |attempt: &jwks::Attempt<'_>| {
-        refreshes.record(attempt.result.as_str());
+        refreshes.refreshed(attempt.result.as_str());
     });
     let sets = KeySets::new(settings, clock, observer, Handle::current())
         .context("set up the fetching of key sets")?;
+    let ages = sets.clone();
+    metrics.register_key_ages(move || {
+        let now = clock.now();
+        let age = |at| now.duration_since(at).unwrap_or_default();
+        let status = ages.status().into_iter();
+        status.filter_map(|s| Some((s.id.issuer, age(s.last_success?)))).collect()
+    });
     Ok(KeySources { sets, clock })
 }
 
