@@ -5,15 +5,16 @@
 //! Keys are taken, left and matched as Envoy 1.40 does, with these differences, all of which refuse
 //! what Envoy takes:
 //!
-//! * RSA keys under 2048 bits are skipped (RFC 7518 section 3.3).
+//! * RSA keys under 2048 bits (RFC 7518 section 3.3) and over 8192 bits are skipped.
 //! * A key verifies algorithms of its own type only, and an EC key only that of its curve. Envoy
 //!   picks just the hash by the token's `alg`, so that a token saying `RS256` verifies with an
 //!   `oct` key, and one saying `ES256` with a P-384 key.
 //! * An ECDSA signature has exactly twice the length of the curve's field, a PSS salt the length of
 //!   the hash.
 //!
-//! And one that does not: an Ed25519 key of the set that is tried with a signature of another
-//! length ends the search in Envoy, here the next key is tried.
+//! And one that does not: an Ed25519 key that a token without `kid` is tried on ends Envoy's search
+//! where the signature has another length, an RSA one say. Here the next key is tried, and the error
+//! is `Jwt verification fails` where Envoy says that the length is wrong.
 //!
 //! A map of key ids to certificates, which Envoy takes in place of `keys`, is refused: Istio lets
 //! none through, neither inline nor fetched.

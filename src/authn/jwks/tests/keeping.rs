@@ -123,5 +123,5 @@ async fn sources_that_are_gone_are_asked_no_more() {
     harness.sets.sync(&[]);
     // The channel ends with the last holder of the observer.
     drop(harness.sets);
-    while soon(harness.attempts.recv()).await.is_some() {}
+    soon(async { while harness.attempts.recv().await.is_some() {} }).await;
 }
