@@ -21,6 +21,8 @@ use crate::source::file::{FileSource, Watching};
 use crate::telemetry::logging::LogLevel;
 use crate::telemetry::metrics::Metrics;
 
+pub(crate) use services::{decode, request_settings};
+
 use health::Health;
 use listener::Listener;
 

@@ -1,7 +1,5 @@
 //! A decision as people and programs read it.
 
-use std::fmt::Write as _;
-
 use serde_json::{Value as Json, json};
 
 use crate::decide::Certainty;
@@ -36,7 +34,10 @@ pub(super) fn human(plan: &WorkloadPlan, explanation: &Explanation, walk: bool) 
             || sentence(plan, shadow.reason),
             |rule| format!("{}  rule {}", policy_id(plan, rule), rule.rule),
         );
-        line(&mut out, format_args!("with dry-run policies enforced: {}  {by}", shadow.outcome().as_str()));
+        line(
+            &mut out,
+            format_args!("with dry-run policies enforced: {}  {by}", shadow.outcome().as_str()),
+        );
     }
     if walk {
         line(&mut out, format_args!(""));
@@ -76,7 +77,10 @@ pub(super) fn json(plan: &WorkloadPlan, explanation: &Explanation, walk: bool) -
         set("auditedBy", json!(policy_id(plan, rule)));
     }
     if let Some(shadow) = verdict.shadow {
-        set("shadow", json!({"decision": shadow.outcome().as_str(), "reason": shadow.reason.as_str()}));
+        set(
+            "shadow",
+            json!({"decision": shadow.outcome().as_str(), "reason": shadow.reason.as_str()}),
+        );
     }
     if walk {
         let rules = explanation.rules.iter().map(|trace| {
@@ -93,8 +97,8 @@ pub(super) fn json(plan: &WorkloadPlan, explanation: &Explanation, walk: bool) -
 }
 
 fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
-    // Writing to a String cannot fail.
-    drop(writeln!(out, "{text}"));
+    out.push_str(&text.to_string());
+    out.push('\n');
 }
 
 fn sentence(plan: &WorkloadPlan, reason: Reason) -> String {
@@ -147,7 +151,11 @@ fn matched_values(plan: &WorkloadPlan, trace: &RuleTrace) -> Vec<String> {
                 Some(file) if position.line > 0 => format!("{file}:{}: ", position.line),
                 _ => String::new(),
             };
-            Some(format!("{place}{} `{value}` matched `{}`", field.field, field.actual.join("`, `")))
+            Some(format!(
+                "{place}{} `{value}` matched `{}`",
+                field.field,
+                field.actual.join("`, `")
+            ))
         })
         .collect()
 }
@@ -165,7 +173,10 @@ fn rule_walk(plan: &WorkloadPlan, trace: &RuleTrace, out: &mut String) {
         (true, _) => "matches",
         (false, _) => "does not match",
     };
-    line(out, format_args!("{} rule {} ({action}): {result}", policy_id(plan, trace.id), trace.id.rule));
+    line(
+        out,
+        format_args!("{} rule {} ({action}): {result}", policy_id(plan, trace.id), trace.id.rule),
+    );
     if trace.matches {
         for matched in matched_values(plan, trace) {
             line(out, format_args!("    {matched}"));
@@ -183,7 +194,8 @@ fn unmet(trace: &RuleTrace) -> Vec<&FieldTrace> {
         if list.iter().any(|a| a.result == Certainty::Yes) {
             return None;
         }
-        let missed = |a: &AlternativeTrace| a.fields.iter().filter(|f| f.result != Certainty::Yes).count();
+        let missed =
+            |a: &AlternativeTrace| a.fields.iter().filter(|f| f.result != Certainty::Yes).count();
         list.iter().enumerate().min_by_key(|(_, a)| missed(a)).map(|(at, _)| at)
     };
     let fields = |list: &'_ [AlternativeTrace]| nearest(list);

@@ -2,6 +2,9 @@
 //!
 //! stdout is data, stderr is talk. Exit codes: 0 yes, 1 no, 2 could not run.
 
+mod check;
+mod explanation;
+mod request_file;
 mod serve;
 
 use std::{fmt, io::Write as _, process::ExitCode};
@@ -22,13 +25,20 @@ struct CommandLine {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Serve(serve::Serve),
+    Check(check::Check),
 }
 
 /// Runs the command of this process's arguments.
 pub fn run() -> ExitCode {
     match CommandLine::parse().command {
         Command::Serve(serve) => serve.run(),
+        Command::Check(check) => check.run(),
     }
+}
+
+/// Writes data. Where stdout is closed, nobody reads.
+fn print(text: impl fmt::Display) {
+    drop(writeln!(std::io::stdout(), "{text}"));
 }
 
 /// Says something to the user. Where stderr is closed, nobody listens.

@@ -112,7 +112,8 @@ impl RequestFile {
         if !self.connection && !self.path.starts_with('/') && !is_star {
             return Err(InvalidRequest::Path);
         }
-        let path = path_normalization.apply(&self.path).map_err(|_| InvalidRequest::NotNormalizable)?;
+        let path =
+            path_normalization.apply(&self.path).map_err(|_| InvalidRequest::NotNormalizable)?;
         let headers = self.header_lines();
         let forwarded_for: Vec<_> = headers
             .iter()
@@ -159,7 +160,9 @@ impl RequestFile {
                 })
                 .collect(),
         };
-        lines.extend(self.token.iter().map(|token| line("authorization", format!("Bearer {token}"))));
+        lines.extend(
+            self.token.iter().map(|token| line("authorization", format!("Bearer {token}"))),
+        );
         lines
     }
 }

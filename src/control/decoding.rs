@@ -42,7 +42,8 @@ impl Decode {
         Self(Arc::new(decode))
     }
 
-    pub(super) fn decode(&self, files: &[PolicyFile]) -> Decoded {
+    /// Decodes all files of a policy set.
+    pub fn decode(&self, files: &[PolicyFile]) -> Decoded {
         (self.0)(files)
     }
 }
