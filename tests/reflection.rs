@@ -41,12 +41,11 @@ fn assert_known(message: &DynamicMessage) {
 }
 
 fn assert_known_value(value: &Reflected) {
-    match value {
-        Reflected::Message(message) => assert_known(message),
-        Reflected::List(items) => items.iter().for_each(assert_known_value),
-        Reflected::Map(entries) => entries.values().for_each(assert_known_value),
-        _ => {}
+    if let Some(message) = value.as_message() {
+        assert_known(message);
     }
+    value.as_list().into_iter().flatten().for_each(assert_known_value);
+    value.as_map().into_iter().flat_map(|map| map.values()).for_each(assert_known_value);
 }
 
 fn text(s: &str) -> String {

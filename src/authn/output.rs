@@ -36,12 +36,15 @@ fn number(n: f64) -> String {
 /// The payload as policies see it: listed claims at the top level split at blanks.
 pub(super) fn normalize(payload: &Value, space_delimited: &[Box<str>]) -> Value {
     let Value::Object(members) = payload else { return payload.clone() };
-    let split = |name: &str, member: &Value| match member {
-        Value::String(text) if !text.is_empty() && space_delimited.iter().any(|s| **s == *name) => {
-            let words = text.split(' ').filter(|word| !word.is_empty());
-            Value::List(words.map(|word| Value::String(word.to_owned())).collect())
+    let split = |name: &str, member: &Value| {
+        let listed = space_delimited.iter().any(|s| **s == *name);
+        match member.as_str().filter(|text| listed && !text.is_empty()) {
+            Some(text) => {
+                let words = text.split(' ').filter(|word| !word.is_empty());
+                Value::List(words.map(|word| Value::String(word.to_owned())).collect())
+            }
+            None => member.clone(),
         }
-        _ => member.clone(),
     };
     Value::Object(members.iter().map(|(n, m)| (n.clone(), split(n, m))).collect())
 }

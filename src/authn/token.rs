@@ -119,7 +119,7 @@ impl<'a> Token<'a> {
 /// base64url with or without padding; white space is skipped, as Envoy's decoder does.
 fn decode(section: &str) -> Option<Vec<u8>> {
     let text: String = section.chars().filter(|c| !c.is_ascii_whitespace()).collect();
-    if text.contains('=') && text.len() % 4 != 0 {
+    if text.contains('=') && !text.len().is_multiple_of(4) {
         return None;
     }
     BASE64URL.decode(text).ok()

@@ -150,11 +150,14 @@ impl Builder<'_> {
         }
         match (yes, no) {
             (ConditionValues::IpBlocks(yes), ConditionValues::IpBlocks(no)) => {
-                all.field(yes, no, |list| match key {
-                    ConditionKey::RemoteIp => AttributeTest::RemoteIp(values(list)),
-                    ConditionKey::DestinationIp => AttributeTest::DestinationIp(values(list)),
-                    _ => AttributeTest::SourceIp(values(list)),
-                });
+                let attribute = if *key == ConditionKey::RemoteIp {
+                    AttributeTest::RemoteIp
+                } else if *key == ConditionKey::DestinationIp {
+                    AttributeTest::DestinationIp
+                } else {
+                    AttributeTest::SourceIp
+                };
+                all.field(yes, no, |list| attribute(values(list)));
             }
             (ConditionValues::Ports(yes), ConditionValues::Ports(no)) => {
                 all.field(yes, no, |list| AttributeTest::DestinationPort(values(list)));
@@ -282,7 +285,10 @@ fn paths(list: &[Located<String>]) -> AttributeTest {
         }
         match StringMatch::parse(path, Star::OneOrMore) {
             StringMatch::Exact(text) => exact.push(text),
-            pattern => patterns.push(pattern),
+            pattern @ (StringMatch::Present
+            | StringMatch::OneOrMore
+            | StringMatch::Prefix(_)
+            | StringMatch::Suffix(_)) => patterns.push(pattern),
         }
     }
     exact.sort_unstable();

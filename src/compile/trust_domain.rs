@@ -22,10 +22,12 @@ pub(super) fn expand(policy: &AuthorizationPolicy, mesh: &Mesh) -> Authorization
             }
         }
         for condition in &mut rule.when {
-            let expand = match condition.key {
-                ConditionKey::SourcePrincipal => expand_principal,
-                ConditionKey::SourceTrustDomain => expand_trust_domain,
-                _ => continue,
+            let expand = if condition.key == ConditionKey::SourcePrincipal {
+                expand_principal
+            } else if condition.key == ConditionKey::SourceTrustDomain {
+                expand_trust_domain
+            } else {
+                continue;
             };
             for values in [&mut condition.values, &mut condition.not_values] {
                 if let ConditionValues::Patterns(list) = values {

@@ -151,6 +151,7 @@ fn condition() -> impl Strategy<Value = Condition> {
         ConditionKey::EnvoyFilterMetadata { filter: "f".into(), key: "k".into() },
     ]);
     key.prop_flat_map(|key| {
+        #[expect(clippy::wildcard_enum_match_arm, reason = "all other keys take any pattern")]
         let values = || match key {
             ConditionKey::SourceIp | ConditionKey::RemoteIp | ConditionKey::DestinationIp => {
                 blocks().prop_map(ConditionValues::IpBlocks).boxed()

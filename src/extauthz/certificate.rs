@@ -40,10 +40,10 @@ fn names(encoded_pem: &str) -> Option<Arc<[String]>> {
     let (mut uris, mut dns) = (Vec::new(), Vec::new());
     if let Some(sans) = certificate.subject_alternative_name().ok()? {
         for san in &sans.value.general_names {
-            match san {
-                GeneralName::URI(uri) => uris.push((*uri).to_owned()),
-                GeneralName::DNSName(name) => dns.push((*name).to_owned()),
-                _ => {}
+            if let GeneralName::URI(uri) = san {
+                uris.push((*uri).to_owned());
+            } else if let GeneralName::DNSName(name) = san {
+                dns.push((*name).to_owned());
             }
         }
     }

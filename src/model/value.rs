@@ -12,9 +12,9 @@ pub enum Value {
     /// A string.
     String(String),
     /// A list.
-    List(Vec<Value>),
+    List(Vec<Self>),
     /// An object, in the order of its text; names are unique.
-    Object(Vec<(String, Value)>),
+    Object(Vec<(String, Self)>),
 }
 
 impl Value {

@@ -221,10 +221,12 @@ impl Context<'_, '_> {
             let field = format!("when[{name}].{half}");
             match values {
                 ConditionValues::IpBlocks(entries) => {
-                    let ip = match c.key {
-                        ConditionKey::RemoteIp => self.attributes.remote_ip,
-                        ConditionKey::DestinationIp => self.attributes.destination_ip,
-                        _ => self.attributes.source_ip,
+                    let ip = if c.key == ConditionKey::RemoteIp {
+                        self.attributes.remote_ip
+                    } else if c.key == ConditionKey::DestinationIp {
+                        self.attributes.destination_ip
+                    } else {
+                        self.attributes.source_ip
                     };
                     list.extend(typed(field, entries, negated, ip, within));
                 }
