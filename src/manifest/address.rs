@@ -96,3 +96,63 @@ pub(crate) fn port(at: &At<'_>, report: &mut Report<'_>) -> Option<Located<u16>>
     }
     port.map(|port| Located::new(port, at.node.position))
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::v4("1.2.3.4", "1.2.3.4/32")]
+    #[case::v6("2001:db8::1", "2001:db8::1/128")]
+    #[case::host_bits("10.1.2.3/16", "10.1.2.3/16")]
+    #[case::all("0.0.0.0/0", "0.0.0.0/0")]
+    #[case::mapped_stays_v6("::ffff:1.2.3.4", "::ffff:1.2.3.4/128")]
+    #[case::mapped_range("::ffff:1.2.3.4/24", "::ffff:1.2.3.4/24")]
+    fn ip_blocks_are_read_like_netip(#[case] text: &str, #[case] expected: &str) {
+        assert_eq!(parse_ip_block(text).map(|block| block.to_string()), Ok(expected.to_owned()));
+    }
+
+    #[rstest]
+    #[case::empty("", InvalidIpBlock::Address)]
+    #[case::three_parts("1.2.3", InvalidIpBlock::Address)]
+    #[case::leading_zero("1.2.3.04", InvalidIpBlock::Address)]
+    #[case::too_big("1.2.3.256", InvalidIpBlock::Address)]
+    #[case::space(" 1.2.3.4", InvalidIpBlock::Address)]
+    #[case::host("localhost", InvalidIpBlock::Address)]
+    #[case::brackets("[::1]", InvalidIpBlock::Address)]
+    #[case::two_slashes("1.2.3.4/8/8", InvalidIpBlock::Address)]
+    #[case::star("*", InvalidIpBlock::Address)]
+    #[case::zone("fe80::1%eth0", InvalidIpBlock::Zone)]
+    #[case::zone_in_range("fe80::1%eth0/64", InvalidIpBlock::Zone)]
+    #[case::no_length("1.2.3.4/", InvalidIpBlock::PrefixLength { max: 32 })]
+    #[case::long("1.2.3.4/33", InvalidIpBlock::PrefixLength { max: 32 })]
+    #[case::long_v6("::1/129", InvalidIpBlock::PrefixLength { max: 128 })]
+    #[case::zero_before("1.2.3.4/08", InvalidIpBlock::PrefixLength { max: 32 })]
+    #[case::plus("1.2.3.4/+8", InvalidIpBlock::PrefixLength { max: 32 })]
+    #[case::minus("1.2.3.4/-8", InvalidIpBlock::PrefixLength { max: 32 })]
+    #[case::mask("1.2.3.4/255.0.0.0", InvalidIpBlock::PrefixLength { max: 32 })]
+    fn bad_ip_blocks_are_refused_like_netip(#[case] text: &str, #[case] expected: InvalidIpBlock) {
+        assert_eq!(parse_ip_block(text), Err(expected));
+    }
+
+    #[rstest]
+    #[case("0", Some(0))]
+    #[case("000", Some(0))]
+    #[case("080", Some(80))]
+    #[case("65535", Some(65535))]
+    #[case("00000000000000000000065535", Some(65535))]
+    #[case("65536", None)]
+    #[case("4294967296", None)]
+    #[case("", None)]
+    #[case("+80", None)]
+    #[case("-1", None)]
+    #[case("8_0", None)]
+    #[case("80 ", None)]
+    #[case("0x50", None)]
+    #[case("http", None)]
+    fn ports_are_read_like_parse_uint(#[case] text: &str, #[case] expected: Option<u16>) {
+        assert_eq!(parse_port(text), expected);
+    }
+}

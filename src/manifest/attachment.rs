@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::{
+    admission,
     cursor::{At, Fields},
     metadata::string_map,
     problem::Report,
@@ -24,14 +25,15 @@ pub(crate) fn decode(kind: Kind, spec: &mut Fields<'_, '_, '_>) -> Attachment {
     Attachment { selector, target_refs }
 }
 
-/// The attachment of a document that is refused for other reasons. `None` where it cannot be told
-/// for sure.
+/// The attachment of a document that may be refused. `None` where it cannot be told for sure, also
+/// because `admission` refuses it: such a policy might otherwise seem to be attached to nothing.
 pub(crate) fn of_refused(kind: Kind, document: &At<'_>) -> Option<Attachment> {
     let Some(spec) = document.get("spec") else { return Some(Attachment::default()) };
     let nowhere = Text::new("", None);
     let mut report = Report::new(&nowhere);
     let mut fields = Fields::open(&spec, &mut report);
     let attachment = decode(kind, &mut fields);
+    admission::attachment::check(kind, &spec, &mut report);
     (report.errors() == 0).then_some(attachment)
 }
 

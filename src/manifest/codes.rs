@@ -26,6 +26,7 @@ codes! {
     KEY_NOT_TEXT = 9, "a key is not text";
     UNSUPPORTED_TAG = 10, "a YAML tag that has no meaning here";
     BAD_MERGE = 11, "the value of a merge key `<<` is not a mapping";
+    OLD_BOOL_KEY = 12, "a key that Kubernetes would read as a boolean, such as `on`";
 
     // 0100-0199: the structure of a document.
     NOT_A_RESOURCE = 100, "the document is not a mapping";

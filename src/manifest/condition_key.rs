@@ -106,3 +106,60 @@ fn unknown(text: &str) -> InvalidConditionKey {
     };
     InvalidConditionKey { message: format!("{} is not a condition key", quoted(text)), help }
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn claims(names: &[&str]) -> ConditionKey {
+        ConditionKey::RequestClaims(names.iter().map(|name| (*name).to_owned()).collect())
+    }
+
+    #[rstest]
+    #[case("source.ip", ConditionKey::SourceIp)]
+    #[case("connection.sni", ConditionKey::ConnectionSni)]
+    #[case("request.headers[X-Name]", ConditionKey::RequestHeader("x-name".into()))]
+    #[case("request.headers[:path]", ConditionKey::RequestHeader(":path".into()))]
+    #[case("request.headers[a[b]]", ConditionKey::RequestHeader("a[b]".into()))]
+    #[case("request.auth.claims[iss]", claims(&["iss"]))]
+    #[case("request.auth.claims[a][b.c][d]", claims(&["a", "b.c", "d"]))]
+    #[case("request.auth.claims[a[b]]", claims(&["a[b]"]))]
+    #[case("request.auth.claims[https://x/y]", claims(&["https://x/y"]))]
+    #[case(
+        "experimental.envoy.filters.a.b[c]",
+        ConditionKey::EnvoyFilterMetadata { filter: "envoy.filters.a.b".into(), key: "c".into() }
+    )]
+    fn known_keys(#[case] text: &str, #[case] expected: ConditionKey) {
+        assert_eq!(parse_condition_key(text), Ok(expected));
+    }
+
+    #[rstest]
+    #[case::empty("", None)]
+    #[case::header_without_name("request.headers", Some("write it like `request.headers[x-name]`"))]
+    #[case::empty_header("request.headers[]", Some("write it like `request.headers[x-name]`"))]
+    #[case::text_between("request.headersX[a]", Some("write it like `request.headers[x-name]`"))]
+    #[case::text_after("request.headers[a]b", Some("write it like `request.headers[x-name]`"))]
+    #[case::empty_claim(
+        "request.auth.claims[a][]",
+        Some("write it like `request.auth.claims[name]`")
+    )]
+    #[case::no_filter_key(
+        "experimental.envoy.filters.a",
+        Some("write it like `experimental.envoy.filters.http.name[key]`")
+    )]
+    #[case::case("source.IP", Some("did you mean `source.ip`?"))]
+    #[case::typo("source.principle", Some("did you mean `source.principal`?"))]
+    #[case::labels(
+        "destination.labels[a]",
+        Some("select workloads by their labels in `spec.selector`")
+    )]
+    #[case::namespace("destination.namespace", Some("a policy holds in its `metadata.namespace`"))]
+    #[case::user("destination.user", Some("select workloads by their labels in `spec.selector`"))]
+    #[case::nothing_like_it("xyz", None)]
+    fn unknown_keys(#[case] text: &str, #[case] help: Option<&str>) {
+        let wrong = parse_condition_key(text).expect_err("unknown");
+        assert_eq!(wrong.help.as_deref(), help);
+    }
+}

@@ -46,7 +46,6 @@ impl<'n> At<'n> {
         Self { node, path: Path::default() }
     }
 
-    /// A node of this mapping; the way to it starts anew, as for the items of a `List`.
     fn child(&self, entry: &'n Entry) -> Self {
         let step = Step::Field(self.path.clone(), &entry.key);
         Self { node: &entry.value, path: Path(Some(Rc::new(step))) }
@@ -81,6 +80,7 @@ impl<'n> At<'n> {
             Content::String(text) => Some(text),
             Content::Null
             | Content::Bool(_)
+            | Content::OldBool { .. }
             | Content::Number(_)
             | Content::Sequence(_)
             | Content::Mapping(_) => None,
@@ -91,29 +91,30 @@ impl<'n> At<'n> {
 /// Says that a value has the wrong type. Scalars that YAML does not read as strings get the advice
 /// to quote them.
 pub(crate) fn wrong_type(at: &At<'_>, expected: &str, report: &mut Report<'_>) {
-    let written = report.text.at(at.node.position, at.node.width);
     let found = match &at.node.content {
         Content::Null => "nothing".to_owned(),
-        Content::Bool(_) => format!("the boolean {}", quoted(&written)),
+        Content::Bool(value) => format!("the boolean `{value}`"),
+        Content::OldBool { text, .. } => format!("the boolean {}", quoted(text)),
         Content::Number(text) => format!("the number {}", quoted(text)),
         Content::String(text) => format!("the string {}", quoted(text)),
         Content::Sequence(_) => "a list".to_owned(),
         Content::Mapping(_) => "a mapping".to_owned(),
     };
     let help = match &at.node.content {
-        Content::Bool(_) | Content::Number(_) if expected == "a string" => {
-            Some(format!("quote it: `\"{written}\"`"))
+        Content::Bool(value) if expected == "a string" => Some(format!("quote it: `\"{value}\"`")),
+        Content::OldBool { text, .. } | Content::Number(text) if expected == "a string" => {
+            Some(format!("quote it: `\"{text}\"`"))
         }
         Content::String(text) if expected == "a boolean" => match text.as_str() {
             "true" | "false" => Some("remove the quotes".to_owned()),
             _ => None,
         },
         Content::String(_) | Content::Number(_) if expected == "a list" => {
-            Some(format!("put it into a list: `[\"{}\"]`", written.trim_matches(['"', '\''])))
-                .filter(|_| written.len() < 80 && !written.is_empty())
+            Some("put it into a list: `[\"..\"]`".to_owned())
         }
         Content::Null
         | Content::Bool(_)
+        | Content::OldBool { .. }
         | Content::Number(_)
         | Content::String(_)
         | Content::Sequence(_)
@@ -147,7 +148,7 @@ pub(crate) fn located(at: &At<'_>, report: &mut Report<'_>) -> Option<Located<St
 /// `true` or `false`.
 pub(crate) fn boolean(at: &At<'_>, report: &mut Report<'_>) -> Option<bool> {
     match at.node.content {
-        Content::Bool(value) => Some(value),
+        Content::Bool(value) | Content::OldBool { value, .. } => Some(value),
         Content::Null
         | Content::Number(_)
         | Content::String(_)

@@ -194,7 +194,7 @@ fn refuse_duplicates(decoded: &mut Decoded, texts: &[Text<'_>], origins: &[usize
         let problem = Problem::error(
             codes::DUPLICATE_RESOURCE,
             spot,
-            format!("{} stands here twice", quoted(&id.to_string())),
+            format!("{} is defined twice", quoted(&id.to_string())),
         )
         .help(format!("rename or remove one of the two; the first is at {file}{line}:{column}"));
         let mut report = problem::Report::new(text);

@@ -54,3 +54,24 @@ fn edits(a: &[char], b: &[char]) -> usize {
     }
     row.last().copied().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::snake_case("ip_blocks", Some("ipBlocks"))]
+    #[case::capitals("IPBLOCKS", Some("ipBlocks"))]
+    #[case::missing_letter("ipBlock", Some("ipBlocks"))]
+    #[case::swapped("princpials", Some("principals"))]
+    #[case::nearest("notIpBlock", Some("notIpBlocks"))]
+    #[case::too_short_to_tell("ot", None)]
+    #[case::far("hosts", None)]
+    #[case::empty("", None)]
+    fn closest_word(#[case] written: &str, #[case] expected: Option<&str>) {
+        let known = ["ipBlocks", "notIpBlocks", "principals", "to"];
+        assert_eq!(closest(written, known), expected);
+    }
+}

@@ -7,6 +7,9 @@ use std::sync::Arc;
 use crate::diagnostic::Excerpt;
 use crate::model::Position;
 
+/// Bytes of the longest line that excerpts are made of.
+const LONGEST_LINE: usize = 64 * 1024;
+
 /// A text, and the name of the file it came from.
 #[derive(Debug)]
 pub(crate) struct Text<'t> {
@@ -29,18 +32,19 @@ impl<'t> Text<'t> {
         self.lines.get(index).copied()
     }
 
-    /// The characters at a place, as far as its line goes.
-    pub(crate) fn at(&self, position: Position, width: usize) -> String {
-        let skip = usize::try_from(position.column).unwrap_or(usize::MAX).saturating_sub(1);
-        self.line(position.line).unwrap_or_default().chars().skip(skip).take(width).collect()
-    }
-
     /// The line of a place, for people. `None` for a line with key material, which must not get
-    /// into logs.
+    /// into logs, and for one so long that thousands of excerpts of it would take minutes.
     pub(crate) fn excerpt(&self, position: Position, width: usize) -> Option<Excerpt> {
-        let line = self.line(position.line)?;
-        (!line.contains("kty")).then(|| Excerpt::new(line, position.column, width))
+        let line = self.line(position.line).filter(|line| line.len() <= LONGEST_LINE)?;
+        (!may_hold_key(line)).then(|| Excerpt::new(line, position.column, width))
     }
+}
+
+/// Whether a text may be a part of a JSON Web Key or a PEM key: such must not get into logs.
+fn may_hold_key(text: &str) -> bool {
+    ["kty", "\"d\"", "\"k\"", "\"p\"", "\"q\"", "PRIVATE KEY"]
+        .iter()
+        .any(|mark| text.contains(mark))
 }
 
 /// The lines of a text with the byte each starts at. Lines end as YAML says: `\n`, `\r\n` or `\r`.
@@ -113,9 +117,12 @@ pub(crate) fn forbidden_character(text: &str) -> Option<(usize, char)> {
     })
 }
 
-/// User text as messages show it: in backticks, on one line, and not too long.
+/// User text as messages show it: in backticks, on one line, not too long, and never a key.
 pub(crate) fn quoted(text: &str) -> String {
     const SHOWN: usize = 60;
+    if may_hold_key(text) {
+        return "`...`".to_owned();
+    }
     let mut shown: String = text
         .chars()
         .take(SHOWN)

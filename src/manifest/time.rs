@@ -105,3 +105,67 @@ pub(crate) fn parse_timestamp(text: &str) -> Option<i64> {
             - 719_468;
     Some(days * 86_400 + hour * 3600 + minute * 60 + second - offset)
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("5s", Some(5_000_000_000))]
+    #[case("1h30m", Some(5_400_000_000_000))]
+    #[case("1.5s", Some(1_500_000_000))]
+    #[case(".5s", Some(500_000_000))]
+    #[case("1.s", Some(1_000_000_000))]
+    #[case("500ms", Some(500_000_000))]
+    #[case("1us", Some(1_000))]
+    #[case("1\u{b5}s", Some(1_000))]
+    #[case("1\u{3bc}s", Some(1_000))]
+    #[case("1ns", Some(1))]
+    #[case("1.0000000000001s", Some(1_000_000_000))]
+    #[case("0", Some(0))]
+    #[case("+5s", Some(5_000_000_000))]
+    #[case("2562047h47m16.854775807s", Some(9_223_372_036_854_775_807))]
+    #[case::overflow("2562048h", None)]
+    #[case::more_digits_than_any_number("99999999999999999999999999999999999999999s", None)]
+    #[case("", None)]
+    #[case("+", None)]
+    #[case("-5s", None)]
+    #[case("5", None)]
+    #[case("s", None)]
+    #[case(".s", None)]
+    #[case("5d", None)]
+    #[case("5 s", None)]
+    #[case("5S", None)]
+    #[case("apple", None)]
+    fn durations_are_read_like_go(#[case] text: &str, #[case] nanoseconds: Option<u64>) {
+        assert_eq!(parse_duration(text), nanoseconds.map(Duration::from_nanos));
+    }
+
+    #[rstest]
+    #[case("1970-01-01T00:00:00Z", Some(0))]
+    #[case("1969-12-31T23:59:59Z", Some(-1))]
+    #[case("2000-02-29T12:30:45Z", Some(951_827_445))]
+    #[case("2024-05-01T12:00:00Z", Some(1_714_564_800))]
+    #[case("2024-05-01T14:00:00+02:00", Some(1_714_564_800))]
+    #[case("2024-05-01T10:30:00.999-01:30", Some(1_714_564_800))]
+    #[case("0001-01-01T00:00:00Z", Some(-62_135_596_800))]
+    #[case("2023-02-29T00:00:00Z", None)]
+    #[case("2024-13-01T00:00:00Z", None)]
+    #[case("2024-05-00T00:00:00Z", None)]
+    #[case("2024-05-01T24:00:00Z", None)]
+    #[case("2024-05-01T12:00:00", None)]
+    #[case("2024-05-01 12:00:00Z", None)]
+    #[case("2024-05-01T12:00:00.Z", None)]
+    #[case("2024-05-01T12:00:00+2:00", None)]
+    #[case("2024-05-01T12:00:00+24:00", None)]
+    #[case("2024-05-01T12:00:00Zx", None)]
+    #[case("2024-05-01", None)]
+    #[case("\u{ff12}024-05-01T12:00:00Z", None)]
+    #[case("+024-05-01T12:00:00Z", None)]
+    #[case("", None)]
+    fn timestamps_are_rfc_3339(#[case] text: &str, #[case] seconds: Option<i64>) {
+        assert_eq!(parse_timestamp(text), seconds);
+    }
+}

@@ -21,7 +21,7 @@ const TARGETS: [(&str, &str); 5] = [
     ("gateway.networking.k8s.io", "GatewayClass"),
 ];
 
-pub(super) fn check(kind: Kind, spec: &At<'_>, report: &mut Report<'_>) {
+pub(in crate::manifest) fn check(kind: Kind, spec: &At<'_>, report: &mut Report<'_>) {
     let selector = spec.get("selector");
     if let Some(selector) = &selector {
         labels(selector, report);

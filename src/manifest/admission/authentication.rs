@@ -85,7 +85,7 @@ fn issuer_and_keys(rule: &At<'_>, report: &mut Report<'_>) {
     };
     report.add(
         Problem::error(codes::BAD_ISSUER, at, message)
-            .help("write the `iss` claim of the tokens; leave it out to take any issuer"),
+            .help("write the `iss` claim of the tokens; only with `jwksUri` it can be left out"),
     );
 }
 
@@ -148,7 +148,11 @@ fn check_jwks(at: &At<'_>, report: &mut Report<'_>) {
 fn header_name(at: &At<'_>, is_valid: impl Fn(&str) -> bool, report: &mut Report<'_>) {
     let Some(text) = at.str() else { return };
     if !is_valid(text) {
-        let message = format!("{} is not a usable header name", quoted(text));
+        let message = if text.is_empty() {
+            "a header name cannot be empty".to_owned()
+        } else {
+            format!("{} is not a usable header name", quoted(text))
+        };
         report.add(
             Problem::error(codes::BAD_HEADER_NAME, at, message)
                 .help("write a name such as `x-jwt-payload`"),

@@ -126,9 +126,11 @@ fn inner<'n>(entry: &At<'n>, name: &str, report: &mut Report<'_>) -> Option<At<'
         at.node.entries().iter().all(|entry| match &entry.value.content {
             Content::Null => true,
             Content::Sequence(items) => items.is_empty(),
-            Content::Bool(_) | Content::Number(_) | Content::String(_) | Content::Mapping(_) => {
-                false
-            }
+            Content::Bool(_)
+            | Content::OldBool { .. }
+            | Content::Number(_)
+            | Content::String(_)
+            | Content::Mapping(_) => false,
         })
     };
     let is_mapping =

@@ -3,7 +3,7 @@
 //! Works on the document, not on the resource: it must tell an absent list from an empty one, and
 //! say where things stand. Values of the wrong type are passed over; the decoders report them.
 
-mod attachment;
+pub(super) mod attachment;
 mod authentication;
 mod authorization;
 
@@ -48,12 +48,11 @@ fn annotations(kind: Kind, document: &At<'_>, report: &mut Report<'_>) {
     let Some(dry_run) = annotations.get(DRY_RUN) else { return };
     let spec = document.get("spec");
     let action = spec.and_then(|spec| spec.get("action")).and_then(|at| at.str());
-    let text = dry_run.str().unwrap_or_default();
     let (message, help) = if kind != Kind::AuthorizationPolicy {
         (format!("`{DRY_RUN}` is for AuthorizationPolicy only, not {kind}"), "remove it")
     } else if !matches!(action, None | Some("ALLOW" | "DENY")) {
         (format!("`{DRY_RUN}` is for ALLOW and DENY policies only"), "remove it")
-    } else if parse_bool(text).is_none() {
+    } else if let Some(text) = dry_run.str().filter(|text| parse_bool(text).is_none()) {
         let message = format!("{} is not a boolean; the policy would be enforced", quoted(text));
         (message, "write `\"true\"` or `\"false\"`")
     } else {

@@ -161,7 +161,7 @@ impl Tree<'_> {
 
 /// The problem of a key that stood before.
 pub(super) fn duplicate(key: &str, first: Position, spot: Spot) -> Problem {
-    let message = format!("the key {} stands here twice", quoted(key));
+    let message = format!("the key {} is given twice", quoted(key));
     let Position { line, column } = first;
     Problem::error(codes::DUPLICATE_KEY, spot, message)
         .help(format!("remove one of the two; the first is at line {line}, column {column}"))

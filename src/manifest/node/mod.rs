@@ -10,6 +10,7 @@ mod yaml;
 mod tests;
 
 use super::{
+    codes,
     problem::{Problem, Report},
     text::Text,
 };
@@ -38,8 +39,16 @@ pub struct Node {
 pub enum Content {
     /// `null`, or nothing at all.
     Null,
-    /// A boolean, in YAML also `yes`, `on` and so on without quotes: Kubernetes reads them so.
+    /// `true` or `false`.
     Bool(bool),
+    /// `yes`, `off`, `y` and so on without quotes: text in YAML 1.2, a boolean in the YAML 1.1 that
+    /// Kubernetes reads.
+    OldBool {
+        /// The boolean.
+        value: bool,
+        /// The text as written.
+        text: String,
+    },
     /// A number as written.
     Number(String),
     /// A string.
@@ -70,6 +79,7 @@ impl Node {
             Content::Sequence(items) => items,
             Content::Null
             | Content::Bool(_)
+            | Content::OldBool { .. }
             | Content::Number(_)
             | Content::String(_)
             | Content::Mapping(_) => &[],
@@ -82,18 +92,21 @@ impl Node {
             Content::Mapping(entries) => entries,
             Content::Null
             | Content::Bool(_)
+            | Content::OldBool { .. }
             | Content::Number(_)
             | Content::String(_)
             | Content::Sequence(_) => &[],
         }
     }
 
-    /// The same tree without places. A number that JSON cannot write (`.inf`) becomes a string.
+    /// The same tree without places, as YAML 1.2 means it. A number that JSON cannot write (`.inf`)
+    /// becomes a string.
     pub fn to_json(&self) -> serde_json::Value {
         use serde_json::Value;
         match &self.content {
             Content::Null => Value::Null,
             Content::Bool(value) => Value::Bool(*value),
+            Content::OldBool { text, .. } => Value::String(text.clone()),
             Content::Number(text) => {
                 plain::number(text).map_or_else(|| Value::String(text.clone()), Value::Number)
             }
@@ -156,7 +169,10 @@ pub fn parse_documents(text: &str, file: Option<&str>) -> Result<Vec<Node>, Vec<
     let mut report = Report::new(&text);
     let mut nodes = Vec::new();
     for document in read(&text) {
-        document.problems.into_iter().for_each(|problem| report.add(problem));
+        // What Kubernetes would make of a key matters to resources only.
+        for problem in document.problems.into_iter().filter(|p| p.code != codes::OLD_BOOL_KEY) {
+            report.add(problem);
+        }
         nodes.extend(document.root);
     }
     if report.diagnostics.iter().any(|found| found.severity == Severity::Error) {

@@ -133,7 +133,7 @@ impl Reader<'_, '_> {
     }
 }
 
-/// A scalar, list or mapping that has begun.
+/// A list or mapping that has begun.
 struct Open {
     position: Position,
     anchor: usize,
@@ -192,7 +192,8 @@ impl Builder {
     }
 
     fn spot(&self, span: Span) -> Spot {
-        let width = if span.start.line() == span.end.line() { span.len() } else { 1 };
+        let one_line = span.start.line() == span.end.line();
+        let width = if one_line { span.len().max(1) } else { 1 };
         Spot { position: self.position(span.start), width, path: String::new() }
     }
 
@@ -214,7 +215,6 @@ impl Builder {
                 self.spend(size, &spot)?;
                 self.check_depth(depth, &spot)?;
                 let node = self.anchors.get(&anchor).cloned();
-                // A key may be an alias of a scalar.
                 node.map(|node| Complete { node, plain: None })
             }
             Event::Scalar(text, style, anchor, tag) => {
@@ -222,7 +222,7 @@ impl Builder {
                 self.check_depth(1, &spot)?;
                 let plain = style == ScalarStyle::Plain && tag.is_none();
                 let content = self.scalar(&text, style, tag.as_deref(), &spot);
-                let node = Node { position: spot.position, width: spot.width.max(1), content };
+                let node = Node { position: spot.position, width: spot.width, content };
                 if anchor > 0 {
                     self.anchors.insert(anchor, node.clone());
                 }
@@ -247,7 +247,7 @@ impl Builder {
                 None => None,
             },
         };
-        complete.map_or(Ok(None), |complete| self.place(complete, span))
+        complete.map_or(Ok(None), |complete| self.place(complete, &spot))
     }
 
     fn open(
@@ -282,6 +282,7 @@ impl Builder {
                     Content::Mapping(entries) => entries,
                     Content::Null
                     | Content::Bool(_)
+                    | Content::OldBool { .. }
                     | Content::Number(_)
                     | Content::String(_)
                     | Content::Sequence(_) => Vec::new(),
@@ -303,19 +304,15 @@ impl Builder {
         Ok(node)
     }
 
-    /// Puts something complete where it belongs; gives it back if it is the root.
-    fn place(&mut self, complete: Complete, span: Span) -> Result<Option<Node>, Fatal> {
+    /// Puts something complete where it belongs; gives it back if it is the root. `spot` is where it
+    /// stands, which for an alias is not where its node stands.
+    fn place(&mut self, complete: Complete, spot: &Spot) -> Result<Option<Node>, Fatal> {
         let Complete { mut node, plain } = complete;
         let Some(open) = self.stack.last_mut() else { return Ok(Some(node)) };
         match &mut open.content {
             OpenContent::Sequence(items) => items.push(node),
             OpenContent::Mapping { key: key @ None, .. } => {
-                let spot = if plain.is_some() {
-                    Spot::from(&node)
-                } else {
-                    self_spot(&node, span, self.first_line)
-                };
-                let (text, problem) = key_text(node, plain.as_deref(), &spot)?;
+                let (text, problem) = key_text(node, plain.as_deref(), spot)?;
                 *key = Some(Key {
                     is_merge: plain.as_deref() == Some("<<"),
                     text,
@@ -384,6 +381,7 @@ impl Builder {
         let resolved = || match plain::resolve(text) {
             Plain::Null => Content::Null,
             Plain::Bool(value) => Content::Bool(value),
+            Plain::OldBool(value) => Content::OldBool { value, text: text.to_owned() },
             Plain::Number => Content::Number(text.to_owned()),
             Plain::String => string(),
         };
@@ -394,7 +392,8 @@ impl Builder {
             let content = match tag.suffix.as_str() {
                 "str" => Some(string()),
                 "null" => Some(resolved()).filter(|c| *c == Content::Null),
-                "bool" => Some(resolved()).filter(|c| matches!(c, Content::Bool(_))),
+                "bool" => Some(resolved())
+                    .filter(|c| matches!(c, Content::Bool(_) | Content::OldBool { .. })),
                 "int" | "float" => Some(resolved()).filter(|c| matches!(c, Content::Number(_))),
                 _ => None,
             };
@@ -440,23 +439,15 @@ impl Builder {
     }
 }
 
-/// Where a key stands: an alias as key keeps its own place.
-fn self_spot(node: &Node, span: Span, first_line: u32) -> Spot {
-    let mut spot = Builder::new(first_line).spot(span);
-    spot.width = if spot.width == 0 { node.width } else { spot.width };
-    spot
-}
-
 /// The text of a key, and what is wrong with it. Kubernetes' parser would turn `on:` into `true:`.
 fn key_text(
     node: Node,
     plain: Option<&str>,
     spot: &Spot,
 ) -> Result<(String, Option<Problem>), Fatal> {
-    let not_text = |what: &str, text: &str| {
+    let not_text = |code, what: &str, text: &str| {
         let message = format!("the key {} is {what}, not text", quoted(text));
-        Problem::error(codes::KEY_NOT_TEXT, spot.clone(), message)
-            .help(format!("quote it: `\"{text}\"`"))
+        Some(Problem::error(code, spot.clone(), message).help(format!("quote it: `\"{text}\"`")))
     };
     let canonical = |text: &str| {
         text == "0"
@@ -468,13 +459,17 @@ fn key_text(
         Content::String(text) => Ok((text, None)),
         Content::Number(text) if canonical(&text) => Ok((text, None)),
         Content::Number(text) => {
-            let problem = not_text("a number", &text);
-            Ok((text, Some(problem)))
+            let problem = not_text(codes::KEY_NOT_TEXT, "a number", &text);
+            Ok((text, problem))
         }
         Content::Bool(value) => {
             let text = plain.map_or_else(|| value.to_string(), str::to_owned);
-            let problem = not_text("a boolean", &text);
-            Ok((text, Some(problem)))
+            let problem = not_text(codes::KEY_NOT_TEXT, "a boolean", &text);
+            Ok((text, problem))
+        }
+        Content::OldBool { text, .. } => {
+            let problem = not_text(codes::OLD_BOOL_KEY, "a boolean to Kubernetes", &text);
+            Ok((text, problem))
         }
         Content::Null => {
             let text = plain.unwrap_or_default().to_owned();
