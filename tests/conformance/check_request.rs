@@ -164,10 +164,13 @@ fn forwarded_client_cert(names: &[Name], leaf: &Leaf) -> String {
     let hash: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     let subject = subject(names);
     let mut out = format!("By={SERVER_URI};Hash={hash};Subject=\"{subject}\"");
-    for name in names {
-        if let Name::Uri(uri) = name {
-            out.push_str(&format!(";URI={uri}"));
-        }
+    let uris: Vec<_> = names
+        .iter()
+        .filter_map(|name| if let Name::Uri(uri) = name { Some(uri.as_str()) } else { None })
+        .collect();
+    // Envoy writes the key without a value where there is none.
+    for uri in if uris.is_empty() { vec![""] } else { uris } {
+        out.push_str(&format!(";URI={uri}"));
     }
     for name in names {
         if let Name::Dns(dns) = name {

@@ -64,6 +64,7 @@ use crate::{
 #[case::peer("13-peer.yaml")]
 #[case::odd_requests("14-odd-requests.yaml")]
 #[case::jwks("15-jwks.yaml")]
+#[case::odd_identity("18-identity-odd.yaml")]
 #[case::jwt_several_tokens("16-jwt-several-tokens.yaml")]
 #[case::jwt_output_order("17-jwt-output-order.yaml")]
 #[tokio::test(flavor = "multi_thread")]

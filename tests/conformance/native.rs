@@ -152,6 +152,12 @@ fn policy_from(rule: &Value) -> Option<Value> {
         "principals" => any("ids", values, negated, |v| {
             Some(json!({"authenticated": {"principal_name": string_is(v, "spiffe://")?}}))
         }),
+        "namespaces" => any("ids", values, negated, |namespace| {
+            let plain = namespace.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+            let regex = format!(".*/ns/{namespace}/.*");
+            let name = json!({"safe_regex": {"regex": regex}});
+            plain.then(|| json!({"authenticated": {"principal_name": name}}))
+        }),
         "requestPrincipals" => any("ids", values, negated, request_principal_is),
         "ipBlocks" => any("ids", values, negated, |v| Some(json!({"direct_remote_ip": cidr(v)?}))),
         "remoteIpBlocks" => any("ids", values, negated, |v| Some(json!({"remote_ip": cidr(v)?}))),
