@@ -3,7 +3,7 @@
 use crate::authn::{self, Authentication, KeyLookup};
 use crate::decide;
 use crate::decide::reference::{self, RuleTrace};
-use crate::model::{Action, Attributes, Identity, Reason, Verdict};
+use crate::model::{Action, Attributes, Identity, MutualTlsMode, Peer, Reason, Verdict};
 use crate::plan::WorkloadPlan;
 
 /// What came of a request.
@@ -29,6 +29,7 @@ pub fn pass(
     keys: &dyn KeyLookup,
     now: u64,
 ) -> Passage {
+    forget_peer_where_disabled(plan, attributes);
     if let Some(reason) = decide::before_tokens(plan, attributes) {
         return refused(reason, Authentication::default());
     }
@@ -64,6 +65,7 @@ pub fn explain(
     let is_custom = |trace: &RuleTrace| {
         plan.policy(trace.id).is_some_and(|p| matches!(p.action, Action::Custom { .. }))
     };
+    forget_peer_where_disabled(plan, attributes);
     let mut rules = reference::traces(plan, attributes, &Identity::default());
     rules.retain(is_custom);
     let passage = pass(plan, attributes, keys, now);
@@ -84,6 +86,14 @@ pub fn explain(
         rules.extend(after.into_iter().filter(|trace| !is_custom(trace)));
     }
     Explanation { passage, rules }
+}
+
+/// Mode DISABLE is plaintext only: there is no peer identity, whatever the connection says.
+fn forget_peer_where_disabled(plan: &WorkloadPlan, attributes: &mut Attributes<'_>) {
+    if plan.peer.mode_of(attributes.destination_port) == MutualTlsMode::Disable {
+        attributes.peer = Peer::default();
+        attributes.missing.peer_certificate = false;
+    }
 }
 
 fn refused(reason: Reason, authentication: Authentication) -> Passage {
