@@ -2,6 +2,9 @@
 
 use serde_json::{Map, Value};
 
+use crate::manifest::node::{Node, parse_documents};
+use crate::model::Position;
+
 use super::Problems;
 
 /// The members of the one object that a file holds; nothing, with the problem noted, where it holds
@@ -10,8 +13,8 @@ pub(super) fn object(file: &str, text: &str, problems: &mut Problems) -> Map<Str
     let mut documents = match documents(file, text) {
         Ok(documents) => documents,
         Err(found) => {
-            for problem in found {
-                problems.add(file, problem);
+            for (place, problem) in found {
+                problems.add(place, problem);
             }
             return Map::new();
         }
@@ -41,9 +44,13 @@ pub(super) fn unknown(key: &str, known: &[&str]) -> String {
     }
 }
 
-fn documents(_file: &str, text: &str) -> Result<Vec<Value>, Vec<String>> {
-    if text.trim().is_empty() {
-        return Ok(Vec::new());
-    }
-    serde_json::from_str(text).map(|value| vec![value]).map_err(|error| vec![error.to_string()])
+fn documents(file: &str, text: &str) -> Result<Vec<Value>, Vec<(String, String)>> {
+    let documents = parse_documents(text, Some(file)).map_err(|found| {
+        let place = |Position { line, column }: Position| format!("{file}:{line}:{column}");
+        found
+            .into_iter()
+            .map(|problem| (place(problem.position), problem.message))
+            .collect::<Vec<_>>()
+    })?;
+    Ok(documents.iter().map(Node::to_json).collect())
 }

@@ -357,6 +357,22 @@ fn a_mesh_config_with_problems_names_them_all() {
 }
 
 #[test]
+fn yaml_is_read_and_its_mistakes_have_a_place() {
+    let mut given = Given::flags("--policies p");
+    let yaml = "# shop\nlabels:\n  app: cart\ntrustDomainAliases: [a.example]\n";
+    given.flags.policy.config = Some(given.file("postern.yaml", yaml));
+    let config = given.load();
+    assert_eq!(config.settings.workloads[0].labels["app"], "cart");
+    assert_eq!(config.settings.mesh.trust_domain_aliases, ["a.example"]);
+    let twice = "namespace: a\nlisten: 127.0.0.1:0\nnamespace: b\n";
+    given.flags.policy.config = Some(given.file("twice.yaml", twice));
+    insta::assert_snapshot!(given.refused(), @"
+    invalid configuration
+      twice.yaml:3:1: the key `namespace` is given twice
+    ");
+}
+
+#[test]
 fn the_config_map_of_a_mesh_config_is_recognised() {
     let given =
         Given::flags("--policies p").mesh_config(r#"{"apiVersion": "v1", "kind": "ConfigMap"}"#);
