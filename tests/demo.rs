@@ -2,7 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "test support functions")]
 
-use std::{env, fs, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{
+    env, fs,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    path::Path,
+    process::{Child, Command, Stdio},
+};
 
 use postern::demo::envoy_binary::Search;
 use postern::demo::{self, Conclusion, EnvoyChoice, Options};
@@ -166,6 +173,95 @@ async fn an_envoy_that_does_not_start() {
     let (conclusion, _) = run(options(EnvoyChoice::Search(missing))).await;
     let error = conclusion.unwrap_err().to_string();
     assert!(error.ends_with("is not an executable file"), "{error}");
+}
+
+#[test]
+#[ignore = "the command line has no `demo` yet"]
+fn the_command_leaves_nothing_behind() {
+    let mut command = Postern::start(&["demo"]);
+    let mut printed = String::new();
+    command.stdout().read_to_string(&mut printed).unwrap();
+    assert_eq!(command.end(), (Some(0), String::new()), "{printed}");
+    assert!(printed.contains("\n16 requests through Envoy: "), "{printed}");
+    assert!(!printed.contains('\x1b'), "coloured without a terminal:\n{printed}");
+}
+
+#[test]
+#[ignore = "the command line has no `demo` yet"]
+fn the_command_stays_up_until_it_is_told_to_end() {
+    let mut command = Postern::start(&["demo", "--keep"]);
+    let mut folder = String::new();
+    let mut plaintext = String::new();
+    for line in BufReader::new(command.stdout()).lines() {
+        let line = line.unwrap();
+        if let Some(rest) = line.strip_prefix("  cd ") {
+            rest.split(' ').next().unwrap().clone_into(&mut folder);
+        } else if let Some(rest) = line.strip_prefix("  curl -i http://") {
+            rest.clone_into(&mut plaintext);
+        } else if line.ends_with("goes when the demo ends.") {
+            break;
+        }
+    }
+    let (address, path) = plaintext.split_at(plaintext.find('/').unwrap());
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 403 ") && answer.contains("\"peer_unauthenticated\""));
+    assert!(Path::new(&folder).join("moderator.jwt").is_file(), "{folder}");
+
+    command.interrupt();
+    assert_eq!(command.end(), (Some(0), String::new()));
+    assert!(!Path::new(&folder).exists(), "{folder}");
+}
+
+#[test]
+#[ignore = "the command line has no `demo` yet"]
+fn the_command_says_no_and_that_it_cannot() {
+    let policies = manifest_folder().join("examples/bookinfo/mutual-tls.yaml");
+    let different = Postern::start(&["demo", "--no-envoy", "-p", policies.to_str().unwrap()]);
+    assert_eq!(different.end(), (Some(1), String::new()));
+
+    let (code, said) = Postern::start(&["demo", "--envoy", "/no/such/envoy"]).end();
+    assert_eq!(code, Some(2));
+    assert!(said.starts_with("postern: cannot run `/no/such/envoy`: "), "{said}");
+}
+
+/// The built binary, in a process group of its own, so that what it leaves behind can be seen.
+struct Postern(Child);
+
+impl Postern {
+    fn start(arguments: &[&str]) -> Self {
+        let child = Command::new(env!("CARGO_BIN_EXE_postern"))
+            .args(arguments)
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        Self(child.unwrap())
+    }
+
+    fn stdout(&mut self) -> impl std::io::Read {
+        self.0.stdout.take().unwrap()
+    }
+
+    fn interrupt(&self) {
+        assert!(kill("-INT", &self.0.id().to_string()));
+    }
+
+    /// Waits: the exit code, and what it said. Nothing of its group runs after it.
+    fn end(self) -> (Option<i32>, String) {
+        let group = format!("-{}", self.0.id());
+        let output = self.0.wait_with_output().unwrap();
+        assert!(!kill("-0", &group), "something still runs");
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    }
+}
+
+fn kill(signal: &str, who: &str) -> bool {
+    let kill = Command::new("kill").args([signal, "--", who]).stderr(Stdio::null()).status();
+    kill.unwrap().success()
 }
 
 async fn run(options: Options) -> (anyhow::Result<Conclusion>, String) {
