@@ -190,7 +190,8 @@ mod tests {
         let path = folder.path().join("x.yaml");
         let text = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: a, namespace: b}\nspec: {mtl: {}}\n";
         fs::write(&path, text).unwrap();
-        let error = PolicySet::read(&[path.clone()]).unwrap().decode().unwrap_err().to_string();
+        let error =
+            PolicySet::read(std::slice::from_ref(&path)).unwrap().decode().unwrap_err().to_string();
         assert!(error.contains(&format!("{}:4:8: error[PST", path.display())), "{error}");
 
         let empty = folder.path().join("empty");
