@@ -198,7 +198,7 @@ fn the_command_stays_up_until_it_is_told_to_end() {
             rest.split(' ').next().unwrap().clone_into(&mut folder);
         } else if let Some(rest) = line.strip_prefix("  curl -i http://") {
             rest.clone_into(&mut plaintext);
-        } else if line.ends_with("goes when the demo ends.") {
+        } else if line.ends_with("when the demo ends.") {
             break;
         }
     }

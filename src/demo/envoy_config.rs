@@ -92,7 +92,7 @@ fn connection_manager(service: Service) -> Value {
                         "transport_api_version": "V3",
                         "grpc_service": {
                             "envoy_grpc": {"cluster_name": "postern"},
-                            "timeout": "1s",
+                            "timeout": "5s",
                         },
                         "failure_mode_allow": false,
                         "include_peer_certificate": true,
@@ -142,7 +142,7 @@ fn cluster(name: &str, address: SocketAddr, http2: bool) -> Value {
     let mut cluster = json!({
         "name": name,
         "type": "STATIC",
-        "connect_timeout": "1s",
+        "connect_timeout": "5s",
         "load_assignment": {
             "cluster_name": name,
             "endpoints": [{

@@ -20,8 +20,10 @@ mod to_try;
 mod tokens;
 mod upstream;
 
+use std::fs::Permissions;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -138,7 +140,10 @@ impl Front {
 impl Running {
     async fn start(options: &Options, out: &mut (dyn Write + Send)) -> Result<Self> {
         writeln!(out, "Postern guards Istio's bookinfo sample\n")?;
-        let folder = tempfile::Builder::new().prefix("postern-demo-").tempdir();
+        let folder = tempfile::Builder::new()
+            .prefix("postern-demo-")
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir();
         let folder = folder.context("make a temporary folder")?;
         let (identities, tokens) = (Identities::generate()?, Tokens::generate()?);
         identities.write_to(folder.path())?;

@@ -20,16 +20,15 @@ pub(super) fn with_envoy(folder: &Path, envoy: &Envoy) -> String {
         let kind = (request.expected.reason.clone(), request.token.map(story::Token::name));
         if shown.insert(kind) {
             let answer = &request.expected;
-            put(&format!("  # {} {}", answer.status, answer.decision));
+            let why = answer.jwt_error.as_ref().unwrap_or(&answer.reason);
+            put(&format!("  # {} {}: {why}", answer.status, answer.decision));
             put(&format!("  {}", curl(&request, envoy.listener(request.to))));
         }
     }
     put("");
-    put(&format!("The response header {METADATA_HEADER} tells why. Policies: policies/. Envoy's"));
-    put(&format!(
-        "configuration: {}. All of it goes when the demo ends.",
-        envoy.configuration.display()
-    ));
+    put(&format!("The response header {METADATA_HEADER} tells why. Envoy's configuration is in"));
+    put(&format!("{}.", envoy.configuration.display()));
+    put("The folder goes when the demo ends.");
     text
 }
 
