@@ -3,6 +3,9 @@
 use serde_json::{Map, Value};
 
 use super::Problems;
+use crate::diagnostic::Diagnostic;
+use crate::manifest::node;
+use crate::model::Position;
 
 /// The members of the one object that a file holds; nothing, with the problem noted, where it holds
 /// something else.
@@ -41,9 +44,13 @@ pub(super) fn unknown(key: &str, known: &[&str]) -> String {
     }
 }
 
-fn documents(_file: &str, text: &str) -> Result<Vec<Value>, Vec<String>> {
-    if text.trim().is_empty() {
-        return Ok(Vec::new());
-    }
-    serde_json::from_str(text).map(|value| vec![value]).map_err(|error| vec![error.to_string()])
+fn documents(file: &str, text: &str) -> Result<Vec<Value>, Vec<String>> {
+    let parsed = node::parse_documents(text, Some(file));
+    parsed.map(|nodes| nodes.iter().map(node::Node::to_json).collect()).map_err(|found| {
+        let line = |problem: Diagnostic| {
+            let Position { line, column } = problem.position;
+            format!("{line}:{column}: {}", problem.message)
+        };
+        found.into_iter().map(line).collect()
+    })
 }
