@@ -115,7 +115,7 @@ struct Answer {
     rule: Option<u32>,
     #[serde(default)]
     audited_by: Vec<String>,
-    shadow: Option<Box<Answer>>,
+    shadow: Option<Box<Self>>,
 }
 
 impl CaseFile {
@@ -133,10 +133,10 @@ impl CaseFile {
 
     /// The text of every policy.
     fn policies(&self, folder: &Path) -> Vec<String> {
-        let text = |policy: &Json| match policy {
-            Json::String(file) => fs::read_to_string(folder.join(file)).unwrap(),
+        let text = |policy: &Json| match policy.as_str() {
+            Some(file) => fs::read_to_string(folder.join(file)).unwrap(),
             // Every JSON text is YAML.
-            resource => resource.to_string(),
+            None => policy.to_string(),
         };
         self.policies.iter().map(text).collect()
     }

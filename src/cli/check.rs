@@ -28,9 +28,6 @@ use super::{could_not_run, print, say};
 /// Longest wait for key sets that policies name by URI.
 const KEYS_WAIT: Duration = Duration::from_secs(10);
 
-/// How many warnings about policies are shown: the answer must stay in sight.
-const WARNINGS_SHOWN: usize = 5;
-
 /// Decide one request by a set of policies, without a server
 ///
 /// Ends with 0 if the request is allowed, 1 if it is denied, 2 if that could not be found out.
@@ -45,7 +42,7 @@ const WARNINGS_SHOWN: usize = 5;
 ///   token: eyJhbGciOi...                       # short for authorization: Bearer ...
 ///   source:
 ///     ip: 10.1.2.3
-///     principal: cluster.local/ns/shop/sa/web  # or principals: [...], with DNS:... and subject
+///     principal: cluster.local/ns/shop/sa/web  # or principals: [URI, DNS name, CN=...]
 ///   destination: {ip: 10.0.0.7, port: 8080}
 ///   sni: shop.example.com
 ///   metadata: {my.filter: {key: value}}        # dynamic metadata, by filter
@@ -104,8 +101,12 @@ impl Check {
         }
         // Both are read before either is found wanting, so that all problems show at once.
         let request = read_request(&self.request);
-        let policies = read_policies(config);
-        let (request, snapshot) = (request?, policies?);
+        let policies = self.read_policies(config);
+        let (request, snapshot) = match (request, policies) {
+            (Ok(request), Ok(snapshot)) => (request, snapshot),
+            (Err(request), Err(policies)) => bail!("{request:#}, and {policies:#}"),
+            (Err(error), Ok(_)) | (Ok(_), Err(error)) => return Err(error),
+        };
         let plan = snapshot.workloads.first().context("no workload is configured")?;
         let decided = decide(config, &request, &snapshot, plan).await?;
         match self.output {
@@ -113,6 +114,44 @@ impl Check {
             Output::Json => print(format_args!("{:#}", explanation::json(&decided, self.explain))),
         }
         Ok(decided.explanation.passage.verdict.outcome())
+    }
+
+    fn read_policies(&self, config: &Config) -> Result<Snapshot> {
+        let corpus = FileSource::new(config.policies.clone()).read();
+        for problem in &corpus.problems {
+            paragraph(format_args!("{problem}: {}", problem.error));
+        }
+        let decoded = app::decode(config).decode(&corpus.files);
+        let (errors, others): (Vec<_>, Vec<_>) =
+            decoded.diagnostics.into_iter().partition(|found| found.severity == Severity::Error);
+        errors.iter().for_each(paragraph);
+        let problems = errors.len() + corpus.problems.len();
+        if problems > 0 {
+            bail!("{} in the policies", count(problems, "problem"));
+        }
+        self.warn(others);
+        let resources: Vec<_> =
+            decoded.documents.into_iter().filter_map(|d| d.resource).map(Arc::new).collect();
+        let snapshot = compile(1, &resources, &[], &config.settings);
+        say_if_nothing_holds(&resources, &snapshot);
+        Ok(snapshot)
+    }
+
+    /// Findings about the policies are not what was asked for: one line, or one line each.
+    fn warn(&self, mut found: Vec<Diagnostic>) {
+        found.retain(|found| found.severity == Severity::Warning);
+        if found.is_empty() {
+            return;
+        }
+        if self.explain {
+            for found in found {
+                say(Diagnostic { excerpt: None, resource: None, help: None, ..found });
+            }
+            say("");
+        } else {
+            let warnings = count(found.len(), "warning");
+            paragraph(format_args!("{warnings} in the policies: --explain shows them"));
+        }
     }
 }
 
@@ -156,53 +195,17 @@ fn read_request(path: &Path) -> Result<RequestFile> {
     let (name, text) = if path.as_os_str() == "-" {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).context("cannot read the request from stdin")?;
-        (None, text)
+        ("stdin".to_owned(), text)
     } else {
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read the request `{name}`"))?;
-        (Some(name), text)
+        (name, text)
     };
-    RequestFile::read(&text, name.as_deref()).map_err(|problems| {
+    RequestFile::read(&text, Some(&name)).map_err(|problems| {
         problems.iter().for_each(paragraph);
         anyhow::anyhow!("{} in the request", count(problems.len(), "problem"))
     })
-}
-
-fn read_policies(config: &Config) -> Result<Snapshot> {
-    let corpus = FileSource::new(config.policies.clone()).read();
-    for problem in &corpus.problems {
-        paragraph(format_args!("{problem}: {}", problem.error));
-    }
-    let decoded = app::decode(config).decode(&corpus.files);
-    let (errors, others): (Vec<_>, Vec<_>) =
-        decoded.diagnostics.into_iter().partition(|found| found.severity == Severity::Error);
-    errors.iter().for_each(paragraph);
-    let problems = errors.len() + corpus.problems.len();
-    if problems > 0 {
-        bail!("{} in the policies", count(problems, "problem"));
-    }
-    warn(others);
-    let resources: Vec<_> =
-        decoded.documents.into_iter().filter_map(|d| d.resource).map(Arc::new).collect();
-    let snapshot = compile(1, &resources, &[], &config.settings);
-    say_if_nothing_holds(&resources, &snapshot);
-    Ok(snapshot)
-}
-
-/// A line for each of the first few.
-fn warn(found: Vec<Diagnostic>) {
-    if found.is_empty() {
-        return;
-    }
-    let hidden = found.len().saturating_sub(WARNINGS_SHOWN);
-    for found in found.into_iter().take(WARNINGS_SHOWN) {
-        say(Diagnostic { excerpt: None, resource: None, help: None, ..found });
-    }
-    if hidden > 0 {
-        say(format_args!("and {}", count(hidden, "more warning")));
-    }
-    say("");
 }
 
 /// The policies of another workload answer no question about this one.
@@ -217,7 +220,9 @@ fn say_if_nothing_holds(resources: &[Arc<Resource>], snapshot: &Snapshot) {
         .first()
         .is_some_and(|plan| !plan.policies.is_empty() || !plan.jwt.rules.is_empty());
     match read {
-        0 if resources.is_empty() => paragraph("warning: the policies are empty"),
+        0 if resources.is_empty() => {
+            paragraph("warning: no policy was found, so everything is allowed");
+        }
         0 => {}
         _ if holds => {}
         _ => paragraph(format_args!(

@@ -62,7 +62,8 @@ pub struct Destination {
 
 impl RequestFile {
     /// Reads the one request that a text holds, or says everything that is wrong with it. `file`
-    /// names it in diagnostics and tells YAML from JSON by its extension.
+    /// names it in diagnostics and tells YAML from JSON by its extension; without one of theirs, a
+    /// text that is JSON is read as JSON, any other as YAML.
     pub fn read(text: &str, file: Option<&str>) -> Result<Self, Vec<Diagnostic>> {
         read::request(text, file)
     }

@@ -15,10 +15,18 @@ use crate::manifest::time::parse_timestamp;
 const HTTP_ONLY: [&str; 6] = ["method", "path", "host", "scheme", "headers", "token"];
 
 pub(super) fn request(text: &str, file: Option<&str>) -> Result<RequestFile, Vec<Diagnostic>> {
+    // Where the name does not tell (stdin, say) JSON is JSON, and everything else YAML: a mapping
+    // in braces is either.
+    let is_json = match file.and_then(|file| file.rsplit_once('.')) {
+        Some((_, extension)) if extension.eq_ignore_ascii_case("json") => true,
+        Some((_, "yaml" | "yml")) => false,
+        Some(_) | None => serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok(),
+    };
+    let syntax = Text::new(text, Some(if is_json { "request.json" } else { "request.yaml" }));
     let text = Text::new(text, file);
     let mut report = Report::new(&text);
     let mut roots = Vec::new();
-    for document in node::read(&text) {
+    for document in node::read(&syntax) {
         document.problems.into_iter().for_each(|problem| report.add(problem));
         roots.extend(document.root);
     }

@@ -121,6 +121,22 @@ fn headers_are_a_map_or_pairs(#[case] headers: &str) {
 }
 
 #[rstest]
+#[case::yaml("path: /a", None)]
+#[case::flow("{path: /a}", None)]
+#[case::json("{\n\t\"path\": \"/a\"\n}", None)]
+#[case::stdin("{path: /a}", Some("stdin"))]
+#[case::json_file("{\"path\": \"/a\"}", Some("a.json"))]
+#[case::json_in_yaml("{\"path\": \"/a\"}", Some("a.YAML"))]
+fn yaml_and_json(#[case] text: &str, #[case] file: Option<&str>) {
+    assert_eq!(RequestFile::read(text, file).unwrap().path, "/a");
+}
+
+#[test]
+fn a_json_file_is_json() {
+    assert!(RequestFile::read("{path: /a}", Some("a.json")).is_err());
+}
+
+#[rstest]
 #[case::seconds("now: 1590969600")]
 #[case::text("now: 2020-06-01T00:00:00Z")]
 #[case::quoted("now: '2020-06-01T02:00:00+02:00'")]

@@ -27,8 +27,13 @@ pub(super) fn sentence(policy: Option<&AuthorizationPolicy>, field: &FieldTrace)
         _ if field.result == Certainty::Unknown => {
             format!("cannot be known, because Envoy does not send it; {have}")
         }
-        (Some(entry), false) => format!("{} matches; {have}", quoted(&entry.value)),
-        (Some(entry), true) => format!("{} matches, and must not; {have}", quoted(&entry.value)),
+        (Some(entry), negative) => {
+            let but = if negative { ", and must not" } else { "" };
+            match actual.as_slice() {
+                [value] => format!("{} matches {}{but}", quoted(&entry.value), quoted(value)),
+                _ => format!("{} matches{but}; {have}", quoted(&entry.value)),
+            }
+        }
         (None, true) if holds => format!("not {}; {have}", some_of(&wanted, " or ")),
         (None, _) => format!("wants {}; {have}", some_of(&wanted, " or ")),
     };
@@ -76,12 +81,24 @@ fn is_negative(field: &FieldTrace) -> bool {
     field.field.rsplit('.').next().is_some_and(|name| name.starts_with("not"))
 }
 
+/// Headers that hold credentials: what is printed here ends up in logs and tickets.
+const SECRET_HEADERS: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
+
 /// What the request has, as the user would write it. The trace keeps bytes as Latin-1, and marks
 /// metadata by its type.
 fn actual(field: &FieldTrace) -> Vec<String> {
-    let is_header = field.field.starts_with("when[request.headers[");
+    let header = field.field.strip_prefix("when[request.headers[");
+    let is_secret = header.is_some_and(|header| {
+        SECRET_HEADERS.iter().any(|secret| {
+            let rest = header.get(..secret.len()).filter(|name| name.eq_ignore_ascii_case(secret));
+            rest.is_some() && header.get(secret.len()..).is_some_and(|rest| rest.starts_with(']'))
+        })
+    });
     let shown = |value: &String| {
-        if is_header {
+        if is_secret {
+            return "<not shown>".to_owned();
+        }
+        if header.is_some() {
             let bytes: Option<Vec<u8>> =
                 value.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect();
             return bytes.map_or_else(

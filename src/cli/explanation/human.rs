@@ -24,7 +24,11 @@ pub(in crate::cli) fn human(decided: &Decided<'_>, walk: bool) -> String {
     }
     if let Some(shadow) = verdict.shadow {
         let (word, why) = (word(shadow.outcome()), decided.why(shadow.reason));
-        text.add(format_args!("{INDENT}with dry-run policies enforced: {word}, {why}"));
+        if shadow.reason == verdict.reason {
+            text.add(format_args!("{INDENT}with dry-run policies enforced: the same"));
+        } else {
+            text.add(format_args!("{INDENT}with dry-run policies enforced: {word}, {why}"));
+        }
     }
     if walk {
         text.add(format_args!(""));
