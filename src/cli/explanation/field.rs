@@ -88,12 +88,9 @@ const SECRET_HEADERS: [&str; 3] = ["authorization", "cookie", "proxy-authorizati
 /// metadata by its type.
 fn actual(field: &FieldTrace) -> Vec<String> {
     let header = field.field.strip_prefix("when[request.headers[");
-    let is_secret = header.is_some_and(|header| {
-        SECRET_HEADERS.iter().any(|secret| {
-            let rest = header.get(..secret.len()).filter(|name| name.eq_ignore_ascii_case(secret));
-            rest.is_some() && header.get(secret.len()..).is_some_and(|rest| rest.starts_with(']'))
-        })
-    });
+    let name = header.and_then(|header| header.split_once(']')).map(|(name, _)| name);
+    let is_secret = name
+        .is_some_and(|name| SECRET_HEADERS.iter().any(|secret| secret.eq_ignore_ascii_case(name)));
     let shown = |value: &String| {
         if is_secret {
             return "<not shown>".to_owned();
