@@ -2,10 +2,10 @@
 
 use serde_json::{Map, Value};
 
-use super::Problems;
-use crate::diagnostic::Diagnostic;
-use crate::manifest::node;
+use crate::manifest::node::{Node, parse_documents};
 use crate::model::Position;
+
+use super::Problems;
 
 /// The members of the one object that a file holds; nothing, with the problem noted, where it holds
 /// something else.
@@ -13,8 +13,8 @@ pub(super) fn object(file: &str, text: &str, problems: &mut Problems) -> Map<Str
     let mut documents = match documents(file, text) {
         Ok(documents) => documents,
         Err(found) => {
-            for problem in found {
-                problems.add(file, problem);
+            for (place, problem) in found {
+                problems.add(place, problem);
             }
             return Map::new();
         }
@@ -44,13 +44,13 @@ pub(super) fn unknown(key: &str, known: &[&str]) -> String {
     }
 }
 
-fn documents(file: &str, text: &str) -> Result<Vec<Value>, Vec<String>> {
-    let parsed = node::parse_documents(text, Some(file));
-    parsed.map(|nodes| nodes.iter().map(node::Node::to_json).collect()).map_err(|found| {
-        let line = |problem: Diagnostic| {
-            let Position { line, column } = problem.position;
-            format!("{line}:{column}: {}", problem.message)
-        };
-        found.into_iter().map(line).collect()
-    })
+fn documents(file: &str, text: &str) -> Result<Vec<Value>, Vec<(String, String)>> {
+    let documents = parse_documents(text, Some(file)).map_err(|found| {
+        let place = |Position { line, column }: Position| format!("{file}:{line}:{column}");
+        found
+            .into_iter()
+            .map(|problem| (place(problem.position), problem.message))
+            .collect::<Vec<_>>()
+    })?;
+    Ok(documents.iter().map(Node::to_json).collect())
 }
