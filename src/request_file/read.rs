@@ -139,37 +139,28 @@ fn advice(name: &str) -> Option<String> {
 
 fn header_lines(at: &At<'_>, report: &mut Report<'_>) -> Vec<(String, String)> {
     let mut lines = Vec::new();
-    match &at.node.content {
-        Content::Mapping(_) => {
-            for (entry, at) in at.entries() {
-                let name = entry.key.to_ascii_lowercase();
-                header_name(&name, &at, report);
-                let values = match &at.node.content {
-                    Content::Sequence(_) => list(&at, report, string),
-                    Content::Null
-                    | Content::Bool(_)
-                    | Content::Number(_)
-                    | Content::String(_)
-                    | Content::Mapping(_) => string(&at, report).into_iter().collect(),
-                };
-                lines.extend(values.into_iter().map(|value| (name.clone(), value)));
+    if matches!(at.node.content, Content::Sequence(_)) {
+        for pair in at.items() {
+            if let [name, value] = list(&pair, report, string).as_slice() {
+                let name = name.to_ascii_lowercase();
+                header_name(&name, &pair, report);
+                lines.push((name, value.clone()));
+            } else {
+                wrong_type(&pair, "a pair `[name, value]`", report);
             }
         }
-        Content::Sequence(_) => {
-            for pair in at.items() {
-                match list(&pair, report, string).as_slice() {
-                    [name, value] => {
-                        let name = name.to_ascii_lowercase();
-                        header_name(&name, &pair, report);
-                        lines.push((name, value.clone()));
-                    }
-                    _ => wrong_type(&pair, "a pair `[name, value]`", report),
-                }
-            }
-        }
-        Content::Null | Content::Bool(_) | Content::Number(_) | Content::String(_) => {
-            wrong_type(at, "a mapping", report);
-        }
+        return lines;
+    }
+    expect_mapping(at, report);
+    for (entry, at) in at.entries() {
+        let name = entry.key.to_ascii_lowercase();
+        header_name(&name, &at, report);
+        let values = if matches!(at.node.content, Content::Sequence(_)) {
+            list(&at, report, string)
+        } else {
+            string(&at, report).into_iter().collect()
+        };
+        lines.extend(values.into_iter().map(|value| (name.clone(), value)));
     }
     lines
 }
@@ -285,13 +276,13 @@ fn metadata(at: &At<'_>, report: &mut Report<'_>) -> Vec<(String, serde_json::Va
 }
 
 fn time(at: &At<'_>, report: &mut Report<'_>) -> Option<u64> {
-    let seconds = match &at.node.content {
-        Content::Number(text) => text.parse().ok(),
-        Content::String(text) => parse_timestamp(text).and_then(|at| u64::try_from(at).ok()),
-        Content::Null | Content::Bool(_) | Content::Sequence(_) | Content::Mapping(_) => {
-            wrong_type(at, "a time", report);
-            return None;
-        }
+    let seconds = if let Content::Number(text) = &at.node.content {
+        text.parse().ok()
+    } else if let Some(text) = at.str() {
+        parse_timestamp(text).and_then(|at| u64::try_from(at).ok())
+    } else {
+        wrong_type(at, "a time", report);
+        return None;
     };
     if seconds.is_none() {
         report.add(
