@@ -54,6 +54,8 @@ pub mod app;
 
 // 7 commands
 
+pub mod request_file;
+
 #[cfg(feature = "demo")]
 pub mod demo;
 

@@ -1,5 +1,6 @@
 //! `postern check`
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,19 +10,20 @@ use anyhow::{Context as _, Result, bail};
 use tokio::runtime::Handle;
 
 use crate::app;
+use crate::authn::Authentication;
 use crate::authn::clock::Clock;
 use crate::authn::jwks::{self, KeySets};
 use crate::compile::compile;
 use crate::config::{Config, Environment, Flags, PolicyFlags, ServerFlags};
-use crate::diagnostic::Severity;
-use crate::gate;
-use crate::manifest::node;
-use crate::model::Outcome;
-use crate::plan::Snapshot;
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::gate::{self, Explanation, Passage};
+use crate::model::{Outcome, Reason, Resource, Verdict};
+use crate::plan::{Snapshot, WorkloadPlan};
+use crate::request_file::RequestFile;
 use crate::source::file::FileSource;
 
-use super::request_file::RequestFile;
-use super::{could_not_run, explanation, print, say};
+use super::explanation::{self, Decided};
+use super::{could_not_run, print, say};
 
 /// Longest wait for key sets that policies name by URI.
 const KEYS_WAIT: Duration = Duration::from_secs(10);
@@ -29,13 +31,30 @@ const KEYS_WAIT: Duration = Duration::from_secs(10);
 /// Decide one request by a set of policies, without a server
 ///
 /// Ends with 0 if the request is allowed, 1 if it is denied, 2 if that could not be found out.
+///
+/// A request is YAML or JSON, and every field of it has a default; `{}` is a plain `GET /`:
+///
+///   method: GET
+///   path: /orders?page=2
+///   host: shop.example.com
+///   scheme: https
+///   headers: {x-version: "2", x-role: [a, b]}  # values are strings; a list repeats the header
+///   token: eyJhbGciOi...                       # short for authorization: Bearer ...
+///   source:
+///     ip: 10.1.2.3
+///     principal: cluster.local/ns/shop/sa/web  # or principals: [URI, DNS name, CN=...]
+///   destination: {ip: 10.0.0.7, port: 8080}
+///   sni: shop.example.com
+///   metadata: {my.filter: {key: value}}        # dynamic metadata, by filter
+///   connection: true                           # no HTTP: then without method, path, ...
+///   now: 2026-05-01T12:00:00Z                  # for the times in tokens
 #[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
 pub(super) struct Check {
     #[command(flatten)]
     policy: PolicyFlags,
 
-    /// The request as YAML or JSON: method, path, host, scheme, headers, token, source
-    /// {ip, principal}, destination {ip, port}, sni, metadata; `connection: true` for L4
+    /// The request, as shown above; `-` reads it from stdin
     #[arg(long, value_name = "FILE")]
     request: PathBuf,
 
@@ -66,7 +85,10 @@ impl Check {
             Ok(runtime) => runtime,
             Err(error) => return could_not_run(error),
         };
-        match runtime.block_on(self.decide(&config)) {
+        let decided = runtime.block_on(self.decide(&config));
+        // A fetch that nobody waits for any more must not keep the answer.
+        runtime.shutdown_timeout(Duration::ZERO);
+        match decided {
             Ok(Outcome::Allow) => ExitCode::SUCCESS,
             Ok(Outcome::Deny) => ExitCode::FAILURE,
             Err(error) => could_not_run(format_args!("{error:#}")),
@@ -74,73 +96,167 @@ impl Check {
     }
 
     async fn decide(&self, config: &Config) -> Result<Outcome> {
-        let request = read_request(&self.request)?;
-        let settings = app::request_settings(config);
-        let mut attributes = request
-            .attributes(settings.client_address, settings.path_normalization)
-            .with_context(|| self.request.display().to_string())?;
-        let snapshot = read_policies(config)?;
-        let plan = snapshot.workloads.first().context("no workload is configured")?;
-        let clock = Clock::system();
-        let keys = fetch_keys(&snapshot, clock).await?;
-        let now = clock.now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let explained = gate::explain(plan, &mut attributes, &keys, now);
-        match self.output {
-            Output::Human => print(explanation::human(plan, &explained, self.explain)),
-            Output::Json => {
-                print(format_args!("{:#}", explanation::json(plan, &explained, self.explain)))
-            }
+        for warning in &config.warnings {
+            paragraph(format_args!("warning: {warning}"));
         }
-        Ok(explained.passage.verdict.outcome())
+        // Both are read before either is found wanting, so that all problems show at once.
+        let request = read_request(&self.request);
+        let policies = self.read_policies(config);
+        let (request, snapshot) = match (request, policies) {
+            (Ok(request), Ok(snapshot)) => (request, snapshot),
+            (Err(request), Err(policies)) => bail!("{request:#}, and {policies:#}"),
+            (Err(error), Ok(_)) | (Ok(_), Err(error)) => return Err(error),
+        };
+        let plan = snapshot.workloads.first().context("no workload is configured")?;
+        let decided = decide(config, &request, &snapshot, plan).await?;
+        match self.output {
+            Output::Human => print(explanation::human(&decided, self.explain)),
+            Output::Json => print(format_args!("{:#}", explanation::json(&decided, self.explain))),
+        }
+        Ok(decided.explanation.passage.verdict.outcome())
     }
+
+    fn read_policies(&self, config: &Config) -> Result<Snapshot> {
+        let corpus = FileSource::new(config.policies.clone()).read();
+        for problem in &corpus.problems {
+            paragraph(format_args!("{problem}: {}", problem.error));
+        }
+        let decoded = app::decode(config).decode(&corpus.files);
+        let (errors, others): (Vec<_>, Vec<_>) =
+            decoded.diagnostics.into_iter().partition(|found| found.severity == Severity::Error);
+        errors.iter().for_each(paragraph);
+        let problems = errors.len() + corpus.problems.len();
+        if problems > 0 {
+            bail!("{} in the policies", count(problems, "problem"));
+        }
+        self.warn(others);
+        let resources: Vec<_> =
+            decoded.documents.into_iter().filter_map(|d| d.resource).map(Arc::new).collect();
+        let snapshot = compile(1, &resources, &[], &config.settings);
+        say_if_nothing_holds(&resources, &snapshot);
+        Ok(snapshot)
+    }
+
+    /// Findings about the policies are not what was asked for: one line, or one line each.
+    fn warn(&self, mut found: Vec<Diagnostic>) {
+        found.retain(|found| found.severity == Severity::Warning);
+        if found.is_empty() {
+            return;
+        }
+        if self.explain {
+            for found in found {
+                say(Diagnostic { excerpt: None, resource: None, help: None, ..found });
+            }
+            say("");
+        } else {
+            let warnings = count(found.len(), "warning");
+            paragraph(format_args!("{warnings} in the policies: --explain shows them"));
+        }
+    }
+}
+
+async fn decide<'p>(
+    config: &Config,
+    request: &RequestFile,
+    snapshot: &Snapshot,
+    plan: &'p WorkloadPlan,
+) -> Result<Decided<'p>> {
+    let settings = app::request_settings(config);
+    let check = request.check_request(settings.client_address);
+    let clock = Clock::system();
+    let now = request.now.unwrap_or_else(|| {
+        clock.now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    });
+    let (explanation, malformed) = match request.attributes(&check, &settings) {
+        Ok(mut attributes) => {
+            // Without tokens to verify nobody waits for keys.
+            let needs_keys = !request.connection && !plan.jwt.rules.is_empty();
+            let sources = if needs_keys { snapshot.key_sources.as_slice() } else { &[] };
+            let keys = fetch_keys(sources, clock).await?;
+            (gate::explain(plan, &mut attributes, &keys, now), None)
+        }
+        Err(malformed) => {
+            let verdict = Verdict::from_reason(Reason::MalformedRequest);
+            let passage = Passage { verdict, authentication: Authentication::default() };
+            (Explanation { passage, rules: Vec::new() }, Some(malformed))
+        }
+    };
+    Ok(Decided {
+        plan,
+        explanation,
+        malformed,
+        is_http: !request.connection,
+        principal: request.source.principals.first().cloned(),
+        port: request.destination.port,
+    })
 }
 
 fn read_request(path: &Path) -> Result<RequestFile> {
-    let name = path.display().to_string();
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
-    let documents = node::parse_documents(&text, Some(&name)).map_err(|problems| {
-        let text: Vec<_> = problems.iter().map(ToString::to_string).collect();
-        anyhow::anyhow!("{}", text.join("\n"))
-    })?;
-    let [document] = documents.as_slice() else {
-        bail!("{name}: expected one request, found {} documents", documents.len());
+    let (name, text) = if path.as_os_str() == "-" {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).context("cannot read the request from stdin")?;
+        ("stdin".to_owned(), text)
+    } else {
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the request `{name}`"))?;
+        (name, text)
     };
-    RequestFile::from_json(document.to_json()).with_context(|| name)
+    RequestFile::read(&text, Some(&name)).map_err(|problems| {
+        problems.iter().for_each(paragraph);
+        anyhow::anyhow!("{} in the request", count(problems.len(), "problem"))
+    })
 }
 
-fn read_policies(config: &Config) -> Result<Snapshot> {
-    let corpus = FileSource::new(config.policies.clone()).read();
-    for problem in &corpus.problems {
-        say(format_args!("{problem}: {}", problem.error));
-    }
-    let decoded = app::decode(config).decode(&corpus.files);
-    for diagnostic in &decoded.diagnostics {
-        say(diagnostic);
-    }
-    let errors = decoded.diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
-    let all = errors + corpus.problems.len();
-    match all {
+/// The policies of another workload answer no question about this one.
+fn say_if_nothing_holds(resources: &[Arc<Resource>], snapshot: &Snapshot) {
+    let is_about_requests = |resource: &Arc<Resource>| match **resource {
+        Resource::AuthorizationPolicy(_) | Resource::RequestAuthentication(_) => true,
+        Resource::PeerAuthentication(_) => false,
+    };
+    let read = resources.iter().filter(|resource| is_about_requests(resource)).count();
+    let holds = snapshot
+        .workloads
+        .first()
+        .is_some_and(|plan| !plan.policies.is_empty() || !plan.jwt.rules.is_empty());
+    match read {
+        0 if resources.is_empty() => {
+            paragraph("warning: no policy was found, so everything is allowed");
+        }
         0 => {}
-        1 => bail!("a problem in the policies"),
-        _ => bail!("{all} problems in the policies"),
+        _ if holds => {}
+        _ => paragraph(format_args!(
+            "warning: of {} none holds for this workload; --namespace and --labels say which it is",
+            count(read, "policy")
+        )),
     }
-    let resources: Vec<_> =
-        decoded.documents.into_iter().filter_map(|d| d.resource).map(Arc::new).collect();
-    Ok(compile(1, &resources, &[], &config.settings))
 }
 
-async fn fetch_keys(snapshot: &Snapshot, clock: Clock) -> Result<KeySets> {
+async fn fetch_keys(sources: &[crate::plan::KeySource], clock: Clock) -> Result<KeySets> {
     let keys = KeySets::new(jwks::Settings::default(), clock, Arc::new(|_| {}), Handle::current())?;
-    keys.sync(&snapshot.key_sources);
+    keys.sync(sources);
     let in_time = tokio::time::timeout(KEYS_WAIT, keys.wait_settled()).await.is_ok();
     let failed = keys.status().into_iter().filter(|source| source.keys == 0);
     for source in failed {
         let why = match source.last_error {
             Some(error) => error.describe(),
-            None if in_time => "no usable key".to_owned(),
+            None if in_time => "it has no usable key".to_owned(),
             None => "no answer in time".to_owned(),
         };
-        say(format_args!("warning: no keys for issuer `{}`: {why}", source.id.issuer));
+        paragraph(format_args!("warning: no keys for issuer `{}`: {why}", source.id.issuer));
     }
     Ok(keys)
+}
+
+/// Says something with a blank line after it: diagnostics have several lines each.
+fn paragraph(text: impl std::fmt::Display) {
+    say(format_args!("{text}\n"));
+}
+
+fn count(number: usize, noun: &str) -> String {
+    match (number, noun.strip_suffix('y')) {
+        (1, _) => format!("1 {noun}"),
+        (_, Some(start)) => format!("{number} {start}ies"),
+        (_, None) => format!("{number} {noun}s"),
+    }
 }

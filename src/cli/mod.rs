@@ -4,7 +4,6 @@
 
 mod check;
 mod explanation;
-mod request_file;
 mod serve;
 
 use std::{fmt, io::Write as _, process::ExitCode};

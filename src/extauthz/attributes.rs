@@ -43,7 +43,7 @@ pub enum Malformed {
 }
 
 /// Reads a CheckRequest.
-pub(super) fn from_check<'a>(
+pub fn from_check<'a>(
     check: &'a CheckRequest,
     settings: &RequestSettings,
     certificates: &CertificateNames,

@@ -10,7 +10,7 @@ mod metadata;
 mod response;
 mod service;
 
-pub use attributes::Malformed;
+pub use attributes::{Malformed, from_check};
 pub use certificate::CertificateNames;
 pub use client_address::ClientAddress;
 pub use service::{AuthorizationService, CheckMetrics, Checked, RequestSettings};

@@ -80,4 +80,8 @@ codes! {
     NULL_FIELD = 304, "a field that is null counts as absent";
     DUPLICATE_HEADER = 305, "two claims are written to the same header";
     IGNORED_KINDS = 390, "documents of other groups are ignored";
+
+    // 0400-0499: the request file of `check`.
+    NOT_ONE_REQUEST = 400, "a request file with no request, or with several";
+    REQUEST_CONFLICT = 401, "fields of a request that contradict each other";
 }

@@ -12,13 +12,13 @@ mod attachment;
 mod authentication;
 mod authorization;
 mod condition_key;
-mod cursor;
+pub(crate) mod cursor;
 mod envelope;
 mod metadata;
-mod problem;
+pub(crate) mod problem;
 mod suggest;
-mod text;
-mod time;
+pub(crate) mod text;
+pub(crate) mod time;
 
 #[cfg(test)]
 mod tests;

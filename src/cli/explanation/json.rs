@@ -1,0 +1,77 @@
+//! A decision for programs. `version` changes when a field changes its meaning or goes; new fields
+//! may come any time.
+
+use serde_json::{Map, Value as Json, json};
+
+use super::{Decided, action_name, field, met, unmet};
+use crate::decide::reference::RuleTrace;
+use crate::model::{Reason, RuleId};
+
+/// The decision and what made it; with `walk` every rule, and why it did not.
+pub(in crate::cli) fn json(decided: &Decided<'_>, walk: bool) -> Json {
+    let verdict = decided.explanation.passage.verdict;
+    let mut object = Map::new();
+    let mut set = |name: &str, value: Json| object.insert(name.to_owned(), value);
+    set("version", json!(1));
+    set("decision", json!(verdict.outcome().as_str()));
+    set("reason", json!(verdict.reason.as_str()));
+    if let Some(rule) = verdict.reason.rule() {
+        let trace = decided.trace(rule);
+        set("policy", json!(decided.policy_id(rule)));
+        set("rule", json!(rule.rule));
+        set("matched", trace.map_or_else(|| json!([]), |trace| decided.fields(trace)));
+    }
+    if let Some(trace) = decided.nearest_miss() {
+        set("nearest", decided.rule_json(trace));
+    }
+    if let Reason::Jwt(error) = verdict.reason {
+        set("error", json!(error.to_string()));
+        set("status", json!(error.status()));
+    }
+    if let Some(malformed) = decided.malformed {
+        set("error", json!(malformed.to_string()));
+    }
+    let audited_by = decided.audited_by();
+    if !audited_by.is_empty() {
+        set("auditedBy", audited_by.into_iter().map(|rule| decided.reference(rule)).collect());
+    }
+    if let Some(shadow) = verdict.shadow {
+        let mut members = Map::new();
+        members.insert("decision".to_owned(), json!(shadow.outcome().as_str()));
+        members.insert("reason".to_owned(), json!(shadow.reason.as_str()));
+        if let Some(rule) = shadow.reason.rule() {
+            members.insert("policy".to_owned(), json!(decided.policy_id(rule)));
+            members.insert("rule".to_owned(), json!(rule.rule));
+        }
+        set("shadow", Json::Object(members));
+    }
+    if walk {
+        let rules = decided.walked().into_iter().map(|trace| decided.rule_json(trace));
+        set("rules", rules.collect());
+    }
+    Json::Object(object)
+}
+
+impl Decided<'_> {
+    fn reference(&self, rule: RuleId) -> Json {
+        json!({ "policy": self.policy_id(rule), "rule": rule.rule })
+    }
+
+    fn rule_json(&self, trace: &RuleTrace) -> Json {
+        let policy = self.policy(trace.id);
+        json!({
+            "policy": self.policy_id(trace.id),
+            "rule": trace.id.rule,
+            "action": policy.map(|policy| action_name(&policy.action)),
+            "dryRun": policy.is_some_and(|policy| policy.dry_run),
+            "matches": trace.matches,
+            "fields": self.fields(trace),
+        })
+    }
+
+    /// What made a rule match, or kept it from matching.
+    fn fields(&self, trace: &RuleTrace) -> Json {
+        let fields = if trace.matches { met(trace) } else { unmet(trace) };
+        fields.into_iter().map(|f| field::json(self.policy(trace.id), f)).collect()
+    }
+}
