@@ -4,7 +4,6 @@
 //! the same requests: figures of two runs are not worth comparing, their ratios are.
 
 #![expect(
-    missing_docs,
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::wildcard_enum_match_arm,

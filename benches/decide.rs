@@ -1,7 +1,6 @@
 //! The decision alone: what a rule costs, and that nothing is allocated.
 
 #![expect(
-    missing_docs,
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::wildcard_enum_match_arm,

@@ -148,7 +148,8 @@ spec: {mtls: {mode: STRICT}}
 fn assert_none(plan: &WorkloadPlan, attributes: &Attributes<'_>, identity: &Identity<'_>) {
     let counted = measure(|| {
         black_box(before_tokens(black_box(plan), black_box(attributes)));
-        let _ = black_box(decide(black_box(plan), black_box(attributes), black_box(identity)));
+        let verdict = decide(black_box(plan), black_box(attributes), black_box(identity));
+        black_box(&verdict);
     });
     assert_eq!(counted.count_total, 0, "{:?}", plan.policies.first());
 }

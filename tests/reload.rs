@@ -10,6 +10,8 @@
     clippy::panic,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
     reason = "test support functions"
 )]
 
@@ -96,7 +98,8 @@ async fn a_thousand_reloads_under_load() {
                 assert_eq!(refused.revision, generation - 1, "nothing new may be in force");
             }
             corpora.send_replace(corpus(files(generation)));
-            let accepted = |s: &Arc<ControlStatus>| s.rejected.is_empty() && s.revision >= generation;
+            let accepted =
+                |s: &Arc<ControlStatus>| s.rejected.is_empty() && s.revision >= generation;
             assert_eq!(status.wait_for(accepted).await.unwrap().revision, generation);
             // The ones between are replaced at once.
             if generation % 2 == 0 {
@@ -210,8 +213,11 @@ fn broken(generation: u64) -> [(&'static str, String); 3] {
     let (_, new) = &self::files(generation)[slip];
     let name = |generation| format!("deny-{}", generation % SLOTS);
     let new = new.replace(&name(generation), &name(generation - 1));
-    files[slip].1 =
-        if count / 2 % 2 == 0 { format!("oops: [\n{new}") } else { format!("{new}  oops: [\n") };
+    files[slip].1 = if (count / 2).is_multiple_of(2) {
+        format!("oops: [\n{new}")
+    } else {
+        format!("{new}  oops: [\n")
+    };
     files
 }
 

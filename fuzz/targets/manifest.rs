@@ -5,9 +5,7 @@ use std::sync::Arc;
 use postern::compile::{Settings, compile};
 use postern::decide::{before_tokens, decide, reference};
 use postern::manifest::{Options, decode_files};
-use postern::model::{
-    Attributes, Headers, Http, Identity, Mesh, Missing, Peer, Value, Workload,
-};
+use postern::model::{Attributes, Headers, Http, Identity, Mesh, Missing, Peer, Value, Workload};
 
 pub(crate) fn run(data: &[u8]) {
     for name in ["fuzz.yaml", "fuzz.json"] {

@@ -17,22 +17,46 @@ type U<'a, 'b> = &'b mut Unstructured<'a>;
 type Words = &'static [&'static str];
 
 const NAMES: Words = &[
-    "*", "td/ns/a/sa/b", "*/sa/b", "td/*", "cluster.local/ns/a/sa/b", "**", "old-td/ns/a/sa/*",
-    "a", "a*", "*b", "a/b", "b", "td", "t*", "*-td", "i/s", "*/s", "i/*", "*i/s", "i*", "*/*",
+    "*",
+    "td/ns/a/sa/b",
+    "*/sa/b",
+    "td/*",
+    "cluster.local/ns/a/sa/b",
+    "**",
+    "old-td/ns/a/sa/*",
+    "a",
+    "a*",
+    "*b",
+    "a/b",
+    "b",
+    "td",
+    "t*",
+    "*-td",
+    "i/s",
+    "*/s",
+    "i/*",
+    "*i/s",
+    "i*",
+    "*/*",
 ];
 const TEXTS: Words = &["x", "x*", "*x", "*", "x,y", "[x]", "[x*]", "y", "", "h", "H.x", "*.x"];
-const PATTERNS: Words = &[
-    "/a", "/a/*", "*/b", "*", "/a/{*}", "/{**}/b", "/a/{**}", "/{*}/b", "/ab", "/a/b", "**", "/",
-];
+const PATTERNS: Words =
+    &["/a", "/a/*", "*/b", "*", "/a/{*}", "/{**}/b", "/a/{**}", "/{*}/b", "/ab", "/a/b", "**", "/"];
 const METHODS: Words = &["GET", "P*", "*T", "*", "get"];
 const BLOCKS: Words =
     &["10.0.0.0/8", "10.1.2.3/32", "10.1.2.3/31", "::/0", "0.0.0.0/0", "2001:db8::/33"];
-const PATHS: Words = &[
-    "/a", "/a/b", "/a/", "/ab?q=/b", "/a//b", "/x/b", "/", "*", "/a/b#/c", "/A", "/a/[", "",
-];
+const PATHS: Words =
+    &["/a", "/a/b", "/a/", "/ab?q=/b", "/a//b", "/x/b", "/", "*", "/a/b#/c", "/A", "/a/[", ""];
 const PEERS: Words = &[
-    "spiffe://td/ns/a/sa/b", "spiffe://old-td/ns/a/sa/b", "spiffe://td/ns/a/x/sa/b/y", "CN=x",
-    "spiffe://td/ns/ab/sa/b", "a.example.com", "spiffe://td", "spiffe:///ns/a/sa/b", "a\nb",
+    "spiffe://td/ns/a/sa/b",
+    "spiffe://old-td/ns/a/sa/b",
+    "spiffe://td/ns/a/x/sa/b/y",
+    "CN=x",
+    "spiffe://td/ns/ab/sa/b",
+    "a.example.com",
+    "spiffe://td",
+    "spiffe:///ns/a/sa/b",
+    "a\nb",
 ];
 const IPS: Words = &["", "10.1.2.3", "10.1.2.2", "11.0.0.1", "2001:db8::1", "::ffff:10.1.2.3"];
 
@@ -90,12 +114,8 @@ fn port(u: U<'_, '_>) -> Result<u16> {
 }
 
 fn policy(u: U<'_, '_>) -> Result<AuthorizationPolicy> {
-    let actions = [
-        Action::Allow,
-        Action::Deny,
-        Action::Audit,
-        Action::Custom { provider: "p".into() },
-    ];
+    let actions =
+        [Action::Allow, Action::Deny, Action::Audit, Action::Custom { provider: "p".into() }];
     Ok(AuthorizationPolicy {
         metadata: Metadata {
             namespace: word(u, &["foo", "istio-system"])?.into(),
