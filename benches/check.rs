@@ -1,0 +1,298 @@
+//! A whole `Check` over the loopback: client, gRPC, decoding, token, decision, answer.
+//!
+//! The yardstick is a server of the same make that answers without looking, in the same run with
+//! the same requests: figures of two runs are not worth comparing, their ratios are.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    reason = "a bench may fail"
+)]
+
+mod scenarios;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::KeySize;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair,
+};
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL};
+use divan::Bencher;
+use divan::counter::ItemsCount;
+use envoy_types::pb::envoy::config::core::v3::{HeaderMap, HeaderValue};
+use envoy_types::pb::envoy::service::auth::v3::attribute_context::{
+    HttpRequest, Peer, Request, TlsSession,
+};
+use envoy_types::pb::envoy::service::auth::v3::authorization_client::AuthorizationClient;
+use envoy_types::pb::envoy::service::auth::v3::authorization_server::{
+    Authorization, AuthorizationServer,
+};
+use envoy_types::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest, CheckResponse};
+use futures_util::future::join_all;
+use postern::authn::NoKeys;
+use postern::authn::clock::Clock;
+use postern::control::publish::SnapshotCell;
+use postern::extauthz::{AuthorizationService, CheckMetrics, RequestSettings};
+use postern::telemetry::metrics::Metrics;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, Runtime};
+use tokio_stream::{StreamExt as _, wrappers::TcpListenerStream};
+use tonic::transport::{Channel, Server};
+use tonic::{Response, Status};
+
+use scenarios::{Call, HEADERS, Shape};
+
+/// One after the other on each stream.
+const CALLS_PER_STREAM: usize = 8;
+
+fn main() {
+    scenarios::assert_sound();
+    divan::main();
+}
+
+/// Who answers.
+#[derive(Debug, Clone, Copy)]
+enum Answering {
+    /// The yardstick.
+    Empty,
+    Rules(usize),
+}
+
+impl fmt::Display for Answering {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("empty server"),
+            Self::Rules(rules) => write!(f, "{rules} rules"),
+        }
+    }
+}
+
+const ANSWERING: [Answering; 3] = [Answering::Empty, Answering::Rules(10), Answering::Rules(1_000)];
+
+#[divan::bench_group(min_time = 1)]
+mod one_stream {
+    use super::{ANSWERING, Answering, Bencher, Token, bench};
+
+    #[divan::bench(args = ANSWERING)]
+    fn no_token(bencher: Bencher<'_, '_>, answering: Answering) {
+        bench(bencher, answering, Token::None, 1);
+    }
+
+    #[divan::bench(args = ANSWERING)]
+    fn es256(bencher: Bencher<'_, '_>, answering: Answering) {
+        bench(bencher, answering, Token::Es256, 1);
+    }
+
+    #[divan::bench(args = ANSWERING)]
+    fn rs256(bencher: Bencher<'_, '_>, answering: Answering) {
+        bench(bencher, answering, Token::Rs256, 1);
+    }
+}
+
+#[divan::bench_group(min_time = 1)]
+mod streams_32 {
+    use super::{ANSWERING, Answering, Bencher, Token, bench};
+
+    #[divan::bench(args = ANSWERING)]
+    fn no_token(bencher: Bencher<'_, '_>, answering: Answering) {
+        bench(bencher, answering, Token::None, 32);
+    }
+
+    #[divan::bench(args = ANSWERING)]
+    fn es256(bencher: Bencher<'_, '_>, answering: Answering) {
+        bench(bencher, answering, Token::Es256, 32);
+    }
+
+    #[divan::bench(args = ANSWERING)]
+    fn rs256(bencher: Bencher<'_, '_>, answering: Answering) {
+        bench(bencher, answering, Token::Rs256, 32);
+    }
+}
+
+/// Many calls at a time on one connection. The request is one that the last rule allows.
+fn bench(bencher: Bencher<'_, '_>, answering: Answering, token: Token, streams: usize) {
+    let call = Shape::Sparse.hit(match answering {
+        Answering::Empty => 10,
+        Answering::Rules(rules) => rules,
+    });
+    let request = check_request(&call, token);
+    let server = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let address = server.block_on(start(answering));
+    let client = Builder::new_current_thread().enable_all().build().unwrap();
+    let channel = client.block_on(connect(address));
+    // What is not an allowed call would be measured as a cheap one.
+    let first = client.block_on(ask(channel.clone(), &request));
+    assert_eq!(first.status.map(|status| status.code), Some(0));
+
+    let calls = if streams == 1 { 1 } else { streams * CALLS_PER_STREAM };
+    bencher.counter(ItemsCount::new(calls)).bench_local(|| {
+        client.block_on(join_all((0..streams).map(async |_| {
+            for _ in 0..calls / streams {
+                divan::black_box(ask(channel.clone(), &request).await);
+            }
+        })))
+    });
+    end(server);
+}
+
+async fn ask(channel: Channel, request: &CheckRequest) -> CheckResponse {
+    AuthorizationClient::new(channel).check(request.clone()).await.unwrap().into_inner()
+}
+
+async fn connect(address: SocketAddr) -> Channel {
+    Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap()
+}
+
+/// Serves as `app` does, with metrics.
+async fn start(answering: Answering) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let incoming = TcpListenerStream::new(listener).map(|accepted| {
+        accepted.and_then(|connection: TcpStream| connection.set_nodelay(true).map(|()| connection))
+    });
+    let mut server = Server::builder();
+    match answering {
+        Answering::Empty => {
+            let router = server.add_service(AuthorizationServer::new(Empty));
+            tokio::spawn(router.serve_with_incoming(incoming));
+        }
+        Answering::Rules(rules) => {
+            let router = server.add_service(AuthorizationServer::new(service(rules)));
+            tokio::spawn(router.serve_with_incoming(incoming));
+        }
+    }
+    address
+}
+
+fn service(rules: usize) -> AuthorizationService {
+    let manifest = Shape::Sparse.manifest(rules) + &keys().manifest;
+    let (cell, mut publisher) = SnapshotCell::new();
+    drop(publisher.publish(Arc::new(scenarios::snapshot(&manifest))));
+    let metrics = Metrics::new("0.0.0");
+    let metrics = CheckMetrics { decisions: metrics.decisions(), inputs: metrics.inputs() };
+    AuthorizationService::new(cell, Arc::new(NoKeys), RequestSettings::default(), Clock::system())
+        .with_metrics(metrics)
+}
+
+fn end(server: Runtime) {
+    server.shutdown_background();
+}
+
+struct Empty;
+
+#[tonic::async_trait]
+impl Authorization for Empty {
+    async fn check(
+        &self,
+        _: tonic::Request<CheckRequest>,
+    ) -> Result<Response<CheckResponse>, Status> {
+        Ok(Response::new(CheckResponse { status: Some(Default::default()), ..Default::default() }))
+    }
+}
+
+/// As Envoy sends it.
+fn check_request(call: &Call, token: Token) -> CheckRequest {
+    let authorization =
+        keys().token(token).map(|token| ("authorization", format!("Bearer {token}")));
+    let headers = HEADERS
+        .iter()
+        .map(|(name, value)| (*name, (*value).to_owned()))
+        .chain([("x-tenant", call.tenant.clone())])
+        .chain(authorization)
+        .map(|(name, value)| HeaderValue {
+            key: name.to_owned(),
+            raw_value: value.into_bytes(),
+            ..HeaderValue::default()
+        });
+    let http = HttpRequest {
+        id: "1234567890".into(),
+        method: "GET".into(),
+        path: call.path.clone(),
+        host: "shop.example.com".into(),
+        scheme: "https".into(),
+        protocol: "HTTP/2".into(),
+        header_map: Some(HeaderMap { headers: headers.collect() }),
+        ..HttpRequest::default()
+    };
+    CheckRequest {
+        attributes: Some(AttributeContext {
+            source: Some(Peer {
+                principal: format!("spiffe://{}", call.principal),
+                ..Peer::default()
+            }),
+            destination: Some(Peer::default()),
+            request: Some(Request { http: Some(http), ..Request::default() }),
+            tls_session: Some(TlsSession { sni: "shop.example.com".into() }),
+            ..AttributeContext::default()
+        }),
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Token {
+    None,
+    Rs256,
+    Es256,
+}
+
+struct Keys {
+    manifest: String,
+    rs256: String,
+    es256: String,
+}
+
+/// Made once: an RSA key takes a while.
+fn keys() -> &'static Keys {
+    static KEYS: OnceLock<Keys> = OnceLock::new();
+    KEYS.get_or_init(Keys::new)
+}
+
+impl Keys {
+    fn new() -> Self {
+        let random = SystemRandom::new();
+        let rsa = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
+        let ec = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+        let modulus = rsa.public_key().modulus().big_endian_without_leading_zero();
+        // Uncompressed point: 4, x, y.
+        let (x, y) = ec.public_key().as_ref()[1..].split_at(32);
+        let manifest = format!(
+            "---\napiVersion: security.istio.io/v1\nkind: RequestAuthentication\n\
+             metadata: {{name: jwt, namespace: shop}}\nspec:\n  jwtRules:\n  - issuer: issuer\n    \
+             jwks: '{{\"keys\":[{{\"kty\":\"RSA\",\"kid\":\"rsa\",\"e\":\"AQAB\",\"n\":\"{}\"}},\
+             {{\"kty\":\"EC\",\"kid\":\"ec\",\"crv\":\"P-256\",\"x\":\"{}\",\"y\":\"{}\"}}]}}'\n",
+            BASE64URL.encode(modulus),
+            BASE64URL.encode(x),
+            BASE64URL.encode(y)
+        );
+        let rs256 = token("RS256", "rsa", &|input| {
+            let mut signature = vec![0; rsa.public_modulus_len()];
+            rsa.sign(&RSA_PKCS1_SHA256, &random, input, &mut signature).unwrap();
+            signature
+        });
+        let es256 =
+            token("ES256", "ec", &|input| ec.sign(&random, input).unwrap().as_ref().to_vec());
+        Self { manifest, rs256, es256 }
+    }
+
+    fn token(&self, token: Token) -> Option<&str> {
+        match token {
+            Token::None => None,
+            Token::Rs256 => Some(&self.rs256),
+            Token::Es256 => Some(&self.es256),
+        }
+    }
+}
+
+fn token(algorithm: &str, kid: &str, sign: &dyn Fn(&[u8]) -> Vec<u8>) -> String {
+    let header = format!(r#"{{"alg":"{algorithm}","kid":"{kid}","typ":"JWT"}}"#);
+    let claims = r#"{"iss":"issuer","sub":"alice","aud":["shop","api"],"exp":4102444800,
+        "iat":1700000000,"scope":"read write","groups":["admins","staff"],"email":"a@example.com"}"#;
+    let input = format!("{}.{}", BASE64URL.encode(header), BASE64URL.encode(claims));
+    let signature = sign(input.as_bytes());
+    format!("{input}.{}", BASE64URL.encode(signature))
+}
