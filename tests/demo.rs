@@ -176,7 +176,6 @@ async fn an_envoy_that_does_not_start() {
 }
 
 #[test]
-#[ignore = "the command line has no `demo` yet"]
 fn the_command_leaves_nothing_behind() {
     let mut command = Postern::start(&["demo"]);
     let mut printed = String::new();
@@ -187,7 +186,6 @@ fn the_command_leaves_nothing_behind() {
 }
 
 #[test]
-#[ignore = "the command line has no `demo` yet"]
 fn the_command_stays_up_until_it_is_told_to_end() {
     let mut command = Postern::start(&["demo", "--keep"]);
     let mut folder = String::new();
@@ -216,7 +214,6 @@ fn the_command_stays_up_until_it_is_told_to_end() {
 }
 
 #[test]
-#[ignore = "the command line has no `demo` yet"]
 fn the_command_says_no_and_that_it_cannot() {
     let policies = manifest_folder().join("examples/bookinfo/mutual-tls.yaml");
     let different = Postern::start(&["demo", "--no-envoy", "-p", policies.to_str().unwrap()]);

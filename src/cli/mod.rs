@@ -3,6 +3,8 @@
 //! stdout is data, stderr is talk. Exit codes: 0 yes, 1 no, 2 could not run.
 
 mod check;
+#[cfg(feature = "demo")]
+mod demo;
 mod explanation;
 mod serve;
 
@@ -25,6 +27,8 @@ struct CommandLine {
 enum Command {
     Serve(serve::Serve),
     Check(check::Check),
+    #[cfg(feature = "demo")]
+    Demo(demo::Demo),
 }
 
 /// Runs the command of this process's arguments.
@@ -32,6 +36,8 @@ pub fn run() -> ExitCode {
     match CommandLine::parse().command {
         Command::Serve(serve) => serve.run(),
         Command::Check(check) => check.run(),
+        #[cfg(feature = "demo")]
+        Command::Demo(demo) => demo.run(),
     }
 }
 
