@@ -23,7 +23,7 @@ use postern::decide::reference;
 use postern::extauthz::{ClientAddress, RequestSettings};
 use postern::gate::{self, Passage};
 use postern::manifest::node;
-use postern::model::{Action, Attributes, Identity, Reason, RuleId, Verdict};
+use postern::model::{Action, Attributes, Identity, MutualTlsMode, Peer, Reason, RuleId, Verdict};
 use postern::plan::WorkloadPlan;
 use postern::request_file::RequestFile;
 use postern::telemetry::logging::{LogFilter, LogLevel};
@@ -346,6 +346,9 @@ fn by_plan(plan: &WorkloadPlan, attributes: &mut Attributes<'_>, now: u64) -> An
 
 /// The same way, with nothing of the plan but the policies as written.
 fn by_reference(plan: &WorkloadPlan, attributes: &mut Attributes<'_>, now: u64) -> Answer {
+    if plan.peer.mode_of(attributes.destination_port) == MutualTlsMode::Disable {
+        attributes.peer = Peer::default();
+    }
     let before = decide::before_tokens(plan, attributes);
     let custom = reference::custom(plan, attributes);
     if let Some(reason @ (Reason::PeerUnauthenticated | Reason::InvalidPolicy)) = before {

@@ -860,8 +860,10 @@ fn two_requests() {
 
 #[test]
 fn bad_policies_and_a_bad_request() {
-    let policies = SHOP.replace("notIpBlocks", "notIpBlock").replace("[GET]", "GET");
-    assert_snapshot!(check(&policies, "metod: GET", &[]).shown(), @r#"
+    let policies = SHOP
+        .replace("notIpBlocks", "notIpBlock")
+        .replace("ports: [\"8080\"]}\n---", "ports: [http]}\n---");
+    assert_snapshot!(check(&policies, "metod: GET", &[]).shown(), @"
     --- stderr
     request.yaml:1:1: error[PST0102]: unknown field `metod`
        |
@@ -876,16 +878,16 @@ fn bad_policies_and_a_bad_request() {
        = in AuthorizationPolicy/shop/frontend at spec.rules[0].from[0].source.notIpBlock
        = help: did you mean `notIpBlocks`?
 
-    policies/shop.yaml:12:28: error[PST0103]: expected a list, found the string `GET`
+    policies/shop.yaml:14:45: error[PST0108]: `http` is not a port
        |
-    12 |     - operation: {methods: GET, paths: ["/orders*"]}
-       |                            ^^^
-       = in AuthorizationPolicy/shop/frontend at spec.rules[0].to[0].operation.methods
-       = help: put it into a list: `["GET"]`
+    14 |     - operation: {paths: [/health], ports: [http]}
+       |                                             ^^^^
+       = in AuthorizationPolicy/shop/frontend at spec.rules[1].to[0].operation.ports[0]
+       = help: write a number from 0 to 65535
 
     postern: 1 problem in the request, and 2 problems in the policies
     --- 2
-    "#);
+    ");
 }
 
 #[test]

@@ -170,7 +170,7 @@ fn times(#[case] text: &str) {
 #[case::none("", "the file is empty", "`{}` is a plain `GET /`")]
 #[case::list("[]", "expected a mapping, found a list", "")]
 #[case::yaml("a: [", "not valid YAML", "")]
-#[case::twice("{path: /, path: /a}", "the key `path` stands here twice", "")]
+#[case::twice("{path: /, path: /a}", "error[PST0005]: the key `path`", "")]
 fn mistakes_have_a_place_and_advice(#[case] text: &str, #[case] what: &str, #[case] help: &str) {
     let found = refused(text);
     assert!(found.starts_with("request.yaml:"), "{found}");

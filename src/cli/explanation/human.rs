@@ -199,7 +199,12 @@ impl Decided<'_> {
     }
 
     fn walk_peer(&self, text: &mut Lines) {
-        let mode = match self.plan.peer.mode_of(self.port) {
+        let mode = self.plan.peer.mode_of(self.port);
+        if mode == MutualTlsMode::Disable {
+            text.add(format_args!("mutual TLS (DISABLE): no peer has an identity"));
+            return;
+        }
+        let mode = match mode {
             MutualTlsMode::Strict => "STRICT",
             MutualTlsMode::Permissive => "PERMISSIVE",
             MutualTlsMode::Disable => "DISABLE",
