@@ -29,7 +29,6 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use tempfile::TempDir;
-use tokio::signal::unix::{SignalKind, signal};
 
 use self::answer::Answer;
 use self::direct::Direct;
@@ -42,6 +41,7 @@ use self::story::Caller;
 use self::table::Style;
 use self::tokens::Tokens;
 use self::upstream::Server;
+use crate::shutdown::Signals;
 
 /// How the demo runs.
 #[derive(Debug, Clone)]
@@ -80,23 +80,15 @@ pub enum Conclusion {
 /// Runs the demo and prints to `out` as it goes. Everything it started has ended when it returns.
 /// An error means that it could not run, or that a signal came before the table.
 pub async fn run(options: Options, out: &mut (dyn Write + Send)) -> Result<Conclusion> {
-    let mut interrupt = signal(SignalKind::interrupt()).context("listen for signals")?;
-    let mut terminate = signal(SignalKind::terminate()).context("listen for signals")?;
-    let ended = async {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    };
-    tokio::pin!(ended);
+    let mut signals = Signals::listen().context("listen for signals")?;
     let started = Instant::now();
     let running = tokio::select! {
         running = Running::start(&options, out) => running?,
-        () = &mut ended => bail!("interrupted"),
+        signal = signals.next() => bail!("ended by {signal}"),
     };
     let asked = tokio::select! {
         asked = running.ask_all() => asked?,
-        () = &mut ended => bail!("interrupted"),
+        signal = signals.next() => bail!("ended by {signal}"),
     };
     let style = Style { colour: options.colour };
     write!(out, "{}", table::render(&asked, style, running.front.is_envoy(), started.elapsed()))?;
@@ -104,7 +96,7 @@ pub async fn run(options: Options, out: &mut (dyn Write + Send)) -> Result<Concl
     if options.keep {
         write!(out, "{}", running.to_try())?;
         out.flush()?;
-        ended.await;
+        signals.next().await;
     }
     running.end().await?;
     let as_expected = asked.iter().all(|(request, answer)| request.expected == *answer);
@@ -165,7 +157,7 @@ impl Running {
             writeln!(out, "            changed to   {jwks_uri}, where this run's own key is")?;
         }
         let policies = policies.write_to(folder.path())?;
-        let postern = Postern::start(&policies).await?;
+        let postern = Postern::start(&policies, folder.path()).await?;
         let gateway = Caller::Gateway.spiffe_id().unwrap_or_default();
         writeln!(out, "  callers   with certificates of this run, such as {gateway}")?;
         writeln!(out, "  Postern   gRPC ext_authz on {}", postern.address)?;
@@ -213,8 +205,12 @@ impl Running {
 
     fn to_try(&self) -> String {
         match &self.front {
-            Front::Envoy(envoy) => to_try::with_envoy(self.folder.path(), envoy),
-            Front::Nothing(_) => to_try::without(self.folder.path(), self.postern.address),
+            Front::Envoy(envoy) => {
+                to_try::with_envoy(self.folder.path(), envoy, self.postern.admin)
+            }
+            Front::Nothing(_) => {
+                to_try::without(self.folder.path(), self.postern.address, self.postern.admin)
+            }
         }
     }
 
@@ -222,6 +218,7 @@ impl Running {
         if let Front::Envoy(envoy) = self.front {
             envoy.end().await?;
         }
+        self.postern.end().await?;
         self.folder.close().context("remove the temporary folder")
     }
 }

@@ -1,104 +1,95 @@
-//! Postern itself, as the demo starts it: in this process, asked over gRPC like any other.
+//! Postern itself, as `serve` starts it: in this process, asked over gRPC like any other.
 
-use std::{
-    fmt,
-    net::{Ipv4Addr, SocketAddr},
-    path::Path,
-    sync::Arc,
-};
+use std::{fs, net::SocketAddr, path::Path, time::Duration};
 
-use anyhow::{Context as _, Result};
-use envoy_types::pb::envoy::service::auth::v3::authorization_server::AuthorizationServer;
-use tokio::{net::TcpListener, runtime::Handle, task::JoinHandle};
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::transport::Server;
+use anyhow::{Context as _, Result, bail};
+use serde_json::json;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
-use super::policies::PolicySet;
+use super::http_client;
 use super::story::Service;
-use crate::authn::KeyLookup;
-use crate::authn::clock::Clock;
-use crate::authn::jwks::{self, KeySets};
-use crate::compile::{self, compile};
-use crate::control::publish::SnapshotCell;
-use crate::extauthz::{AuthorizationService, ClientAddress, RequestSettings};
-use crate::key_set::KeySet;
-use crate::model::{Mesh, Workload};
-use crate::normalize::PathNormalization;
-use crate::plan::KeySourceId;
+use crate::app::{self, Drained};
+use crate::config::{Address, Config, Environment, Flags};
+use crate::shutdown::Shutdown;
+use crate::telemetry::logging::LogLevel;
 
 /// The namespace of the demo's services.
 pub(super) const NAMESPACE: &str = "bookinfo";
 
-/// A running Postern. Ends with its handle.
+/// The key set is on loopback.
+const READY_WITHIN: Duration = Duration::from_secs(10);
+
+/// A running Postern. Told to end when dropped; [`Postern::end`] also waits for it.
+#[derive(Debug)]
 pub(super) struct Postern {
     /// Where gRPC listens.
     pub(super) address: SocketAddr,
-    task: JoinHandle<()>,
+    /// Where readiness, metrics and the configuration are.
+    pub(super) admin: SocketAddr,
+    shutdown: Shutdown,
+    ended: JoinHandle<Result<Drained>>,
 }
 
 impl Postern {
-    /// Starts it on a folder of policies that have been checked, with a workload for each service.
-    pub(super) async fn start(policies: &Path) -> Result<Self> {
-        let workload = |service: Service| Workload {
-            namespace: NAMESPACE.into(),
-            labels: [("app".to_owned(), service.name().to_owned())].into(),
+    /// Starts it on policies that have been checked, with a workload for each service, and waits
+    /// until it has its keys. Its configuration file is put into `folder`.
+    pub(super) async fn start(policies: &Path, folder: &Path) -> Result<Self> {
+        let file = folder.join("postern.json");
+        fs::write(&file, format!("{:#}\n", configuration(policies)))
+            .with_context(|| format!("write {}", file.display()))?;
+        let mut flags = Flags::default();
+        flags.policy.config = Some(file.display().to_string());
+        // The user's own POSTERN_* variables are for another Postern.
+        let config = Config::load(&flags, &Environment::default())?;
+        // Nothing is logged: the demo has a table to show.
+        let log_level = LogLevel::detached(config.log_level.clone());
+        let running = app::start(config, log_level).await.context("start Postern")?;
+        let Address::Tcp(address) = running.grpc_addr else { bail!("Postern has no TCP port") };
+        let postern = Self {
+            address,
+            admin: running.admin_addr,
+            shutdown: running.shutdown.clone(),
+            ended: tokio::spawn(running.wait()),
         };
-        let settings = compile::Settings {
-            mesh: Mesh::default(),
-            workloads: Service::ALL.map(workload).into_iter().collect(),
-        };
-        let resources = PolicySet::read(&[policies.to_owned()])?.decode()?;
-        let snapshot = compile(1, &resources, &[], &settings);
-
-        let keys = KeySets::new(
-            jwks::Settings::default(),
-            Clock::system(),
-            Arc::new(|_| {}),
-            Handle::current(),
-        )?;
-        keys.sync(&snapshot.key_sources);
-        keys.wait_settled().await;
-
-        let (cell, mut publisher) = SnapshotCell::new();
-        drop(publisher.publish(Arc::new(snapshot)));
-        let settings = RequestSettings {
-            // As the listeners are configured.
-            client_address: ClientAddress { use_remote_address: true, trusted_hops: 0 },
-            path_normalization: PathNormalization::None,
-        };
-        let keys = Arc::new(Keys(keys));
-        let service = AuthorizationService::new(cell, keys, settings, Clock::system());
-
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let address = listener.local_addr().context("the address of the gRPC port")?;
-        let server = Server::builder().add_service(AuthorizationServer::new(service));
-        let task = tokio::spawn(async move {
-            let incoming = TcpListenerStream::new(listener);
-            if let Err(error) = server.serve_with_incoming(incoming).await {
-                tracing::error!(%error, "gRPC is no longer served");
+        let deadline = Instant::now() + READY_WITHIN;
+        while !http_client::is_ok(postern.admin, "/readyz").await {
+            if Instant::now() > deadline {
+                bail!("Postern does not get ready");
             }
-        });
-        Ok(Self { address, task })
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(postern)
+    }
+
+    /// Ends it, and returns once it has ended.
+    pub(super) async fn end(mut self) -> Result<()> {
+        self.shutdown.begin();
+        match (&mut self.ended).await.context("end Postern")?? {
+            Drained::Fully | Drained::Partly => Ok(()),
+        }
     }
 }
 
 impl Drop for Postern {
     fn drop(&mut self) {
-        self.task.abort();
+        self.shutdown.begin();
     }
 }
 
-impl fmt::Debug for Postern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Postern").field("address", &self.address).finish_non_exhaustive()
-    }
-}
-
-/// The fetched keys.
-struct Keys(KeySets);
-
-impl KeyLookup for Keys {
-    fn keys(&self, source: &KeySourceId) -> Option<Arc<KeySet>> {
-        self.0.keys(source)
-    }
+/// What `serve --config` takes: one Postern for several workloads, on ports that the system chooses.
+fn configuration(policies: &Path) -> serde_json::Value {
+    let workload =
+        |service: Service| json!({"namespace": NAMESPACE, "labels": {"app": service.name()}});
+    json!({
+        "policies": [policies],
+        "listen": "127.0.0.1:0",
+        "admin": "127.0.0.1:0",
+        "namespace": NAMESPACE,
+        "labels": {"app": Service::Productpage.name()},
+        "workloads": [workload(Service::Reviews), workload(Service::Ratings)],
+        // As Envoy's listeners have it.
+        "useRemoteAddress": true,
+        "shutdownGrace": "2s",
+    })
 }

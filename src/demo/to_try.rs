@@ -7,7 +7,7 @@ use super::envoy_config::METADATA_HEADER;
 use super::story::{self, Caller, Request};
 
 /// A curl line for each kind of answer.
-pub(super) fn with_envoy(folder: &Path, envoy: &Envoy) -> String {
+pub(super) fn with_envoy(folder: &Path, envoy: &Envoy, admin: SocketAddr) -> String {
     let mut text = String::from("\nStill up, until Ctrl-C. To try it yourself:\n\n");
     let mut put = |line: &str| {
         text.push_str(line);
@@ -26,18 +26,21 @@ pub(super) fn with_envoy(folder: &Path, envoy: &Envoy) -> String {
         }
     }
     put("");
-    put(&format!("The response header {METADATA_HEADER} tells why. Envoy's configuration is in"));
-    put(&format!("{}.", envoy.configuration.display()));
-    put("The folder goes when the demo ends.");
+    put(&format!(
+        "The response header {METADATA_HEADER} tells why. Change a file in policies/ and ask"
+    ));
+    put(&format!("again. Postern: http://{admin}/readyz?verbose, /config_dump, /metrics."));
+    put(&format!("Envoy: {}. The folder goes when the demo ends.", envoy.configuration.display()));
     text
 }
 
 /// Where to ask.
-pub(super) fn without(folder: &Path, postern: SocketAddr) -> String {
+pub(super) fn without(folder: &Path, postern: SocketAddr, admin: SocketAddr) -> String {
     format!(
         "\nStill up, until Ctrl-C. Postern answers envoy.service.auth.v3.Authorization/Check on \
-         {postern}:\npoint the ext_authz filter of an Envoy there. Certificates, keys and tokens of \
-         this run are in\n{}, until the demo ends.\n",
+         {postern}:\npoint the ext_authz filter of an Envoy there. Postern: http://{admin}/readyz?verbose, \
+         /config_dump, /metrics.\nCertificates, keys, tokens and policies of this run are in {}\n\
+         and go when the demo ends.\n",
         folder.display()
     )
 }
