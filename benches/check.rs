@@ -1,20 +1,25 @@
 //! A whole `Check` over the loopback: client, gRPC, decoding, token, decision, answer.
 //!
 //! The yardstick is a server of the same make that answers without looking, in the same run with
-//! the same requests: figures of two runs are not worth comparing, their ratios are.
+//! the same requests: figures of two runs are not worth comparing, their ratios are. The client may
+//! be the busier half, so what the server's thread alone has used is printed below the table.
 
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::print_stdout,
     clippy::wildcard_enum_match_arm,
-    reason = "a bench may fail"
+    reason = "a bench may fail, and prints"
 )]
 
 mod scenarios;
 
+use std::cell::Cell;
 use std::fmt;
+use std::fs;
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
@@ -53,10 +58,11 @@ const CALLS_PER_STREAM: usize = 8;
 fn main() {
     scenarios::assert_sound();
     divan::main();
+    print_cpu();
 }
 
 /// Who answers.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Answering {
     /// The yardstick.
     Empty,
@@ -66,8 +72,8 @@ enum Answering {
 impl fmt::Display for Answering {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Empty => f.write_str("empty server"),
-            Self::Rules(rules) => write!(f, "{rules} rules"),
+            Self::Empty => f.pad("empty server"),
+            Self::Rules(rules) => f.pad(&format!("{rules} rules")),
         }
     }
 }
@@ -130,14 +136,44 @@ fn bench(bencher: Bencher<'_, '_>, answering: Answering, token: Token, streams: 
     assert_eq!(first.status.map(|status| status.code), Some(0));
 
     let calls = if streams == 1 { 1 } else { streams * CALLS_PER_STREAM };
+    let (before, answered) = (cpu(&server), Cell::new(0));
     bencher.counter(ItemsCount::new(calls)).bench_local(|| {
+        answered.set(answered.get() + calls);
         client.block_on(join_all((0..streams).map(async |_| {
             for _ in 0..calls / streams {
                 divan::black_box(ask(channel.clone(), &request).await);
             }
         })))
     });
-    end(server);
+    if let (Some(before), Some(after)) = (before, cpu(&server)) {
+        let used = (after - before).div_f64(answered.get() as f64);
+        CPU.lock().unwrap().push((streams, token, answering, used));
+    }
+    server.shutdown_background();
+}
+
+/// What the server used for a call, by the kernel's account.
+static CPU: Mutex<Vec<(usize, Token, Answering, Duration)>> = Mutex::new(Vec::new());
+
+/// What the server's only thread has used since it began; not to be had on every system.
+fn cpu(server: &Runtime) -> Option<Duration> {
+    let account = server.spawn(async { fs::read_to_string("/proc/thread-self/schedstat") });
+    let account = server.block_on(account).unwrap().ok()?;
+    Some(Duration::from_nanos(account.split(' ').next()?.parse().ok()?))
+}
+
+fn print_cpu() {
+    let used = CPU.lock().unwrap();
+    for (streams, token, answering, cpu) in &*used {
+        let empty =
+            used.iter().find(|(s, t, a, _)| s == streams && t == token && *a == Answering::Empty);
+        let ratio = empty.map_or(f64::NAN, |(.., empty)| cpu.div_duration_f64(*empty));
+        println!(
+            "server CPU per call, {streams:2} streams, {token:6}, {answering:12}: \
+             {:6.1} µs, {ratio:5.2} x empty",
+            cpu.as_secs_f64() * 1e6
+        );
+    }
 }
 
 async fn ask(channel: Channel, request: &CheckRequest) -> CheckResponse {
@@ -177,10 +213,6 @@ fn service(rules: usize) -> AuthorizationService {
     let metrics = CheckMetrics { decisions: metrics.decisions(), inputs: metrics.inputs() };
     AuthorizationService::new(cell, Arc::new(NoKeys), RequestSettings::default(), Clock::system())
         .with_metrics(metrics)
-}
-
-fn end(server: Runtime) {
-    server.shutdown_background();
 }
 
 struct Empty;
@@ -233,11 +265,21 @@ fn check_request(call: &Call, token: Token) -> CheckRequest {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Token {
     None,
     Rs256,
     Es256,
+}
+
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::None => "none",
+            Self::Rs256 => "RS256",
+            Self::Es256 => "ES256",
+        })
+    }
 }
 
 struct Keys {

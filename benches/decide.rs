@@ -33,33 +33,33 @@ fn bench(bencher: Bencher<'_, '_>, shape: Shape, rules: usize, call: &Call) {
     });
 }
 
-#[divan::bench(args = RULES)]
+#[divan::bench(args = RULES, sample_size = 100)]
 fn sparse_hit(bencher: Bencher<'_, '_>, rules: usize) {
     bench(bencher, Shape::Sparse, rules, &Shape::Sparse.hit(rules));
 }
 
-#[divan::bench(args = RULES)]
+#[divan::bench(args = RULES, sample_size = 100)]
 fn sparse_miss(bencher: Bencher<'_, '_>, rules: usize) {
     bench(bencher, Shape::Sparse, rules, &Shape::Sparse.miss(rules));
 }
 
-#[divan::bench(args = RULES)]
+#[divan::bench(args = RULES, sample_size = 100)]
 fn exact_path_hit(bencher: Bencher<'_, '_>, rules: usize) {
     bench(bencher, Shape::ExactPath, rules, &Shape::ExactPath.hit(rules));
 }
 
-#[divan::bench(args = RULES)]
+#[divan::bench(args = RULES, sample_size = 100)]
 fn dense_hit(bencher: Bencher<'_, '_>, rules: usize) {
     bench(bencher, Shape::Dense, rules, &Shape::Dense.hit(rules));
 }
 
-#[divan::bench(args = RULES)]
+#[divan::bench(args = RULES, sample_size = 100)]
 fn multi_valued_hit(bencher: Bencher<'_, '_>, rules: usize) {
     bench(bencher, Shape::MultiValued, rules, &Shape::MultiValued.hit(rules));
 }
 
 /// The slow twin, for scale.
-#[divan::bench(args = [10, 100, 1_000])]
+#[divan::bench(args = [10, 100, 1_000], sample_size = 10)]
 fn reference_sparse_hit(bencher: Bencher<'_, '_>, rules: usize) {
     let snapshot = scenarios::snapshot(&Shape::Sparse.manifest(rules));
     let call = Shape::Sparse.hit(rules);
