@@ -121,7 +121,8 @@ impl ServiceAccountMatch {
     }
 }
 
-/// `trustDomains`: the part between `spiffe://` and the next slash.
+/// `trustDomains`: the part between `spiffe://` and the next slash; in a condition, which may hold
+/// slashes, whole segments from there.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum TrustDomainMatch {
     /// `*`: any SPIFFE id.
@@ -147,16 +148,25 @@ impl TrustDomainMatch {
     /// Whether one name of the peer matches.
     pub fn matches(&self, name: &str) -> bool {
         let Some(id) = name.strip_prefix(SCHEME) else { return false };
-        let domain = || id.split_once('/');
         match self {
             Self::Any => true,
-            Self::Exact(text) => domain().is_some_and(|(domain, _)| domain == &**text),
-            Self::Glob(prefix, suffix) => domain().is_some_and(|(domain, rest)| {
-                domain.strip_prefix(&**prefix).is_some_and(|middle| middle.ends_with(&**suffix))
-                    && is_any(rest.as_bytes())
-            }),
+            // The pattern of a condition may hold slashes, so it is not just the domain.
+            Self::Exact(text) => id.strip_prefix(&**text).is_some_and(|rest| rest.starts_with('/')),
+            Self::Glob(prefix, suffix) => {
+                id.strip_prefix(&**prefix).is_some_and(|rest| is_glob_tail(rest, suffix))
+            }
         }
     }
+}
+
+/// `[^/]*`, the suffix, and `/.*`: the star ends before the first slash, so that one is the first of
+/// the suffix or the one behind it.
+fn is_glob_tail(rest: &str, suffix: &str) -> bool {
+    let slash_of_suffix = suffix.find('/').unwrap_or(suffix.len());
+    rest.find('/')
+        .and_then(|slash| rest.get(slash.checked_sub(slash_of_suffix)?..))
+        .and_then(|from_suffix| from_suffix.strip_prefix(suffix)?.strip_prefix('/'))
+        .is_some_and(|after| is_any(after.as_bytes()))
 }
 
 #[cfg(test)]
@@ -217,6 +227,13 @@ mod tests {
     #[case("*", "spiffe://q/ns/a", true)]
     #[case("*", "https://q/ns/a", false)]
     #[case("td*td", "spiffe://td/x", false)]
+    #[case("td/ns", "spiffe://td/ns/a/sa/a", true)]
+    #[case("td/n", "spiffe://td/ns/a/sa/a", false)]
+    #[case("td/*", "spiffe://td/ns/a/sa/a", true)]
+    #[case("td/*", "spiffe://td/ns", false)]
+    #[case("*d/ns", "spiffe://td/ns/a/sa/a", true)]
+    #[case("*ns", "spiffe://td/ns/a/sa/a", false)]
+    #[case("*/ns", "spiffe://td/a/ns/sa/a", false)]
     fn trust_domain(#[case] pattern: &str, #[case] name: &str, #[case] expect: bool) {
         assert_eq!(TrustDomainMatch::parse(pattern).matches(name), expect);
     }
