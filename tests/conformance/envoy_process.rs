@@ -2,6 +2,7 @@
 //! handle.
 
 use std::{
+    collections::BTreeMap,
     env,
     fs::{self, File},
     io,
@@ -17,6 +18,14 @@ use tempfile::TempDir;
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::sleep};
 
 use crate::http1::{self, Body};
+
+/// Where a listener listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Address {
+    pub(crate) v4: SocketAddr,
+    /// The same as `v4` where it has no other.
+    pub(crate) v6: SocketAddr,
+}
 
 /// A running Envoy.
 pub(crate) struct Envoy {
@@ -37,47 +46,67 @@ impl Envoy {
     /// Starts Envoy and waits until its listeners accept. `file_name` says by its ending how the
     /// configuration is written; its admin port must be 0.
     pub(crate) async fn start(file_name: &str, configuration: &str) -> Self {
+        Self::try_start(file_name, configuration).await.unwrap_or_else(|reason| panic!("{reason}"))
+    }
+
+    /// As [`Envoy::start`]; where Envoy ends instead, what it said.
+    pub(crate) async fn try_start(file_name: &str, configuration: &str) -> Result<Self, String> {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join(file_name);
         fs::write(&file, configuration).unwrap();
         let admin_file = folder.path().join("admin-address");
         let log = File::create(folder.path().join("log")).unwrap();
+        let out = File::create(folder.path().join("out")).unwrap();
         let child = Command::new(binary())
-            .args(["--concurrency", "1", "--disable-hot-restart", "-l", "warning", "-c"])
+            .args(["--concurrency", "1", "--disable-hot-restart", "-l", "warning"])
+            .args(["--file-flush-interval-msec", "20", "-c"])
             .arg(&file)
             .arg("--admin-address-path")
             .arg(&admin_file)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(out)
             .stderr(log)
             .spawn()
             .expect("Envoy starts");
         let mut envoy = Self { child, folder, admin: SocketAddr::from(([127, 0, 0, 1], 0)) };
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while !envoy.is_ready(&admin_file).await {
             let ended = envoy.child.try_wait().unwrap();
-            assert!(
-                ended.is_none() && Instant::now() < deadline,
-                "Envoy does not get ready (ended: {ended:?}):\n{}",
-                envoy.log()
-            );
+            if ended.is_some() {
+                return Err(format!("Envoy ended ({ended:?}):\n{}", envoy.log()));
+            }
+            assert!(Instant::now() < deadline, "Envoy does not get ready:\n{}", envoy.log());
             sleep(Duration::from_millis(10)).await;
         }
-        envoy
+        Ok(envoy)
+    }
+
+    /// The addresses that the listeners got, by their names.
+    pub(crate) async fn listeners(&self) -> BTreeMap<String, Address> {
+        let (_, body) = get(self.admin, "/listeners?format=json").await.unwrap();
+        let body: Value = serde_json::from_str(&body).unwrap();
+        let socket = |value: &Value| {
+            let address = &value["socket_address"];
+            let port = address["port_value"].as_u64()?;
+            let ip = address["address"].as_str()?.parse().ok()?;
+            Some(SocketAddr::new(ip, port.try_into().ok()?))
+        };
+        let listeners = body["listener_statuses"].as_array().unwrap().iter().map(|status| {
+            let v4 = socket(&status["local_address"]).expect("an address");
+            let v6 = socket(&status["additional_local_addresses"][0]).unwrap_or(v4);
+            (status["name"].as_str().unwrap().to_owned(), Address { v4, v6 })
+        });
+        listeners.collect()
     }
 
     /// The address that a listener got.
     pub(crate) async fn listener(&self, name: &str) -> SocketAddr {
-        let (_, body) = get(self.admin, "/listeners?format=json").await.unwrap();
-        let body: Value = serde_json::from_str(&body).unwrap();
-        let statuses = body["listener_statuses"].as_array().unwrap();
-        let status = statuses.iter().find(|status| status["name"] == name);
-        let address = &status.expect("a listener of that name")["local_address"]["socket_address"];
-        let port = address["port_value"].as_u64().unwrap();
-        SocketAddr::new(
-            address["address"].as_str().unwrap().parse().unwrap(),
-            port.try_into().unwrap(),
-        )
+        self.listeners().await.remove(name).expect("a listener of that name").v4
+    }
+
+    /// What it has written to its standard output: access logs.
+    pub(crate) fn output(&self) -> String {
+        fs::read_to_string(self.folder.path().join("out")).unwrap_or_default()
     }
 
     /// What Envoy has written so far.
