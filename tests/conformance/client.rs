@@ -102,7 +102,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     if request.is_l4 {
-        stream.write_all(b"ping").await?;
+        // Enough bytes to see that they are no TLS.
+        stream.write_all(b"these are bytes without HTTP").await?;
         stream.flush().await?;
         let mut answer = Vec::new();
         // However it ends: what came before counts.

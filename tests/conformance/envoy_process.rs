@@ -36,10 +36,16 @@ pub(crate) struct Envoy {
 
 /// The Envoy binary of this machine, fetched if need be.
 pub(crate) fn binary() -> PathBuf {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target folder");
     let search =
-        Search { envoy: env::var_os("ENVOY"), path: env::var_os("PATH"), cache: target.to_owned() };
+        Search { envoy: env::var_os("ENVOY"), path: env::var_os("PATH"), cache: target_folder() };
     find_or_fetch(&search).unwrap_or_else(|error| panic!("no Envoy to test with: {error}"))
+}
+
+/// Cargo's target folder: that of the running program, which is in its `debug/deps` or
+/// `debug/examples`.
+pub(crate) fn target_folder() -> PathBuf {
+    let program = env::current_exe().expect("the path of this program");
+    program.ancestors().nth(3).expect("the target folder").to_owned()
 }
 
 impl Envoy {
@@ -109,9 +115,11 @@ impl Envoy {
         fs::read_to_string(self.folder.path().join("out")).unwrap_or_default()
     }
 
-    /// What Envoy has written so far.
+    /// What Envoy has written so far, without its wishes for other configurations.
     pub(crate) fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+        let text = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+        let lines = text.lines().filter(|line| !line.contains("Deprecated field"));
+        lines.collect::<Vec<_>>().join("\n")
     }
 
     async fn is_ready(&mut self, admin_file: &Path) -> bool {

@@ -184,7 +184,7 @@ async fn native_filters_still_answer_so() {
         .collect();
     let envoy = Envoy::start("envoy.json", &envoy_config::bootstrap(&listeners, &world)).await;
     let addresses = envoy.listeners().await;
-    let mut report = Report::default();
+    let mut report = Report::of_native_filters();
     for (file, name, set, _) in &sets {
         for (index, request) in set.requests.iter().enumerate() {
             let address = addresses[&listener_name(name, request)];

@@ -56,7 +56,7 @@ pub(crate) async fn tcp_echo() -> Server {
     let task = tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             tokio::spawn(async move {
-                let mut some = [0; 16];
+                let mut some = [0; 1024];
                 if stream.read(&mut some).await.is_ok_and(|n| n > 0) {
                     drop(stream.write_all(b"pong").await);
                 }

@@ -47,7 +47,8 @@ pub(crate) fn compare(set: &Set, request: &Request, answered: &Answered) -> Comp
     if mode == MutualTls::Strict && no_certificate && !request.is_l4 {
         // Natively there is no connection; an ext_authz server can only refuse each request.
         found.compare("status", "refused connection", &native.status.to_string(), "0");
-        found.compare("status for no connection", "403", "403", &postern.status.to_string());
+        let refused = matches!(reason, Some(Reason::PeerUnauthenticated));
+        found.compare("refusal", "", "no connection", if refused { "no connection" } else { told });
         return Comparison {
             kind: format!("{kind} (strict)"),
             differences: found.0,

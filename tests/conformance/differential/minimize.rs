@@ -109,7 +109,7 @@ fn smaller(set: &Set) -> Vec<Set> {
         r.source = Ipv4Addr::LOCALHOST.into();
         r.destination.set_ip(IpAddr::from([10, 9, 8, 7]));
     });
-    with_request(&|r| r.destination = "10.9.8.7:8080".parse().unwrap());
+    with_request(&|r| r.destination.set_port(8080));
     with_request(&|r| r.body.clear());
     if let Peer::Certificate(names) = &request.peer {
         for at in 0..names.len() {

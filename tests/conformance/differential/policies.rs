@@ -77,7 +77,8 @@ fn authorization_policy(
     // Names are not in the order of age.
     let name = format!("{}{number}", chance.pick(&["a", "m", "z"]));
     let mut policy = resource(chance, scenario, "AuthorizationPolicy", name, spec);
-    if chance.percent(if matches!(action, "ALLOW" | "DENY") { 20 } else { 8 }) {
+    // Istio takes the annotation on these two only.
+    if matches!(action, "ALLOW" | "DENY") && chance.percent(22) {
         let value = chance.word(&["true", "true", "true", "false"]);
         policy["metadata"]["annotations"] = json!({"istio.io/dry-run": value});
     }

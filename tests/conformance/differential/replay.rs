@@ -65,7 +65,10 @@ impl Bench {
                     results.push(Ok(Vec::new()));
                     ready.push(Ready { native: self.world.native(&filled), set: filled, name });
                 }
-                Err(reason) => results.push(Err(reason)),
+                // The first line says what; the rest are hints.
+                Err(reason) => {
+                    results.push(Err(reason.lines().take(4).collect::<Vec<_>>().join("\n")))
+                }
             }
         }
         for (name, answers) in self.ask_ready(ready).await {
