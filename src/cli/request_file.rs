@@ -122,6 +122,7 @@ impl RequestFile {
             .collect();
         let forwarded_for = (!forwarded_for.is_empty()).then(|| forwarded_for.join(","));
         let names = self.source.principals.iter().chain(&self.source.principal);
+        let names: Vec<_> = names.map(|name| Cow::Borrowed(name.as_str())).collect();
         let http = (!self.connection).then(|| Http {
             method: Cow::Borrowed(&self.method),
             path,
@@ -135,7 +136,7 @@ impl RequestFile {
             destination_ip: self.destination.ip,
             destination_port: self.destination.port,
             sni: self.sni.to_ascii_lowercase().into(),
-            peer: Peer { names: names.map(|name| Cow::Borrowed(name.as_str())).collect() },
+            peer: Peer { is_authenticated: !names.is_empty(), names },
             http,
             filter_metadata: self
                 .metadata

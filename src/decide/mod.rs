@@ -20,7 +20,7 @@ pub fn before_tokens(plan: &WorkloadPlan, attributes: &Attributes<'_>) -> Option
         return Some(Reason::InvalidPolicy);
     }
     let strict = plan.peer.mode_of(attributes.destination_port) == MutualTlsMode::Strict;
-    if strict && attributes.peer.names.is_empty() {
+    if strict && !attributes.peer.is_authenticated {
         return Some(Reason::PeerUnauthenticated);
     }
     let custom = &plan.trees(attributes.http.is_some()).custom;

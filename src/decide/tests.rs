@@ -280,7 +280,10 @@ fn attributes() -> impl Strategy<Value = Attributes<'static>> {
             destination_ip: ips.2,
             destination_port: ips.3,
             sni: sni.into(),
-            peer: Peer { names: names.into_iter().map(Cow::Borrowed).collect() },
+            peer: Peer {
+                is_authenticated: !names.is_empty(),
+                names: names.into_iter().map(Cow::Borrowed).collect(),
+            },
             http,
             filter_metadata: metadata.into_iter().map(|v| ("f".into(), v)).collect(),
             missing: Missing { peer_certificate: missing.0, tls_session: missing.1 },

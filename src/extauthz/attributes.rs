@@ -106,13 +106,13 @@ fn peer<'a>(
     if !peer.certificate.is_empty() {
         let names = certificates.of(&peer.certificate).ok_or(Malformed::Certificate)?;
         let names = names.iter().map(|name| Cow::Owned(name.clone())).collect();
-        return Ok((Peer { names }, true));
+        return Ok((Peer { is_authenticated: true, names }, true));
     }
     if peer.principal.is_empty() {
         return Ok((Peer::default(), true));
     }
     // Envoy sends the first name only; the certificate would have the others.
-    Ok((Peer { names: vec![Cow::Borrowed(&peer.principal)] }, false))
+    Ok((Peer { is_authenticated: true, names: vec![Cow::Borrowed(&peer.principal)] }, false))
 }
 
 fn from_http(

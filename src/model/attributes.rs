@@ -41,6 +41,8 @@ pub struct Missing {
 /// The identities of the client certificate.
 #[derive(Debug, Clone, Default)]
 pub struct Peer<'a> {
+    /// Whether there is a certificate; one may name nobody.
+    pub is_authenticated: bool,
     /// All names, in the order native Envoy tries them; never an empty string.
     pub names: Vec<Cow<'a, str>>,
 }

@@ -274,7 +274,8 @@ fn connection_manager(settings: &ListenerSettings, http_filters: &[Value]) -> Va
                 "virtual_hosts": [{
                     "name": "all",
                     "domains": ["*"],
-                    "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "upstream"}}],
+                    // Not `/`, which would leave out `OPTIONS *`.
+                    "routes": [{"match": {"prefix": ""}, "route": {"cluster": "upstream"}}],
                 }],
             },
         },

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::replay::Answered;
 use crate::{
-    cases::{Peer, Request, Set},
+    cases::{Peer, Request},
     judge::Observed,
     native::MutualTls,
 };
@@ -26,8 +26,7 @@ pub(crate) struct Comparison {
 const OF_THE_WAY: [&str; 4] =
     ["date", "x-request-id", "x-envoy-upstream-service-time", "connection"];
 
-pub(crate) fn compare(set: &Set, request: &Request, answered: &Answered) -> Comparison {
-    let _ = set;
+pub(crate) fn compare(request: &Request, answered: &Answered) -> Comparison {
     let Answered { native, postern, verdict, peers, .. } = answered;
     let reason = verdict.as_ref().map(|decision| decision.verdict.reason);
     let layer = if request.is_l4 { "l4" } else { "http" };
@@ -46,11 +45,22 @@ pub(crate) fn compare(set: &Set, request: &Request, answered: &Answered) -> Comp
     let no_certificate = !matches!(request.peer, Peer::Certificate(_));
     if mode == MutualTls::Strict && no_certificate && !request.is_l4 {
         // Natively there is no connection; an ext_authz server can only refuse each request.
-        found.compare("status", "refused connection", &native.status.to_string(), "0");
-        let refused = matches!(reason, Some(Reason::PeerUnauthenticated));
-        found.compare("refusal", "", "no connection", if refused { "no connection" } else { told });
+        found.compare("status", &native.status.to_string(), "0");
+        // What Envoy itself refuses was not asked about.
+        let refused = matches!(reason, Some(Reason::PeerUnauthenticated))
+            || reason.is_none() && postern.status == 400;
+        found.compare("refusal", "no connection", if refused { "no connection" } else { told });
         return Comparison {
             kind: format!("{kind} (strict)"),
+            differences: found.0,
+            is_beyond_comparison: false,
+        };
+    }
+    // Envoy asks nobody about a request that no route takes, while its own filters run.
+    if reason.is_none() && has_no_route(postern) && !has_no_route(native) {
+        found.compare("upstream", "not reached", reached(native));
+        return Comparison {
+            kind: format!("{layer} without a route"),
             differences: found.0,
             is_beyond_comparison: false,
         };
@@ -68,28 +78,28 @@ pub(crate) fn compare(set: &Set, request: &Request, answered: &Answered) -> Comp
 struct Differences(Vec<String>);
 
 impl Differences {
-    fn compare(&mut self, what: &str, _note: &str, native: &str, postern: &str) {
+    fn compare(&mut self, what: &str, native: &str, postern: &str) {
         if native != postern {
             self.0.push(format!("{what}: native `{native}`, Postern `{postern}`"));
         }
     }
 
     fn answers(&mut self, native: &Observed, postern: &Observed) {
-        self.compare("status", "", &native.status.to_string(), &postern.status.to_string());
+        self.compare("status", &native.status.to_string(), &postern.status.to_string());
         let is_upstream = |observed: &Observed| observed.upstream.is_some();
         if !is_upstream(native) && !is_upstream(postern) {
-            self.compare("body", "", &native.body, &postern.body);
+            self.compare("body", &native.body, &postern.body);
         }
         self.headers("", &by_name(&native.headers), &by_name(&postern.headers));
         match (&native.upstream, &postern.upstream) {
             (None, None) => {}
             (Some(native), Some(postern)) => {
-                self.compare("upstream path", "", &native.path, &postern.path);
+                self.compare("upstream path", &native.path, &postern.path);
                 self.headers("upstream ", &by_name(&native.headers), &by_name(&postern.headers));
             }
             (native, postern) => {
                 let seen = |is_some| if is_some { "reached" } else { "not reached" };
-                self.compare("upstream", "", seen(native.is_some()), seen(postern.is_some()));
+                self.compare("upstream", seen(native.is_some()), seen(postern.is_some()));
             }
         }
     }
@@ -109,7 +119,7 @@ impl Differences {
             let show =
                 |value: Option<&String>| value.map_or_else(|| "(none)".into(), |v| format!("={v}"));
             let (native, postern) = (show(native.get(*name)), show(postern.get(*name)));
-            self.compare(&format!("{what}header {name}"), "", &native, &postern);
+            self.compare(&format!("{what}header {name}"), &native, &postern);
         }
     }
 
@@ -148,11 +158,11 @@ impl Differences {
         };
         // Where native filters let it pass, what comes after them has the last word.
         if let Some(native) = native {
-            self.compare("reason", "", native, postern);
+            self.compare("reason", native, postern);
         }
         if let Some(hint) = audit {
             let audited = verdict.audited_by.is_some().to_string();
-            self.compare("audit", "", hint, &audited);
+            self.compare("audit", hint, &audited);
         }
         let shadow = |prefix: &str| rbac[format!("{prefix}shadow_engine_result")].as_str();
         let own = |rule: fn(Shadow) -> bool| verdict.shadow.map(rule);
@@ -161,13 +171,23 @@ impl Differences {
         };
         if let Some(result) = shadow("istio_dry_run_deny_") {
             let own = say(own(|s| s.deny_rule.is_some()), "denied", "allowed");
-            self.compare("dry-run DENY", "", result, &own);
+            self.compare("dry-run DENY", result, &own);
         }
         if let Some(result) = shadow("istio_dry_run_allow_") {
             let own = say(own(|s| s.allow_rule.is_some()), "allowed", "denied");
-            self.compare("dry-run ALLOW", "", result, &own);
+            self.compare("dry-run ALLOW", result, &own);
         }
     }
+}
+
+fn has_no_route(observed: &Observed) -> bool {
+    let is_grpc =
+        || observed.headers.iter().any(|(name, value)| name == "grpc-status" && value == "12");
+    observed.status == 404 || is_grpc()
+}
+
+fn reached(observed: &Observed) -> &'static str {
+    if observed.upstream.is_some() { "reached" } else { "not reached" }
 }
 
 /// What Envoy's response code details say of its own filters.

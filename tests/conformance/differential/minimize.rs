@@ -34,7 +34,7 @@ pub(super) async fn minimize(
             let answers = bench.ask(some).await;
             better = some.iter().zip(answers).find_map(|(candidate, answers)| {
                 let answers = answers.ok()?;
-                let comparison = compare(candidate, &candidate.requests[0], answers.first()?);
+                let comparison = compare(&candidate.requests[0], answers.first()?);
                 same_difference(found, &comparison).then(|| (candidate.clone(), comparison))
             });
             if better.is_some() {

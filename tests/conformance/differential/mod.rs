@@ -94,7 +94,7 @@ async fn add(
     told: &mut dyn FnMut(&str),
 ) {
     for (index, answered) in answers.iter().enumerate() {
-        let comparison = compare::compare(set, &set.requests[index], answered);
+        let comparison = compare::compare(&set.requests[index], answered);
         *outcome.distribution.entry(comparison.kind.clone()).or_default() += 1;
         if comparison.is_beyond_comparison {
             continue;

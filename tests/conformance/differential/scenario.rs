@@ -95,9 +95,7 @@ impl Scenario {
                     "GET", "GET", "POST", "PUT", "PURGE", "HEAD", "OPTIONS", "DELETE", "PATCH",
                 ])
             }),
-            headers: (0..3)
-                .map(|_| (chance.word(&HEADER_NAMES), some(chance, 3, |c| c.word(&VALUES))))
-                .collect(),
+            headers: (0..3).map(|_| header(chance)).collect(),
             sources: some(chance, 2, |c| {
                 c.word(&["127.0.0.1", "127.0.0.5", "127.0.0.4", "127.0.1.5", "127.8.0.5", "::1"])
                     .parse()
@@ -152,6 +150,16 @@ impl Scenario {
 
 fn some<T>(chance: &mut Chance, number: usize, mut one: impl FnMut(&mut Chance) -> T) -> Vec<T> {
     (0..number).map(|_| one(chance)).collect()
+}
+
+fn header(chance: &mut Chance) -> (String, Vec<String>) {
+    let name = chance.word(&HEADER_NAMES);
+    let values: &[&str] = match name.as_str() {
+        "x-forwarded-proto" => &["https", "http", "HTTPS", "ftp", "https,http", "Http", ""],
+        _ => &VALUES,
+    };
+    let values = some(chance, 3, |c| c.word(values));
+    (name, values)
 }
 
 fn path(chance: &mut Chance) -> String {
