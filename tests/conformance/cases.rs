@@ -225,6 +225,7 @@ fn peer_from(text: Option<&str>) -> Peer {
     match text {
         None | Some("") => Peer::Plaintext,
         Some("tls") => Peer::Tls,
+        Some("nameless") => Peer::Certificate(Vec::new()),
         Some(names) => Peer::Certificate(names.split('+').map(name_from).collect()),
     }
 }

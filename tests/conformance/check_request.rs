@@ -121,7 +121,9 @@ fn http(
 
     let sent_scheme = lines.iter().find(|(name, _)| name == "x-forwarded-proto");
     let transport = if request.peer == Peer::Plaintext { "http" } else { "https" };
-    let scheme = sent_scheme.map_or(transport, |(_, value)| value.as_str()).to_owned();
+    let sent = sent_scheme.map(|(_, value)| value.to_ascii_lowercase());
+    let scheme =
+        sent.filter(|s| s == "http" || s == "https").unwrap_or_else(|| transport.to_owned());
     if sent_scheme.is_none() {
         lines.push(("x-forwarded-proto".into(), scheme.clone()));
     }

@@ -94,7 +94,19 @@ fn request_bytes(request: &Request) -> Vec<u8> {
     }
     out.push_str("\r\n");
     out.push_str(&request.body);
-    out.into_bytes()
+    bytes_of(&out)
+}
+
+/// UTF-8, but U+E080 to U+E0FF are the bytes 80 to FF, as no text can hold them alone.
+fn bytes_of(text: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    for c in text.chars() {
+        match u8::try_from(u32::from(c).wrapping_sub(0xE000)) {
+            Ok(byte) if byte >= 0x80 => out.push(byte),
+            _ => out.extend(c.encode_utf8(&mut [0; 4]).bytes()),
+        }
+    }
+    out
 }
 
 async fn converse<S>(mut stream: S, request: &Request) -> io::Result<Observed>

@@ -17,6 +17,8 @@ use crate::{
 pub(crate) struct Comparison {
     /// What kind of answer it was, for counting.
     pub(crate) kind: String,
+    /// What else native filters have found.
+    pub(crate) also: Vec<String>,
     pub(crate) differences: Vec<String>,
     /// Native Envoy could not be asked this: there is no TLS where mutual TLS is disabled.
     pub(crate) is_beyond_comparison: bool,
@@ -48,11 +50,12 @@ pub(crate) fn compare(request: &Request, answered: &Answered) -> Comparison {
         found.compare("status", &native.status.to_string(), "0");
         // What Envoy itself refuses was not asked about.
         let refused = matches!(reason, Some(Reason::PeerUnauthenticated))
-            || reason.is_none() && postern.status == 400;
+            || reason.is_none() && postern.upstream.is_none();
         found.compare("refusal", "no connection", if refused { "no connection" } else { told });
         return Comparison {
             kind: format!("{kind} (strict)"),
-            differences: found.0,
+            also: found.also,
+            differences: found.found,
             is_beyond_comparison: false,
         };
     }
@@ -61,26 +64,37 @@ pub(crate) fn compare(request: &Request, answered: &Answered) -> Comparison {
         found.compare("upstream", "not reached", reached(native));
         return Comparison {
             kind: format!("{layer} without a route"),
-            differences: found.0,
+            also: found.also,
+            differences: found.found,
             is_beyond_comparison: false,
         };
     }
     found.answers(native, postern);
+    if let (Some(enforced), Some(decision)) = (&answered.enforced, verdict)
+        && let Some(shadow) = decision.verdict.shadow
+    {
+        let native = if is_denied(enforced) { "deny" } else { "allow" };
+        found.compare("with dry-run enforced", native, shadow.outcome().as_str());
+        found.also.push(format!("with dry-run enforced {native}"));
+    }
     if request.is_l4 {
         found.connection_evidence(answered);
     } else {
         found.request_evidence(answered);
     }
-    Comparison { kind, differences: found.0, is_beyond_comparison: false }
+    Comparison { kind, also: found.also, differences: found.found, is_beyond_comparison: false }
 }
 
 #[derive(Default)]
-struct Differences(Vec<String>);
+struct Differences {
+    found: Vec<String>,
+    also: Vec<String>,
+}
 
 impl Differences {
     fn compare(&mut self, what: &str, native: &str, postern: &str) {
         if native != postern {
-            self.0.push(format!("{what}: native `{native}`, Postern `{postern}`"));
+            self.found.push(format!("{what}: native `{native}`, Postern `{postern}`"));
         }
     }
 
@@ -163,6 +177,7 @@ impl Differences {
         if let Some(hint) = audit {
             let audited = verdict.audited_by.is_some().to_string();
             self.compare("audit", hint, &audited);
+            self.also.push(format!("AUDIT {hint}"));
         }
         let shadow = |prefix: &str| rbac[format!("{prefix}shadow_engine_result")].as_str();
         let own = |rule: fn(Shadow) -> bool| verdict.shadow.map(rule);
@@ -172,12 +187,21 @@ impl Differences {
         if let Some(result) = shadow("istio_dry_run_deny_") {
             let own = say(own(|s| s.deny_rule.is_some()), "denied", "allowed");
             self.compare("dry-run DENY", result, &own);
+            self.also.push(format!("dry-run DENY {result}"));
         }
         if let Some(result) = shadow("istio_dry_run_allow_") {
             let own = say(own(|s| s.allow_rule.is_some()), "allowed", "denied");
             self.compare("dry-run ALLOW", result, &own);
+            self.also.push(format!("dry-run ALLOW {result}"));
         }
     }
+}
+
+/// Whether native filters refused it; other tokens are not at stake here.
+fn is_denied(observed: &Observed) -> bool {
+    let is_grpc =
+        || observed.headers.iter().any(|(name, value)| name == "grpc-status" && value == "7");
+    matches!(observed.status, 0 | 403) || is_grpc()
 }
 
 fn has_no_route(observed: &Observed) -> bool {

@@ -30,7 +30,7 @@ pub(super) async fn minimize(
         // Large steps first: many of the small ones at once.
         candidates.sort_by_key(size);
         let mut better = None;
-        for some in candidates.chunks(100) {
+        for some in candidates.chunks(12) {
             let answers = bench.ask(some).await;
             better = some.iter().zip(answers).find_map(|(candidate, answers)| {
                 let answers = answers.ok()?;
@@ -100,6 +100,9 @@ fn smaller(set: &Set) -> Vec<Set> {
     let mut with_request = |change: &dyn Fn(&mut Request)| with(&|s| change(&mut s.requests[0]));
     with_request(&|r| r.method = "GET".into());
     with_request(&|r| r.path = "/".into());
+    with_request(&|r| {
+        r.path = r.path.find('?').map_or("/".into(), |at| format!("/{}", &r.path[at..]))
+    });
     with_request(&|r| r.path.truncate(r.path.find('?').unwrap_or(r.path.len())));
     with_request(&|r| r.host = Some("httpbin.foo".into()));
     with_request(&|r| r.peer = Peer::Plaintext);
@@ -244,7 +247,7 @@ fn request_value(request: &Request) -> Value {
                     Name::Subject(subject) => format!("cn:{subject}"),
                 })
                 .collect();
-            value["as"] = names.join("+").into();
+            value["as"] = if names.is_empty() { "nameless".into() } else { names.join("+").into() };
         }
     }
     if let Some(sni) = &request.sni {

@@ -95,7 +95,9 @@ async fn add(
 ) {
     for (index, answered) in answers.iter().enumerate() {
         let comparison = compare::compare(&set.requests[index], answered);
-        *outcome.distribution.entry(comparison.kind.clone()).or_default() += 1;
+        for kind in [&comparison.kind].into_iter().chain(&comparison.also) {
+            *outcome.distribution.entry(kind.clone()).or_default() += 1;
+        }
         if comparison.is_beyond_comparison {
             continue;
         }

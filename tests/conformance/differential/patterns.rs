@@ -8,7 +8,13 @@ use super::random::Chance;
 pub(crate) fn near(chance: &mut Chance, text: &str) -> String {
     let mut chars: Vec<char> = text.chars().collect();
     let last = chars.len().saturating_sub(1);
-    match chance.below(6) {
+    let dots: Vec<_> = (0..chars.len()).filter(|&i| ".+*".contains(chars[i])).collect();
+    match chance.below(7) {
+        // For those who would take a text for a regex.
+        6 if !dots.is_empty() => {
+            let at = *chance.pick(&dots);
+            chars[at] = *chance.pick(&['x', '/', '-']);
+        }
         0 | 1 if !chars.is_empty() => chars[last] = neighbour(chars[last]),
         2 if chars.len() > 1 => drop(chars.pop()),
         3 if chars.len() > 1 => drop(chars.remove(0)),

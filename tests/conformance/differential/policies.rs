@@ -455,7 +455,8 @@ fn request_authentication(chance: &mut Chance, scenario: &Scenario, number: usiz
 pub(crate) const TOKEN_HEADERS: [&str; 4] = ["x-jwt", "x-token", "authorization", "X-Assertion"];
 pub(crate) const TOKEN_PARAMS: [&str; 3] = ["access_token", "token", "jwt"];
 pub(crate) const TOKEN_COOKIES: [&str; 2] = ["session", "auth"];
-pub(crate) const OUTPUT_HEADERS: [&str; 4] = ["x-claim", "x-payload", "x-sub", "x-role"];
+pub(crate) const OUTPUT_HEADERS: [&str; 8] =
+    ["x-claim", "x-payload", "x-sub", "x-role", "X-Claim", "x-a", "x-jwt", "authorization"];
 
 fn jwt_rule(chance: &mut Chance, scenario: &Scenario) -> Value {
     let (issuer, key) = chance.pick(&scenario.issuers).clone();
@@ -480,7 +481,8 @@ fn jwt_rule(chance: &mut Chance, scenario: &Scenario) -> Value {
             .map(|_| {
                 let mut header = json!({"name": chance.word(&TOKEN_HEADERS)});
                 if chance.percent(50) {
-                    header["prefix"] = chance.word(&["Bearer ", "JWT ", "Token=", ""]).into();
+                    header["prefix"] =
+                        chance.word(&["Bearer ", "JWT ", "Token=", "", "Bearer", " "]).into();
                 }
                 header
             })
@@ -502,7 +504,8 @@ fn jwt_rule(chance: &mut Chance, scenario: &Scenario) -> Value {
             .map(|_| {
                 let claim = chance.word(&[
                     "sub", "groups", "role", "scope", "o.k", "o", "num", "flag", "float",
-                    "nothing", "absent", "o.l", "dot.ted", "aud", "exp",
+                    "nothing", "absent", "o.l", "dot.ted", "aud", "exp", "large", "minus",
+                    "custom",
                 ]);
                 json!({"header": chance.word(&OUTPUT_HEADERS), "claim": claim})
             })

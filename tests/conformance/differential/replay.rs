@@ -35,6 +35,9 @@ pub(crate) struct Answered {
     /// What Postern decided; `None` where it was not asked.
     pub(crate) verdict: Option<Decision>,
     pub(crate) peers: PeerModes,
+    /// What native filters answer when dry-run policies are enforced with the others; `None`
+    /// without any.
+    pub(crate) enforced: Option<Observed>,
     /// What native filters wrote into the log of a connection.
     pub(crate) log: Option<Value>,
 }
@@ -63,7 +66,9 @@ impl Bench {
             match self.gate.load_as(&name, &filled).await {
                 Ok(()) => {
                     results.push(Ok(Vec::new()));
-                    ready.push(Ready { native: self.world.native(&filled), set: filled, name });
+                    let enforced = with_dry_run_enforced(&filled).map(|s| self.world.native(&s));
+                    let native = self.world.native(&filled);
+                    ready.push(Ready { native, enforced, set: filled, name });
                 }
                 // The first line says what; the rest are hints.
                 Err(reason) => {
@@ -101,11 +106,12 @@ impl Bench {
 
     fn configuration(&self, ready: &[Ready]) -> String {
         let mut listeners = Vec::new();
-        for Ready { set, name, native } in ready {
-            let deciders = [
+        for Ready { set, name, native, enforced } in ready {
+            let mut deciders = vec![
                 ("native", Decider::Native(native.clone())),
                 ("postern", Decider::ExtAuthz(self.gate.address(), Some(name.clone()))),
             ];
+            deciders.extend(enforced.clone().map(|native| ("enforced", Decider::Native(native))));
             for (side, decider) in deciders {
                 for layer in [Layer::Http, Layer::L4] {
                     if set.requests.iter().any(|r| layer_of(r) == layer) {
@@ -154,6 +160,18 @@ struct Ready {
     set: Set,
     name: String,
     native: Native,
+    /// The same with dry-run policies enforced, where there are any.
+    enforced: Option<Native>,
+}
+
+fn with_dry_run_enforced(set: &Set) -> Option<Set> {
+    let mut enforced = set.clone();
+    for policy in &mut enforced.policies {
+        if let Some(metadata) = policy["metadata"].as_object_mut() {
+            metadata.shift_remove("annotations");
+        }
+    }
+    (enforced.policies != set.policies).then_some(enforced)
 }
 
 /// The answers, each with the port that the native listener was asked from.
@@ -175,8 +193,12 @@ async fn ask_one(
         );
         let (native, port) = native;
         let verdict = gate.last_verdict(&ready.name).map(|verdict| Decision { verdict });
+        let enforced = match &ready.enforced {
+            Some(_) => Some(client::send(to("enforced"), &world.pki, request).await),
+            None => None,
+        };
         let peers = ready.native.peers.clone();
-        answers.push((Answered { native, postern, verdict, peers, log: None }, port));
+        answers.push((Answered { native, postern, verdict, peers, enforced, log: None }, port));
     }
     answers
 }

@@ -28,6 +28,9 @@ pub(crate) struct Draft<'s> {
     pub(crate) bearer: Bearer,
 }
 
+/// Sent as the byte E9; see `client::request_bytes`.
+const RAW_E9: char = '\u{E0E9}';
+
 /// One request.
 pub(crate) fn request(
     chance: &mut Chance,
@@ -89,8 +92,20 @@ impl<'s> Draft<'s> {
             draft.request.headers.push((name.clone(), value));
         }
         if chance.percent(20) {
-            let word =
-                chance.word(&["x=1", "b=2&a=1", "a=%2F&a=2&flag", "q=a+b", "", "x=/admin", "a=?"]);
+            let word = chance.word(&[
+                "x=1",
+                "x=%20y",
+                "x;y=1",
+                "&&",
+                "=",
+                "x==1",
+                "b=2&a=1",
+                "a=%2F&a=2&flag",
+                "q=a+b",
+                "",
+                "x=/admin",
+                "a=?",
+            ]);
             draft.query.push(word);
         }
         draft
@@ -262,14 +277,16 @@ impl<'s> Draft<'s> {
         }
         let at = chance.below(headers.len());
         let (name, value) = headers[at].clone();
-        match chance.below(7) {
+        match chance.below(8) {
             // The same once more, another before it, one line with both.
             0 => headers.push((name, value)),
             1 => headers.insert(at, (name, chance.word(&["silver", "gold", "", "x"]))),
             2 => headers.push((name.to_uppercase(), chance.word(&["silver", "gold2", ""]))),
             3 => headers[at].1 = format!("{value},{}", chance.word(&["silver", "gold"])),
             4 => headers[at].1 = String::new(),
-            5 => drop(headers.remove(at)),
+            // A byte that is not UTF-8.
+            5 => headers[at].1 = format!("{value}{}", RAW_E9),
+            6 => drop(headers.remove(at)),
             _ => headers[at].1 = near(chance, &value),
         }
     }
@@ -296,6 +313,13 @@ impl<'s> Draft<'s> {
             7..9 => request.headers.push(("x-forwarded-proto".into(), "https".into())),
             9..11 => request.headers.push(("x-envoy-original-path".into(), "/original?x".into())),
             11 => request.path = "*".into(),
+            13 => request.headers.push(("connection".into(), "x-a, close".into())),
+            14 => {
+                request.headers.push(("origin".into(), chance.word(&["", "null"])));
+                request.headers.push(("access-control-request-method".into(), String::new()));
+                request.method = "OPTIONS".into();
+            }
+            15 => request.path = format!("{}/{}", request.path, "long".repeat(70)),
             12 => request.path = format!("http://other.example{}", request.path),
             _ => {}
         }
@@ -411,7 +435,7 @@ fn certificate(chance: &mut Chance, scenario: &Scenario, identity: &[String; 3])
         6 => vec![own, dns, subject],
         7 => vec![Name::Uri(format!("spiffe://{domain}/x/y/ns/{namespace}/z/sa/{account}/more"))],
         8 => vec![Name::Uri(format!("https://{domain}/ns/{namespace}/sa/{account}"))],
-        9 => vec![Name::Uri(format!("spiffe://{domain}/ns/{namespace}/sa/"))],
+        9 => vec![Name::Uri(format!("spiffe://{domain}/ns/{namespace}\n/sa/{account}"))],
         10 => vec![],
         _ => vec![own],
     };
@@ -434,7 +458,7 @@ fn sendable(chance: &mut Chance, request: &mut Request) {
         host.retain(is_visible);
     }
     for (_, value) in &mut request.headers {
-        value.retain(|c| c.is_ascii_graphic() || c == ' ');
+        value.retain(|c| !c.is_control());
     }
     // `:path` and the like are no names of header lines.
     request
@@ -457,6 +481,6 @@ fn sendable(chance: &mut Chance, request: &mut Request) {
         Peer::Plaintext | Peer::Tls => &mut [],
     } {
         let (Name::Uri(text) | Name::Dns(text) | Name::Subject(text)) = name;
-        text.retain(is_visible);
+        text.retain(|c| c.is_ascii_graphic() || c == '\n');
     }
 }

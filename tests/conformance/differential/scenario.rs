@@ -35,10 +35,11 @@ const SEGMENTS: [&str; 16] = [
     "a", "ab", "admin", "api", "v1", "v2", "x.txt", "Admin", "a;p=1", "b%2Fc", "%61", "a%20b",
     "c+d", "~me", "a@b", "_",
 ];
-const HEADER_NAMES: [&str; 12] = [
+const HEADER_NAMES: [&str; 17] = [
     "x-a",
     "x-role",
     "x-b",
+    "x-a",
     "user-agent",
     "cookie",
     "accept",
@@ -48,9 +49,27 @@ const HEADER_NAMES: [&str; 12] = [
     "x-forwarded-proto",
     "X-Mixed",
     "origin",
+    "x_under",
+    "cache-control",
+    "x-forwarded-client-cert",
+    "x-request-id",
 ];
-const VALUES: [&str; 10] =
-    ["gold", "gold2", "gol", "Gold", "silver", "gold,silver", "a b", "g*ld", "0", "v1.2"];
+const VALUES: [&str; 12] = [
+    "gold",
+    "gold2",
+    "gol",
+    "Gold",
+    "silver",
+    "gold,silver",
+    "a b",
+    "g*ld",
+    "0",
+    "v1.2",
+    "göld",
+    "gold=silver; v1",
+];
+/// Only claims can say these.
+const ODD_CLAIMS: [&str; 5] = ["gold\n", "a\nb", "", " gold", "\u{10FFFF}"];
 /// Each with the key that signs its tokens.
 const ISSUERS: [(&str, &str); 5] = [
     ("issuer-a", "ec256a"),
@@ -129,11 +148,15 @@ impl Scenario {
                 let (issuer, key) = c.pick(&ISSUERS);
                 ((*issuer).to_owned(), (*key).to_owned())
             }),
-            subjects: some(chance, 2, |c| c.word(&["alice", "alice2", "bob", "a/b", "alic", "*"])),
+            subjects: some(chance, 2, |c| {
+                c.word(&["alice", "alice2", "bob", "a/b", "alic", "*", "al\nice", "älice"])
+            }),
             audiences: some(chance, 2, |c| {
                 c.word(&["aud1", "aud2", "https://svc.example.com/", "svc.example.com", "Aud1"])
             }),
-            claim_values: some(chance, 3, |c| c.word(&VALUES)),
+            claim_values: some(chance, 3, |c| {
+                if c.percent(8) { c.word(&ODD_CLAIMS) } else { c.word(&VALUES) }
+            }),
             workload,
         }
     }

@@ -41,7 +41,9 @@ impl Bearer {
             "o": {"k": value(chance)},
             "num": 5,
             "flag": true,
-            "float": 1.5,
+            "float": chance.pick(&[1.5, 0.1, 1e20, -0.0]),
+            "large": chance.pick(&[json!(9007199254740993_i64), json!(i64::MAX), json!(u64::MAX)]),
+            "minus": -7,
             "nothing": null,
             "dot.ted": value(chance),
             "azp": "client",
@@ -222,30 +224,60 @@ impl Bearer {
 /// Makes a token bad, or almost.
 fn spoil(chance: &mut Chance, recipe: &mut Value, claims: &mut Map<String, Value>) {
     let mut claim = |name: &str, value: Value| drop(claims.insert(name.to_owned(), value));
-    match chance.below(16) {
+    match chance.below(22) {
         0 => claim("exp", "-3600".into()),
         1 => claim("exp", "-30".into()),
         2 => claim("nbf", "+3600".into()),
         3 => claim("nbf", "+30".into()),
         4 => claim("exp", json!(0)),
-        5 => claim("exp", json!("soon")),
+        5 => {
+            let name = chance.word(&["exp", "nbf", "iat"]);
+            let odd = [json!("soon"), json!(null), json!(-1), json!(1e30), json!(1.5), json!([])];
+            claim(&name, chance.pick(&odd).clone());
+        }
         6 => claim("iss", "issuer-z".into()),
         7 => claim("iss", json!(null)),
-        8 => claim("iat", json!("x")),
-        9 => {
-            recipe["tamper"] =
-                chance.word(&["sig", "payload", "header", "nosig", "emptysig"]).into()
+        8 => claim("jti", chance.pick(&[json!("x"), json!(5), json!(null)]).clone()),
+        9 | 10 => {
+            let tamper = chance.word(&["sig", "payload", "header", "nosig", "emptysig"]);
+            recipe["tamper"] = tamper.into();
         }
-        10 => recipe["key"] = chance.word(&["ec256b", "ec256a", "rsa1", "ec384a"]).into(),
-        11 => recipe["kid"] = chance.word(&["nobody", "ec256a", "ec256b", ""]).into(),
-        12 => recipe["alg"] = chance.word(&["none", "HS256", "XX256"]).into(),
-        13 => recipe["header"] = json!({"typ": null, "extra": 1}),
-        14 => claim("aud", json!([])),
-        _ => claim("exp", json!(1e12)),
-    }
-    let needs_signer = recipe["alg"].is_string();
-    if needs_signer {
-        recipe["sign_alg"] = "none".into();
+        11 => recipe["key"] = chance.word(&["ec256b", "ec256a", "rsa1", "ec384a", "ed1"]).into(),
+        12 => recipe["kid"] = chance.word(&["nobody", "ec256a", "ec256b", "", "other"]).into(),
+        13 => {
+            recipe["alg"] = chance.word(&["none", "HS256", "XX256", "es256", ""]).into();
+            recipe["sign_alg"] = "none".into();
+        }
+        14 => recipe["header"] = json!({"typ": null, "extra": 1}),
+        15 => {
+            let odd =
+                [json!({"kid": 5}), json!({"kid": []}), json!({"alg": null}), json!({"alg": 5})];
+            recipe["header"] = chance.pick(&odd).clone();
+        }
+        16 => claim("aud", json!([])),
+        17 => claim("exp", json!(1e12)),
+        18 => claim("aud", chance.pick(&[json!([5]), json!({"a": 1}), json!([""])]).clone()),
+        _ => {
+            let issuer = claims.get("iss").and_then(Value::as_str).unwrap_or_default().to_owned();
+            let odd = [
+                r#"{"iss":"ISS","iss":"ISS","sub":"alice"}"#,
+                r#"{"iss":"ISS","sub":"alice"} "#,
+                r#"{"iss":"ISS","sub":"alice"}x"#,
+                r#"{"iss":"ISS","sub":"a\u006cice","groups":["\u0067old"]}"#,
+                r#"{"iss":"ISS","sub":"alice","role":"\ud800"}"#,
+                r#"{"iss":"ISS","sub":"alice","role":"\u0000"}"#,
+                r#"{"iss":"ISS","sub":"alice","o":{"k":"gold","k":"silver"}}"#,
+                r#"{"iss":"ISS","sub":"alice","num":1e400}"#,
+                r#"{"iss":"ISS","sub":"alice","num":18446744073709551616}"#,
+                r#"{"iss":"ISS","sub":"alice","":"x","a.b":{"c":"gold"}}"#,
+                r#"{"iss":"ISS","sub":"alice",,}"#,
+                r#"["ISS"]"#,
+                "\u{feff}{\"iss\":\"ISS\"}",
+                "{}",
+                "",
+            ];
+            recipe["payload_raw"] = chance.word(&odd).replace("ISS", &issuer).into();
+        }
     }
 }
 
@@ -275,22 +307,35 @@ fn put(
 ) {
     match place {
         Place::Header(name, prefix) => {
-            let value = match chance.below(25) {
+            let value = match chance.below(40) {
                 0 => format!("{}{token}", prefix.to_lowercase()),
                 1 => format!("{prefix} {token}"),
                 2 => format!("X{prefix}{token}"),
                 3 => token.to_owned(),
                 4 => format!("{prefix}{token} junk"),
                 5 => prefix.clone(),
+                6 => format!("{prefix}{token}="),
+                7 => format!("{prefix}.{token}."),
+                8 => format!("{prefix}\"{token}\""),
+                9 => format!("Basic x, {prefix}{token}"),
                 _ => format!("{prefix}{token}"),
             };
             headers.push((name.clone(), value));
         }
         Place::Param(name) => {
             let name = if chance.percent(5) { name.replacen('t', "%74", 1) } else { name.clone() };
-            let value = if chance.percent(4) { String::new() } else { token.to_owned() };
+            let value = match chance.below(30) {
+                0 => String::new(),
+                1 => format!("{token}%20"),
+                2 => format!("%22{token}"),
+                3 => token.replacen('.', "%2E", 1),
+                _ => token.to_owned(),
+            };
             let at = chance.below(query.len() + 1);
             query.insert(at, format!("{name}={value}"));
+            if chance.percent(5) {
+                query.push(format!("{name}=second"));
+            }
         }
         Place::Cookie(name) => {
             let value = match chance.below(12) {
@@ -298,7 +343,10 @@ fn put(
                 1 => String::new(),
                 _ => token.to_owned(),
             };
-            let line = match chance.below(4) {
+            let line = match chance.below(7) {
+                3 => format!(" {name} = {value} ;b"),
+                4 => format!("{name}={value};{name}2=x"),
+                5 => format!("{}={value}", name.to_uppercase()),
                 0 => format!("a=1; {name}={value}"),
                 1 => format!("{name}={value}; b=2"),
                 2 => format!("{name}={value}; {name}=x"),
