@@ -25,7 +25,8 @@ pub(super) enum Place<'p> {
 pub(super) fn tokens<'p>(places: &'p TokenPlaces, http: &Http<'_>) -> Vec<Found<'p>> {
     let mut found = Vec::new();
     for (name, prefix) in &places.headers {
-        for value in http.headers.values(name) {
+        let pseudo = http.pseudo_header(name).map(str::as_bytes);
+        for value in pseudo.into_iter().chain(http.headers.values(name)) {
             if let Some(token) = token_in_header(&String::from_utf8_lossy(value), prefix) {
                 found.push(Found { token: token.to_owned(), place: Place::Header(name) });
             }
@@ -95,6 +96,25 @@ mod tests {
     #[case("Bearer !!!", Some("Bearer !!!"))]
     fn header(#[case] value: &str, #[case] expect: Option<&str>) {
         assert_eq!(token_in_header(value, "Bearer "), expect);
+    }
+
+    #[rstest]
+    #[case(":path", "/?a")]
+    #[case(":method", "GET")]
+    #[case(":authority", "h")]
+    #[case("host", "h")]
+    fn pseudo_headers_are_places_too(#[case] name: &str, #[case] expect: &str) {
+        let http = Http {
+            method: "GET".into(),
+            path: "/?a".into(),
+            host: "h".into(),
+            scheme: "http".into(),
+            headers: Headers::default(),
+        };
+        let places =
+            TokenPlaces { headers: [(name.into(), "".into())].into(), ..TokenPlaces::default() };
+        let found: Vec<_> = tokens(&places, &http).into_iter().map(|f| f.token).collect();
+        assert_eq!(found, [expect]);
     }
 
     #[rstest]

@@ -35,10 +35,16 @@ fn resource(
     name: String,
     mut spec: Value,
 ) -> Value {
-    match chance.weighted(&[70, 20, 7, 3]) {
+    match chance.weighted(&[68, 19, 6, 3, 2, 2]) {
         1 => spec["selector"] = json!({"matchLabels": {"app": "httpbin"}}),
         2 => spec["selector"] = json!({"matchLabels": {"app": "httpbin", "version": "v2"}}),
         3 => spec["selector"] = json!({"matchLabels": {"version": "v1"}}),
+        4 => spec["selector"] = json!({"matchLabels": {}}),
+        5 if kind != "PeerAuthentication" => {
+            let name = chance.word(&["gw", "gw2"]);
+            spec["targetRefs"] =
+                json!([{"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": name}]);
+        }
         _ => {}
     }
     let mut metadata = json!({"name": name, "namespace": scenario.namespace(chance)});
@@ -198,7 +204,9 @@ impl Parts<'_> {
         ]);
         let key = match at {
             0 => {
-                let name = match chance.below(12) {
+                let name = match chance.below(14) {
+                    12 => ":scheme".to_owned(),
+                    13 => "content-length".to_owned(),
                     0 => ":path".to_owned(),
                     1 => ":authority".to_owned(),
                     2 => "host".to_owned(),
@@ -292,7 +300,8 @@ impl Parts<'_> {
                 let name = if chance.percent(25) { near(chance, &part(4)) } else { part(4) };
                 let namespace = if chance.percent(15) { near(chance, &part(2)) } else { part(2) };
                 let account = if chance.percent(40) { name } else { format!("{namespace}/{name}") };
-                if account.contains('*') { "sleep".into() } else { account }
+                let is_plain = !account.contains('*') && account.matches('/').count() < 2;
+                if is_plain { account } else { "sleep".into() }
             }
             "trustDomains" | "source.trustDomain" => {
                 let domain = pattern(chance, &part(0));
@@ -361,6 +370,8 @@ impl Parts<'_> {
                 let path = chance.pick(&s.paths).clone();
                 pattern(chance, &path)
             }
+            "request.headers[:scheme]" => chance.word(&["http", "https", "*", "http*"]),
+            "request.headers[content-length]" => chance.word(&["9", "*", "0"]),
             "request.headers[:authority]" | "request.headers[host]" => {
                 let host = chance.pick(&s.hosts).clone();
                 pattern(chance, &host)
@@ -455,16 +466,30 @@ fn request_authentication(chance: &mut Chance, scenario: &Scenario, number: usiz
 pub(crate) const TOKEN_HEADERS: [&str; 4] = ["x-jwt", "x-token", "authorization", "X-Assertion"];
 pub(crate) const TOKEN_PARAMS: [&str; 3] = ["access_token", "token", "jwt"];
 pub(crate) const TOKEN_COOKIES: [&str; 2] = ["session", "auth"];
-pub(crate) const OUTPUT_HEADERS: [&str; 8] =
-    ["x-claim", "x-payload", "x-sub", "x-role", "X-Claim", "x-a", "x-jwt", "authorization"];
+pub(crate) const OUTPUT_HEADERS: [&str; 11] = [
+    "x-claim",
+    "x-payload",
+    "x-sub",
+    "x-role",
+    "X-Claim",
+    "x-a",
+    "x-jwt",
+    "authorization",
+    "cookie",
+    "user-agent",
+    "x-forwarded-for",
+];
 
 fn jwt_rule(chance: &mut Chance, scenario: &Scenario) -> Value {
     let (issuer, key) = chance.pick(&scenario.issuers).clone();
-    let keys = match chance.below(8) {
+    let keys = match chance.below(12) {
         0 => format!("{key}/nokid"),
         1 => format!("rsa2,{key}"),
         2 => format!("{key}/kid=other,{key}"),
         3 => format!("{key},ec256b/kid={key}"),
+        4 => format!("ed1/nokid,{key}"),
+        5 if key == "rsa1" => format!("rsa1/alg={}", chance.pick(&["RS256", "PS256", "RS512"])),
+        6 if key == "ec256a" => "ec256a/alg=ES256/use=enc".into(),
         _ => key,
     };
     let mut rule = json!({"issuer": issuer, "jwks": format!("${{JWKS:{keys}}}")});
@@ -479,6 +504,12 @@ fn jwt_rule(chance: &mut Chance, scenario: &Scenario) -> Value {
     if chance.percent(30) {
         rule["fromHeaders"] = (0..chance.between(1, 2))
             .map(|_| {
+                if chance.percent(8) {
+                    return json!({"name": "cookie", "prefix": "session="});
+                }
+                if chance.percent(3) {
+                    return json!({"name": chance.word(&["host", ":path", ":authority", ":method"])});
+                }
                 let mut header = json!({"name": chance.word(&TOKEN_HEADERS)});
                 if chance.percent(50) {
                     header["prefix"] =
@@ -533,7 +564,9 @@ fn peer_authentication(chance: &mut Chance, scenario: &Scenario, number: usize) 
     }
     let name = format!("peer{number}");
     let mut resource = resource(chance, scenario, "PeerAuthentication", name, spec);
-    if with_ports && resource["spec"]["selector"].is_null() {
+    let selects_none =
+        |spec: &Value| spec["selector"]["matchLabels"].as_object().is_none_or(Map::is_empty);
+    if with_ports && selects_none(&resource["spec"]) {
         resource["spec"]["selector"] = json!({"matchLabels": {"app": "httpbin"}});
     }
     resource

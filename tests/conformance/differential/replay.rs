@@ -70,9 +70,9 @@ impl Bench {
                     let native = self.world.native(&filled);
                     ready.push(Ready { native, enforced, set: filled, name });
                 }
-                // The first line says what; the rest are hints.
                 Err(reason) => {
-                    results.push(Err(reason.lines().take(4).collect::<Vec<_>>().join("\n")))
+                    let errors = reason.lines().filter(|line| line.contains("error"));
+                    results.push(Err(errors.collect::<Vec<_>>().join("\n")));
                 }
             }
         }

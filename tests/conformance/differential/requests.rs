@@ -313,6 +313,8 @@ impl<'s> Draft<'s> {
             7..9 => request.headers.push(("x-forwarded-proto".into(), "https".into())),
             9..11 => request.headers.push(("x-envoy-original-path".into(), "/original?x".into())),
             11 => request.path = "*".into(),
+            16 => request.headers.push(("content-type".into(), "application/grpc+proto".into())),
+            17 => request.headers.push(("Host".into(), chance.pick(&self.scenario.hosts).clone())),
             13 => request.headers.push(("connection".into(), "x-a, close".into())),
             14 => {
                 request.headers.push(("origin".into(), chance.word(&["", "null"])));
@@ -371,7 +373,7 @@ fn filled(chance: &mut Chance, path: &str) -> String {
 fn odd_path(chance: &mut Chance, path: &str) -> String {
     let last = path.len();
     let middle = (0..=last).filter(|&at| path.is_char_boundary(at)).nth(last / 2).unwrap_or(0);
-    match chance.below(16) {
+    match chance.below(19) {
         0 => format!("{path}/"),
         1 => format!("/{path}"),
         2 => format!("{path}?"),
@@ -387,6 +389,13 @@ fn odd_path(chance: &mut Chance, path: &str) -> String {
         12 => format!("{path}#fragment"),
         13 => format!("{}//{}", &path[..middle], &path[middle..]),
         14 => path.to_uppercase(),
+        15 => format!(
+            "{path}{}",
+            chance
+                .pick(&["\"", "<", "^", "|", "{x}", "[", "%00", "%7E", "%", "%2", "%zz", "%C3%A9"])
+        ),
+        16 => path.replacen("/a", "/%41/../a", 1),
+        17 => path.replacen('/', "%5C", 2).replacen("%5C", "/", 1),
         _ => near(chance, path),
     }
 }
@@ -424,9 +433,10 @@ fn certificate(chance: &mut Chance, scenario: &Scenario, identity: &[String; 3])
     let [domain, namespace, account] = identity;
     let own = Name::Uri(format!("spiffe://{domain}/ns/{namespace}/sa/{account}"));
     let other = Name::Uri(format!("spiffe://{}", chance.pick(&scenario.identities)));
+    let id = format!("spiffe://{domain}/ns/{namespace}/sa/{account}");
     let dns = Name::Dns(chance.word(&["a.example.com", "b.example.com"]));
-    let subject = Name::Subject(chance.word(&["me", "a,b", "CN"]));
-    let names = match chance.weighted(&[70, 5, 5, 4, 3, 3, 3, 2, 2, 2, 1]) {
+    let subject = Name::Subject(chance.word(&["me", "a,b", "CN", "x=\"y\"", " z", "#1"]));
+    let names = match chance.weighted(&[68, 5, 5, 4, 3, 3, 3, 2, 2, 2, 1, 1, 1, 1]) {
         1 => vec![other, own],
         2 => vec![own, other],
         3 => vec![dns, own],
@@ -437,6 +447,10 @@ fn certificate(chance: &mut Chance, scenario: &Scenario, identity: &[String; 3])
         8 => vec![Name::Uri(format!("https://{domain}/ns/{namespace}/sa/{account}"))],
         9 => vec![Name::Uri(format!("spiffe://{domain}/ns/{namespace}\n/sa/{account}"))],
         10 => vec![],
+        // Who is called like somebody else, but is not called so in the right place.
+        11 => vec![Name::Dns(id)],
+        12 => vec![Name::Subject(id)],
+        13 => vec![Name::Uri(format!("SPIFFE://{domain}/ns/{namespace}/sa/{account}"))],
         _ => vec![own],
     };
     Peer::Certificate(names)
@@ -460,10 +474,13 @@ fn sendable(chance: &mut Chance, request: &mut Request) {
     for (_, value) in &mut request.headers {
         value.retain(|c| !c.is_control());
     }
-    // `:path` and the like are no names of header lines.
-    request
-        .headers
-        .retain(|(name, _)| !name.starts_with(':') && !name.eq_ignore_ascii_case("host"));
+    // `:path` and the like are no names of header lines, and the length is that of the body.
+    if request.headers.iter().any(|(name, _)| name == "content-length") {
+        request.body = "some=body".into();
+    }
+    request.headers.retain(|(name, _)| {
+        !name.starts_with(':') && name != "host" && !name.eq_ignore_ascii_case("content-length")
+    });
     if let Some(name) = &request.sni {
         let is_name = |label: &str| {
             !label.is_empty()

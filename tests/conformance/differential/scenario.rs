@@ -1,6 +1,6 @@
 //! The few values that the policies and requests of one set are made of, so that they often meet.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use serde_json::{Map, Value, json};
 
@@ -71,11 +71,14 @@ const VALUES: [&str; 12] = [
 /// Only claims can say these.
 const ODD_CLAIMS: [&str; 5] = ["gold\n", "a\nb", "", " gold", "\u{10FFFF}"];
 /// Each with the key that signs its tokens.
-const ISSUERS: [(&str, &str); 5] = [
+const ISSUERS: [(&str, &str); 8] = [
     ("issuer-a", "ec256a"),
     ("issuer-b", "ec256b"),
     ("https://iss.example/c", "rsa1"),
+    ("issuer-a", "ec256a"),
     ("issuer-a2", "ec384a"),
+    ("issuer.a", "oct1"),
+    ("issuer-e", "ec521a"),
     ("me@example.com", "ed1"),
 ];
 
@@ -208,11 +211,15 @@ fn workload(chance: &mut Chance) -> WorkloadSettings {
         ("td1", &[]),
     ]);
     let in_root = chance.percent(5);
+    let mut labels: BTreeMap<String, String> = [("app", "httpbin"), ("version", "v1")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+    if chance.percent(4) {
+        labels.insert("gateway.networking.k8s.io/gateway-name".into(), "gw".into());
+    }
     WorkloadSettings {
         namespace: if in_root { "istio-system" } else { "foo" }.into(),
-        labels: [("app", "httpbin"), ("version", "v1")]
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .into(),
+        labels,
         root_namespace: "istio-system".into(),
         trust_domain: trust_domain.into(),
         trust_domain_aliases: aliases.iter().map(|&alias| alias.to_owned()).collect(),

@@ -208,6 +208,14 @@ impl Bearer {
             claims.shift_remove("sub");
         }
         let mut recipe = json!({ "key": key });
+        let algorithms: &[&str] = match key {
+            "rsa1" => &["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"],
+            "oct1" => &["HS256", "HS384", "HS512"],
+            _ => &[],
+        };
+        if !algorithms.is_empty() && chance.percent(40) {
+            recipe["alg"] = chance.word(algorithms).into();
+        }
         if chance.percent(20) {
             spoil(chance, &mut recipe, &mut claims);
         } else if chance.percent(6) {
@@ -242,7 +250,9 @@ fn spoil(chance: &mut Chance, recipe: &mut Value, claims: &mut Map<String, Value
             let tamper = chance.word(&["sig", "payload", "header", "nosig", "emptysig"]);
             recipe["tamper"] = tamper.into();
         }
-        11 => recipe["key"] = chance.word(&["ec256b", "ec256a", "rsa1", "ec384a", "ed1"]).into(),
+        11 if recipe.get("alg").is_none() => {
+            recipe["key"] = chance.word(&["ec256b", "ec256a", "rsa1", "ec384a", "ed1"]).into()
+        }
         12 => recipe["kid"] = chance.word(&["nobody", "ec256a", "ec256b", "", "other"]).into(),
         13 => {
             recipe["alg"] = chance.word(&["none", "HS256", "XX256", "es256", ""]).into();
