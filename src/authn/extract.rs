@@ -61,7 +61,7 @@ fn token_in_header<'v>(value: &'v str, prefix: &str) -> Option<&'v str> {
     Some(rest.find(is_token_char).and_then(|start| rest.get(start..)).unwrap_or(value))
 }
 
-/// The first cookie of that name in any line; quotes around its value do not count.
+/// The first cookie of that name in any line; quotes around its value do not count, blanks do.
 fn cookie(http: &Http<'_>, name: &str) -> Option<String> {
     http.headers.values("cookie").find_map(|line| {
         let line: Cow<'_, str> = String::from_utf8_lossy(line);
@@ -70,7 +70,6 @@ fn cookie(http: &Http<'_>, name: &str) -> Option<String> {
             if key.trim_start_matches(' ') != name {
                 return None;
             }
-            let value = value.trim_matches(' ');
             let inner = value.strip_prefix('"').and_then(|v| v.strip_suffix('"'));
             Some(inner.unwrap_or(value).to_owned())
         })
@@ -120,6 +119,9 @@ mod tests {
     #[rstest]
     #[case(&["a=1; sess=tok"], Some("tok"))]
     #[case(&["sess=\"tok\""], Some("tok"))]
+    #[case(&["sess= tok ; a=1"], Some(" tok "))]
+    #[case(&["sess= \"tok\""], Some(" \"tok\""))]
+    #[case(&["sess =tok"], None)]
     #[case(&["a=1", "sess=tok; sess=later"], Some("tok"))]
     #[case(&["sess="], Some(""))]
     #[case(&["Sess=tok"], None)]

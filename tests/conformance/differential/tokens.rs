@@ -353,10 +353,11 @@ fn put(
                 1 => String::new(),
                 _ => token.to_owned(),
             };
-            let line = match chance.below(7) {
+            let line = match chance.below(9) {
                 3 => format!(" {name} = {value} ;b"),
                 4 => format!("{name}={value};{name}2=x"),
                 5 => format!("{}={value}", name.to_uppercase()),
+                6 => format!("{name}= {value} ; b=\"2\""),
                 0 => format!("a=1; {name}={value}"),
                 1 => format!("{name}={value}; b=2"),
                 2 => format!("{name}={value}; {name}=x"),
