@@ -12,9 +12,8 @@
 //! * An ECDSA signature has exactly twice the length of the curve's field, a PSS salt the length of
 //!   the hash.
 //!
-//! And one that does not: an Ed25519 key that a token without `kid` is tried on ends Envoy's search
-//! where the signature has another length, an RSA one say. Here the next key is tried, and the error
-//! is `Jwt verification fails` where Envoy says that the length is wrong.
+//! As with Envoy, an Ed25519 key that a token is tried on ends the search where the signature has
+//! another length, an RSA one say.
 //!
 //! A map of key ids to certificates, which Envoy takes in place of `keys`, is refused: Istio lets
 //! none through, neither inline nor fetched.
@@ -33,6 +32,9 @@ use serde_json::Value;
 pub use self::{algorithm::Algorithm, jwk::SkipReason};
 use self::{jwk::Key, unique_names::UniqueNames};
 use crate::model::JwtError;
+
+/// Of a signature made with an Ed25519 key (RFC 8032).
+const ED25519_SIGNATURE_LEN: usize = 64;
 
 /// The keys of one issuer. Immutable; replaced whole.
 pub struct KeySet {
@@ -118,6 +120,10 @@ impl KeySet {
         let kid = kid.filter(|kid| !kid.is_empty());
         let mut error = JwtError::KidAlgMismatch;
         for key in keys.iter().filter(|key| key.is_asked_for(kid, algorithm)) {
+            // Envoy gives up here, whatever the token's `alg` and whatever keys come after.
+            if key.is_ed25519() && signature.len() != ED25519_SIGNATURE_LEN {
+                return Err(JwtError::Ed25519WrongLength);
+            }
             if key.verifies(algorithm, signing_input, signature) {
                 return Ok(());
             }

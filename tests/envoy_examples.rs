@@ -9,6 +9,7 @@
 )]
 
 #[path = "conformance/envoy_process.rs"]
+#[expect(dead_code, reason = "the conformance tests use all of it")]
 mod envoy_process;
 #[path = "conformance/http1.rs"]
 mod http1;

@@ -25,7 +25,8 @@ pub(super) enum Place<'p> {
 pub(super) fn tokens<'p>(places: &'p TokenPlaces, http: &Http<'_>) -> Vec<Found<'p>> {
     let mut found = Vec::new();
     for (name, prefix) in &places.headers {
-        for value in http.headers.values(name) {
+        let pseudo = http.pseudo_header(name).map(str::as_bytes);
+        for value in pseudo.into_iter().chain(http.headers.values(name)) {
             if let Some(token) = token_in_header(&String::from_utf8_lossy(value), prefix) {
                 found.push(Found { token: token.to_owned(), place: Place::Header(name) });
             }
@@ -60,7 +61,7 @@ fn token_in_header<'v>(value: &'v str, prefix: &str) -> Option<&'v str> {
     Some(rest.find(is_token_char).and_then(|start| rest.get(start..)).unwrap_or(value))
 }
 
-/// The first cookie of that name in any line; quotes around its value do not count.
+/// The first cookie of that name in any line; quotes around its value do not count, blanks do.
 fn cookie(http: &Http<'_>, name: &str) -> Option<String> {
     http.headers.values("cookie").find_map(|line| {
         let line: Cow<'_, str> = String::from_utf8_lossy(line);
@@ -69,7 +70,6 @@ fn cookie(http: &Http<'_>, name: &str) -> Option<String> {
             if key.trim_start_matches(' ') != name {
                 return None;
             }
-            let value = value.trim_matches(' ');
             let inner = value.strip_prefix('"').and_then(|v| v.strip_suffix('"'));
             Some(inner.unwrap_or(value).to_owned())
         })
@@ -98,8 +98,30 @@ mod tests {
     }
 
     #[rstest]
+    #[case(":path", "/?a")]
+    #[case(":method", "GET")]
+    #[case(":authority", "h")]
+    #[case("host", "h")]
+    fn pseudo_headers_are_places_too(#[case] name: &str, #[case] expect: &str) {
+        let http = Http {
+            method: "GET".into(),
+            path: "/?a".into(),
+            host: "h".into(),
+            scheme: "http".into(),
+            headers: Headers::default(),
+        };
+        let places =
+            TokenPlaces { headers: [(name.into(), "".into())].into(), ..TokenPlaces::default() };
+        let found: Vec<_> = tokens(&places, &http).into_iter().map(|f| f.token).collect();
+        assert_eq!(found, [expect]);
+    }
+
+    #[rstest]
     #[case(&["a=1; sess=tok"], Some("tok"))]
     #[case(&["sess=\"tok\""], Some("tok"))]
+    #[case(&["sess= tok ; a=1"], Some(" tok "))]
+    #[case(&["sess= \"tok\""], Some(" \"tok\""))]
+    #[case(&["sess =tok"], None)]
     #[case(&["a=1", "sess=tok; sess=later"], Some("tok"))]
     #[case(&["sess="], Some(""))]
     #[case(&["Sess=tok"], None)]

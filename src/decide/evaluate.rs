@@ -117,18 +117,15 @@ fn contains(list: &[IpNet], ip: Option<IpAddr>) -> bool {
 
 fn header(http: &Http<'_>, name: &str, patterns: &[StringMatch]) -> Certainty {
     let any = |value: &[u8]| patterns.iter().any(|m| m.matches(value));
-    match name {
-        ":method" => any(http.method.as_bytes()).into(),
-        ":path" => any(http.path.as_bytes()).into(),
-        ":scheme" => any(http.scheme.as_bytes()).into(),
-        ":authority" | "host" => any(http.host.as_bytes()).into(),
-        _ => Certainty::any(http.headers.values(name).map(|value| {
-            let ambiguous = http.headers.joined()
-                && value.contains(&b',')
-                && !Headers::JOINED_BY_ENVOY.contains(&name)
-                && !patterns.contains(&StringMatch::Present);
-            // A comma may be one of a line or stand between two.
-            if ambiguous { Certainty::Unknown } else { any(value).into() }
-        })),
+    if let Some(value) = http.pseudo_header(name) {
+        return any(value.as_bytes()).into();
     }
+    Certainty::any(http.headers.values(name).map(|value| {
+        let ambiguous = http.headers.joined()
+            && value.contains(&b',')
+            && !Headers::JOINED_BY_ENVOY.contains(&name)
+            && !patterns.contains(&StringMatch::Present);
+        // A comma may be one of a line or stand between two.
+        if ambiguous { Certainty::Unknown } else { any(value).into() }
+    }))
 }

@@ -35,10 +35,9 @@ impl Realm {
             let value = http.headers.values(name).next().filter(|value| !value.is_empty());
             value.map(String::from_utf8_lossy)
         };
-        let scheme = header("x-forwarded-proto").unwrap_or(http.scheme.as_ref().into());
         let path = header("x-envoy-original-path").unwrap_or(http.path.as_ref().into());
         let path: String = path.chars().take(REALM_PATH_MAX).collect();
-        Self(format!("{scheme}://{}{path}", http.host))
+        Self(format!("{}://{}{path}", http.scheme, http.host))
     }
 }
 

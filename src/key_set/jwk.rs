@@ -122,6 +122,11 @@ impl Key {
         kid_fits && alg_fits
     }
 
+    /// Whether it is one of Ed25519.
+    pub(super) fn is_ed25519(&self) -> bool {
+        self.verifiers.iter().any(|(algorithm, _)| *algorithm == Algorithm::EdDsa)
+    }
+
     /// Whether the signature is this key's.
     pub(super) fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
         let verifier = self.verifiers.iter().find(|(own, _)| *own == algorithm);

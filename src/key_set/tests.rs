@@ -249,9 +249,13 @@ fn several_keys_of_one_kid_are_tried_in_turn() {
 }
 
 #[test]
-fn an_ed25519_key_in_front_does_not_end_the_search() {
-    let keys = set([ed_jwk(), rsa_jwk()]);
-    assert_eq!(keys.verify(Algorithm::Rs256, None, MESSAGE, &sign(Algorithm::Rs256)), Ok(()));
+fn an_ed25519_key_ends_the_search_for_longer_signatures() {
+    let signature = sign(Algorithm::Rs256);
+    let wrong = Err(JwtError::Ed25519WrongLength);
+    let in_front = set([ed_jwk(), rsa_jwk()]);
+    assert_eq!(in_front.verify(Algorithm::Rs256, None, MESSAGE, &signature), wrong);
+    let behind = set([rsa_jwk(), ed_jwk()]);
+    assert_eq!(behind.verify(Algorithm::Rs256, None, MESSAGE, &signature), Ok(()));
 }
 
 /// The public key, in any form an attacker has it, is no HMAC secret.

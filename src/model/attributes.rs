@@ -74,6 +74,18 @@ impl Http<'_> {
         let end = self.path.find(['?', '#']).unwrap_or(self.path.len());
         self.path.get(..end).unwrap_or_default()
     }
+
+    /// The value of a header that is no line: the pseudo headers, and `host`, which is one of them
+    /// by its older name. `None` for all other names.
+    pub fn pseudo_header(&self, name: &str) -> Option<&str> {
+        match name {
+            ":method" => Some(&self.method),
+            ":path" => Some(&self.path),
+            ":scheme" => Some(&self.scheme),
+            ":authority" | "host" => Some(&self.host),
+            _ => None,
+        }
+    }
 }
 
 /// Header lines in the order they came, names in lower case, values as bytes.

@@ -233,6 +233,9 @@ pub enum JwtError {
     /// Signature wrong.
     #[error("Jwt verification fails")]
     VerificationFails,
+    /// An Ed25519 key was tried on a signature that is not one of Ed25519.
+    #[error("Jwt ED25519 signature is wrong length")]
+    Ed25519WrongLength,
     /// An inline key set without a usable key.
     #[error("Jwks doesn't have any valid public key")]
     NoValidKeys,

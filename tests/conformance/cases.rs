@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
 };
 
@@ -61,6 +61,8 @@ pub(crate) enum PathNormalization {
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) name: String,
+    /// Bytes through a TCP proxy; of the request only names and addresses count.
+    pub(crate) is_l4: bool,
     pub(crate) method: String,
     pub(crate) path: String,
     /// `None` leaves the Host header out.
@@ -68,7 +70,7 @@ pub(crate) struct Request {
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) peer: Peer,
     pub(crate) sni: Option<String>,
-    pub(crate) source: Ipv4Addr,
+    pub(crate) source: IpAddr,
     pub(crate) destination: SocketAddr,
     pub(crate) body: String,
     pub(crate) expect: Expect,
@@ -85,9 +87,9 @@ pub(crate) enum Peer {
 }
 
 /// The recorded answer; `None` in a map says that the header is absent.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Expect {
-    /// 0: the connection is refused.
+    /// 0: the connection is refused. At L4, 200 is an answer of the upstream.
     pub(crate) status: u16,
     pub(crate) body: Option<String>,
     /// The path that the upstream saw.
@@ -194,6 +196,7 @@ fn request_from(mut f: Fields) -> Request {
     }
     let request = Request {
         name: f.text("name").unwrap_or_default(),
+        is_l4: f.take("l4").is_some_and(|value| value == true),
         method: f.text("method").unwrap_or_else(|| "GET".into()),
         path: f.text("path").unwrap_or_else(|| "/".into()),
         host: match f.take("host") {
@@ -204,7 +207,7 @@ fn request_from(mut f: Fields) -> Request {
         headers,
         peer: peer_from(f.text("as").as_deref()),
         sni: f.text("sni"),
-        source: f.text("src").map_or(Ipv4Addr::LOCALHOST, |s| s.parse().unwrap()),
+        source: f.text("src").map_or(Ipv4Addr::LOCALHOST.into(), |s| s.parse().unwrap()),
         destination: f.text("dst").as_deref().unwrap_or("10.9.8.7:8080").parse().unwrap(),
         body: f.text("body").unwrap_or_default(),
         expect: match f.take("expect").expect("a request has an expectation") {
@@ -222,6 +225,7 @@ fn peer_from(text: Option<&str>) -> Peer {
     match text {
         None | Some("") => Peer::Plaintext,
         Some("tls") => Peer::Tls,
+        Some("nameless") => Peer::Certificate(Vec::new()),
         Some(names) => Peer::Certificate(names.split('+').map(name_from).collect()),
     }
 }

@@ -41,7 +41,8 @@ pub(crate) fn build(
         Peer::Plaintext | Peer::Tls => None,
         Peer::Certificate(names) => Some((names.as_slice(), pki.client(names))),
     };
-    let http = http(request, listener, client.as_ref().map(|(names, leaf)| (*names, &**leaf)));
+    let http = (!request.is_l4)
+        .then(|| http(request, listener, client.as_ref().map(|(names, leaf)| (*names, &**leaf))));
     let source = attribute_context::Peer {
         address: address(&request.source.to_string(), 40_000),
         principal: client.as_ref().map(|(names, _)| principal(names)).unwrap_or_default(),
@@ -56,18 +57,20 @@ pub(crate) fn build(
         principal: if tls { SERVER_URI.into() } else { String::new() },
         ..attribute_context::Peer::default()
     };
+    // No filter sets any for connections.
+    let of_requests = listener.metadata.iter().filter(|_| !request.is_l4);
     let metadata: HashMap<_, _> =
-        listener.metadata.iter().map(|(name, value)| (name.clone(), proto_struct(value))).collect();
+        of_requests.map(|(name, value)| (name.clone(), proto_struct(value))).collect();
     Some(CheckRequest {
         attributes: Some(AttributeContext {
             source: Some(source),
             destination: Some(destination),
-            request: Some(attribute_context::Request {
+            route_metadata_context: http.is_some().then(Metadata::default),
+            request: http.map(|http| attribute_context::Request {
                 time: Some(Timestamp { seconds: 1_700_000_000, nanos: 0 }),
                 http: Some(http),
             }),
             metadata_context: Some(Metadata { filter_metadata: metadata, ..Metadata::default() }),
-            route_metadata_context: Some(Metadata::default()),
             // It is there on plaintext, too.
             tls_session: Some(TlsSession { sni: request.sni.clone().unwrap_or_default() }),
             ..AttributeContext::default()
@@ -118,7 +121,9 @@ fn http(
 
     let sent_scheme = lines.iter().find(|(name, _)| name == "x-forwarded-proto");
     let transport = if request.peer == Peer::Plaintext { "http" } else { "https" };
-    let scheme = sent_scheme.map_or(transport, |(_, value)| value.as_str()).to_owned();
+    let sent = sent_scheme.map(|(_, value)| value.to_ascii_lowercase());
+    let scheme =
+        sent.filter(|s| s == "http" || s == "https").unwrap_or_else(|| transport.to_owned());
     if sent_scheme.is_none() {
         lines.push(("x-forwarded-proto".into(), scheme.clone()));
     }
@@ -234,7 +239,7 @@ pub(crate) fn comparable(mut request: CheckRequest) -> CheckRequest {
     let attributes = request.attributes.as_mut().unwrap();
     let source = attributes.source.as_mut().unwrap();
     source.address = source.address.take().map(without_port);
-    let inner = attributes.request.as_mut().unwrap();
+    let Some(inner) = attributes.request.as_mut() else { return request };
     inner.time = None;
     let http = inner.http.as_mut().unwrap();
     http.id.clear();

@@ -8,15 +8,19 @@ use crate::{judge::Observed, servers::Upstream};
 
 /// The answer that the client would get, and the request that the upstream would.
 pub(crate) fn apply(request: &CheckRequest, response: &CheckResponse) -> Observed {
-    let http = request.attributes.as_ref().unwrap().request.as_ref().unwrap();
+    // Envoy takes an absent status for OK.
+    let allowed = response.status.as_ref().is_none_or(|status| status.code == 0);
+    let Some(http) = request.attributes.as_ref().unwrap().request.as_ref() else {
+        // A connection passes or is closed.
+        let status = if allowed { 200 } else { 0 };
+        return Observed { status, ..Observed::default() };
+    };
     let headers = &http.http.as_ref().unwrap().header_map.as_ref().unwrap().headers;
     let headers: Vec<(String, String)> = headers
         .iter()
         .map(|h| (h.key.clone(), String::from_utf8_lossy(&h.raw_value).into_owned()))
         .collect();
 
-    // Envoy takes an absent status for OK.
-    let allowed = response.status.as_ref().is_none_or(|status| status.code == 0);
     match &response.http_response {
         Some(HttpResponse::OkResponse(ok)) if allowed => passed(headers, ok),
         _ if allowed => passed(headers, &OkHttpResponse::default()),

@@ -2,20 +2,20 @@
 
 use std::{
     io,
-    net::{Ipv4Addr, SocketAddr},
-    sync::Arc,
+    net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
-    net::TcpSocket,
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::{TcpSocket, TcpStream},
     time::timeout,
 };
 use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
 
 use crate::{
     cases::{Peer, Request},
+    envoy_process::Address,
     http1::{self, Body},
     judge::Observed,
     pki::Pki,
@@ -24,23 +24,33 @@ use crate::{
 
 /// Sends the request to a listener and waits for the answer; status 0 when the connection is
 /// refused.
-pub(crate) async fn send(to: SocketAddr, pki: &Pki, request: &Request) -> Observed {
-    match timeout(Duration::from_secs(10), exchange(to, pki, request)).await {
-        Ok(Ok(observed)) => observed,
-        Ok(Err(_)) => Observed::default(),
+pub(crate) async fn send(to: Address, pki: &Pki, request: &Request) -> Observed {
+    send_from(to, pki, request).await.0
+}
+
+/// The answer, and the port that the request came from.
+pub(crate) async fn send_from(to: Address, pki: &Pki, request: &Request) -> (Observed, u16) {
+    let to = if request.source.is_ipv4() { to.v4 } else { to.v6 };
+    let stream = connect(request.source, to).await.expect("the listener accepts");
+    let port = stream.local_addr().expect("an address").port();
+    match timeout(Duration::from_secs(10), exchange(stream, to, pki, request)).await {
+        Ok(Ok(observed)) => (observed, port),
+        Ok(Err(_)) => (Observed::default(), port),
         Err(_) => panic!("no answer in 10 s to {request:?}"),
     }
 }
 
-async fn exchange(to: SocketAddr, pki: &Pki, request: &Request) -> io::Result<Observed> {
-    let mut stream = connect(request.source, to).await?;
+async fn exchange(
+    mut stream: TcpStream,
+    to: SocketAddr,
+    pki: &Pki,
+    request: &Request,
+) -> io::Result<Observed> {
     let source = stream.local_addr()?;
     stream.write_all(proxy_header(source, request.destination).as_bytes()).await?;
 
-    let bytes = request_bytes(request);
-    let body = if request.method == "HEAD" { Body::Never } else { Body::Response };
     let names = match &request.peer {
-        Peer::Plaintext => return converse(stream, &bytes, body).await,
+        Peer::Plaintext => return converse(stream, request).await,
         Peer::Tls => None,
         Peer::Certificate(names) => Some(names.as_slice()),
     };
@@ -49,14 +59,15 @@ async fn exchange(to: SocketAddr, pki: &Pki, request: &Request) -> io::Result<Ob
         // An address is never sent as SNI.
         None => ServerName::from(to.ip()),
     };
-    let tls = TlsConnector::from(Arc::new(pki.tls(names)));
-    let stream = tls.connect(server_name, stream).await?;
-    converse(stream, &bytes, body).await
+    let stream = TlsConnector::from(pki.tls(names)).connect(server_name, stream).await?;
+    converse(stream, request).await
 }
 
-async fn connect(from: Ipv4Addr, to: SocketAddr) -> io::Result<tokio::net::TcpStream> {
-    let socket = TcpSocket::new_v4()?;
+async fn connect(from: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if from.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.bind(SocketAddr::from((from, 0)))?;
+    // Reset when it is closed: thousands of them waiting would use up the ports.
+    socket.set_zero_linger()?;
     let stream = socket.connect(to).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
@@ -64,14 +75,10 @@ async fn connect(from: Ipv4Addr, to: SocketAddr) -> io::Result<tokio::net::TcpSt
 
 /// PROXY protocol version 1: the true source, and the address the client meant to reach.
 fn proxy_header(source: SocketAddr, destination: SocketAddr) -> String {
-    assert!(source.is_ipv4() && destination.is_ipv4(), "version 1 with IPv4 only");
-    format!(
-        "PROXY TCP4 {} {} {} {}\r\n",
-        source.ip(),
-        destination.ip(),
-        source.port(),
-        destination.port()
-    )
+    assert_eq!(source.is_ipv4(), destination.is_ipv4(), "both of one family");
+    let family = if source.is_ipv4() { "TCP4" } else { "TCP6" };
+    let (from, to) = (source.ip(), destination.ip());
+    format!("PROXY {family} {from} {to} {} {}\r\n", source.port(), destination.port())
 }
 
 fn request_bytes(request: &Request) -> Vec<u8> {
@@ -87,15 +94,39 @@ fn request_bytes(request: &Request) -> Vec<u8> {
     }
     out.push_str("\r\n");
     out.push_str(&request.body);
-    out.into_bytes()
+    bytes_of(&out)
 }
 
-async fn converse<S>(mut stream: S, bytes: &[u8], body: Body) -> io::Result<Observed>
+/// UTF-8, but U+E080 to U+E0FF are the bytes 80 to FF, as no text can hold them alone.
+fn bytes_of(text: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    for c in text.chars() {
+        match u8::try_from(u32::from(c).wrapping_sub(0xE000)) {
+            Ok(byte) if byte >= 0x80 => out.push(byte),
+            _ => out.extend(c.encode_utf8(&mut [0; 4]).bytes()),
+        }
+    }
+    out
+}
+
+async fn converse<S>(mut stream: S, request: &Request) -> io::Result<Observed>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    stream.write_all(bytes).await?;
+    if request.is_l4 {
+        // Enough bytes to see that they are no TLS.
+        stream.write_all(b"these are bytes without HTTP").await?;
+        stream.flush().await?;
+        let mut answer = Vec::new();
+        // However it ends: what came before counts.
+        drop(stream.read_to_end(&mut answer).await);
+        let status = if answer.is_empty() { 0 } else { 200 };
+        let body = String::from_utf8_lossy(&answer).into_owned();
+        return Ok(Observed { status, body, ..Observed::default() });
+    }
+    stream.write_all(&request_bytes(request)).await?;
     stream.flush().await?;
+    let body = if request.method == "HEAD" { Body::Never } else { Body::Response };
     let Some(message) = http1::read(&mut stream, body).await? else {
         return Ok(Observed::default());
     };

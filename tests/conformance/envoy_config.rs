@@ -6,38 +6,53 @@ use serde_json::{Value, json};
 
 use crate::{
     cases::{ListenerSettings, PathNormalization},
+    native::{Layer, MutualTls, Native, PeerModes},
     pki::Pki,
+    world::World,
 };
 
-/// What decides about requests.
-pub(crate) enum Filters {
-    /// Postern behind this address.
-    ExtAuthz(SocketAddr),
-    /// Envoy's own filters.
-    Native(Vec<Value>),
+/// One listener.
+pub(crate) struct Listener {
+    pub(crate) name: String,
+    pub(crate) settings: ListenerSettings,
+    pub(crate) layer: Layer,
+    pub(crate) decider: Decider,
 }
 
-/// The whole configuration. Listener `i` is named `i`.
-pub(crate) fn bootstrap(
-    listeners: &[(ListenerSettings, Filters)],
-    upstream: SocketAddr,
-    pki: &Pki,
-) -> String {
-    let mut clusters = vec![cluster("upstream", upstream, false)];
+/// What decides about requests.
+#[derive(Debug, Clone)]
+pub(crate) enum Decider {
+    /// Postern behind this address, and what it is told of the listener in gRPC metadata.
+    ExtAuthz(SocketAddr, Option<String>),
+    /// Envoy's own filters.
+    Native(Native),
+}
+
+/// gRPC metadata with the text of [`Decider::ExtAuthz`].
+pub(crate) const LISTENER_METADATA: &str = "x-listener";
+
+/// Response headers and log fields that say what native filters have found.
+pub(crate) const EVIDENCE: [(&str, &str); 3] = [
+    ("x-native-details", "%RESPONSE_CODE_DETAILS%"),
+    ("x-native-rbac", "%DYNAMIC_METADATA(envoy.filters.http.rbac)%"),
+    ("x-native-audit", "%DYNAMIC_METADATA(envoy.common:access_log_hint)%"),
+];
+
+/// The whole configuration.
+pub(crate) fn bootstrap(listeners: &[Listener], world: &World) -> String {
+    let mut clusters = vec![
+        cluster("upstream", world.upstream.address, false),
+        cluster("tcp-upstream", world.tcp_upstream.address, false),
+    ];
     let mut written = Vec::new();
-    for (index, (settings, filters)) in listeners.iter().enumerate() {
-        let name = index.to_string();
-        let mut http_filters = metadata_filter(settings).into_iter().collect::<Vec<_>>();
-        match filters {
-            Filters::ExtAuthz(address) => {
-                let cluster_name = format!("postern-{name}");
-                clusters.push(cluster(&cluster_name, *address, true));
-                http_filters.push(ext_authz(&cluster_name, settings));
+    for listener in listeners {
+        if let Decider::ExtAuthz(address, _) = &listener.decider {
+            let name = authorization_cluster(*address);
+            if !clusters.iter().any(|cluster| cluster["name"] == name.as_str()) {
+                clusters.push(cluster(&name, *address, true));
             }
-            Filters::Native(filters) => http_filters.extend(filters.iter().cloned()),
         }
-        http_filters.push(filter("router", "router.v3.Router", json!({})));
-        written.push(listener(&name, settings, &http_filters, pki));
+        written.push(listener_from(listener, &world.pki));
     }
     json!({
         "admin": {"address": socket_address(SocketAddr::from(([127, 0, 0, 1], 0)))},
@@ -46,25 +61,109 @@ pub(crate) fn bootstrap(
     .to_string()
 }
 
+fn authorization_cluster(address: SocketAddr) -> String {
+    format!("postern-{}", address.port())
+}
+
 /// An HTTP filter, by the last parts of its names.
-pub(crate) fn filter(name: &str, type_name: &str, mut fields: Value) -> Value {
+fn filter(name: &str, type_name: &str, mut fields: Value) -> Value {
     fields["@type"] =
         format!("type.googleapis.com/envoy.extensions.filters.http.{type_name}").into();
     json!({"name": format!("envoy.filters.http.{name}"), "typed_config": fields})
 }
 
-fn ext_authz(cluster_name: &str, settings: &ListenerSettings) -> Value {
-    let namespaces: Vec<_> = settings.metadata.keys().collect();
-    let fields = json!({
-        "transport_api_version": "V3",
-        "grpc_service": {"envoy_grpc": {"cluster_name": cluster_name}, "timeout": "10s"},
-        "failure_mode_allow": false,
-        "include_peer_certificate": true,
-        "include_tls_session": true,
-        "encode_raw_headers": true,
-        "metadata_context_namespaces": namespaces,
+fn network_filter(name: &str, type_name: &str, mut fields: Value) -> Value {
+    fields["@type"] =
+        format!("type.googleapis.com/envoy.extensions.filters.network.{type_name}").into();
+    json!({"name": format!("envoy.filters.network.{name}"), "typed_config": fields})
+}
+
+fn http_filters(listener: &Listener) -> Vec<Value> {
+    let mut filters = Vec::new();
+    if matches!(listener.decider, Decider::Native(_)) {
+        // First, so that it sees what the others answer.
+        filters.push(evidence_filter());
+    }
+    filters.extend(metadata_filter(&listener.settings));
+    match &listener.decider {
+        Decider::ExtAuthz(address, told) => {
+            let namespaces: Vec<_> = listener.settings.metadata.keys().collect();
+            let fields = json!({
+                "transport_api_version": "V3",
+                "grpc_service": grpc_service(*address, told.as_deref()),
+                "failure_mode_allow": false,
+                "include_peer_certificate": true,
+                "include_tls_session": true,
+                "encode_raw_headers": true,
+                "metadata_context_namespaces": namespaces,
+            });
+            filters.push(filter("ext_authz", "ext_authz.v3.ExtAuthz", fields));
+        }
+        Decider::Native(native) => filters.extend(native.http.iter().cloned()),
+    }
+    filters.push(filter("router", "router.v3.Router", json!({})));
+    filters
+}
+
+fn network_filters(listener: &Listener) -> Vec<Value> {
+    let mut filters = match &listener.decider {
+        Decider::ExtAuthz(address, told) => {
+            let fields = json!({
+                "stat_prefix": "postern",
+                "transport_api_version": "V3",
+                "grpc_service": grpc_service(*address, told.as_deref()),
+                "failure_mode_allow": false,
+                "include_peer_certificate": true,
+                "include_tls_session": true,
+            });
+            vec![network_filter("ext_authz", "ext_authz.v3.ExtAuthz", fields)]
+        }
+        Decider::Native(native) => native.network.clone(),
+    };
+    let log = json!({
+        "name": "envoy.access_loggers.stdout",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog",
+            "log_format": {"json_format": {
+                "listener": listener.name,
+                "port": "%DOWNSTREAM_REMOTE_PORT%",
+                "details": "%CONNECTION_TERMINATION_DETAILS%",
+                "rbac": "%DYNAMIC_METADATA(envoy.filters.network.rbac)%",
+                "audit": "%DYNAMIC_METADATA(envoy.common:access_log_hint)%",
+            }},
+        },
     });
-    filter("ext_authz", "ext_authz.v3.ExtAuthz", fields)
+    let mut fields = json!({"stat_prefix": "inbound", "cluster": "tcp-upstream"});
+    if matches!(listener.decider, Decider::Native(_)) {
+        fields["access_log"] = json!([log]);
+    }
+    filters.push(network_filter("tcp_proxy", "tcp_proxy.v3.TcpProxy", fields));
+    filters
+}
+
+fn grpc_service(address: SocketAddr, told: Option<&str>) -> Value {
+    let mut service = json!({
+        "envoy_grpc": {"cluster_name": authorization_cluster(address)},
+        "timeout": "10s",
+    });
+    if let Some(told) = told {
+        service["initial_metadata"] = json!([{"key": LISTENER_METADATA, "value": told}]);
+    }
+    service
+}
+
+fn evidence_filter() -> Value {
+    let mutations: Vec<_> = EVIDENCE
+        .iter()
+        .map(|(name, value)| {
+            json!({"append": {
+                "header": {"key": name, "value": value},
+                "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+            }})
+        })
+        .collect();
+    let fields = json!({"mutations": {"response_mutations": mutations}});
+    filter("header_mutation", "header_mutation.v3.HeaderMutation", fields)
 }
 
 fn metadata_filter(settings: &ListenerSettings) -> Option<Value> {
@@ -77,41 +176,67 @@ fn metadata_filter(settings: &ListenerSettings) -> Option<Value> {
     (!entries.is_empty()).then(|| filter("set_metadata", "set_metadata.v3.Config", fields))
 }
 
-fn listener(name: &str, settings: &ListenerSettings, http_filters: &[Value], pki: &Pki) -> Value {
+fn listener_from(listener: &Listener, pki: &Pki) -> Value {
     let listener_filter = |short: &str, message: &str| {
         let url =
             format!("type.googleapis.com/envoy.extensions.filters.listener.{short}.v3.{message}");
         json!({"name": format!("envoy.filters.listener.{short}"), "typed_config": {"@type": url}})
     };
-    let manager = connection_manager(settings, http_filters);
-    // As PERMISSIVE does it: TLS and plaintext on one port, told apart by the first bytes.
+    let filters = match listener.layer {
+        Layer::Http => vec![connection_manager(&listener.settings, &http_filters(listener))],
+        Layer::L4 => network_filters(listener),
+    };
+    let permissive = PeerModes::default();
+    let peers = match &listener.decider {
+        Decider::Native(native) => &native.peers,
+        Decider::ExtAuthz(..) => &permissive,
+    };
+    let ports = peers.ports.iter().map(|(port, mode)| (Some(*port), *mode));
+    let mut chains = Vec::new();
+    for (port, mode) in [(None, peers.mode)].into_iter().chain(ports) {
+        chains.extend(filter_chains(port, mode, &filters, pki));
+    }
     json!({
-        "name": name,
+        "name": listener.name,
         "address": socket_address(SocketAddr::from(([127, 0, 0, 1], 0))),
+        "additional_addresses": [
+            {"address": socket_address("[::1]:0".parse().expect("an address"))},
+        ],
         "listener_filters": [
             listener_filter("proxy_protocol", "ProxyProtocol"),
             listener_filter("tls_inspector", "TlsInspector"),
         ],
-        "filter_chains": [
-            {
-                "filter_chain_match": {"transport_protocol": "tls"},
-                "transport_socket": transport_socket(pki),
-                "filters": [manager],
-            },
-            {
-                "filter_chain_match": {"transport_protocol": "raw_buffer"},
-                "filters": [manager],
-            },
-        ],
+        "filter_chains": chains,
     })
 }
 
-fn transport_socket(pki: &Pki) -> Value {
+/// PERMISSIVE takes TLS and plaintext on one port, told apart by the first bytes.
+fn filter_chains(port: Option<u16>, mode: MutualTls, filters: &[Value], pki: &Pki) -> Vec<Value> {
+    let chain = |transport: &str| {
+        let mut matching = json!({ "transport_protocol": transport });
+        if let Some(port) = port {
+            matching["destination_port"] = port.into();
+        }
+        json!({"filter_chain_match": matching, "filters": filters})
+    };
+    let mut chains = Vec::new();
+    if mode != MutualTls::Disable {
+        let mut tls = chain("tls");
+        tls["transport_socket"] = transport_socket(pki, mode == MutualTls::Strict);
+        chains.push(tls);
+    }
+    if mode != MutualTls::Strict {
+        chains.push(chain("raw_buffer"));
+    }
+    chains
+}
+
+fn transport_socket(pki: &Pki, needs_certificate: bool) -> Value {
     json!({
         "name": "envoy.transport_sockets.tls",
         "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
-            "require_client_certificate": false,
+            "require_client_certificate": needs_certificate,
             "common_tls_context": {
                 "tls_certificates": [{
                     "certificate_chain": {"inline_string": pki.server().certificate_pem()},
@@ -149,7 +274,8 @@ fn connection_manager(settings: &ListenerSettings, http_filters: &[Value]) -> Va
                 "virtual_hosts": [{
                     "name": "all",
                     "domains": ["*"],
-                    "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "upstream"}}],
+                    // Not `/`, which would leave out `OPTIONS *`.
+                    "routes": [{"match": {"prefix": ""}, "route": {"cluster": "upstream"}}],
                 }],
             },
         },

@@ -3,6 +3,7 @@
 //! Everything here that is not plain gRPC is Postern's API.
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     sync::{Arc, Mutex},
 };
@@ -21,14 +22,17 @@ use postern::control::publish::SnapshotCell;
 use postern::extauthz::{AuthorizationService, ClientAddress, RequestSettings};
 use postern::key_set::KeySet;
 use postern::manifest::{Options, decode};
-use postern::model::{Mesh, Workload};
+use postern::model::{Mesh, Verdict, Workload};
 use postern::normalize::PathNormalization;
 use postern::plan::KeySourceId;
 use tokio::{net::TcpListener, runtime::Handle, task::JoinHandle};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, transport};
 
-use crate::cases::{Set, WorkloadSettings};
+use crate::{
+    cases::{Set, WorkloadSettings},
+    envoy_config::LISTENER_METADATA,
+};
 
 /// Sets that Istio's webhook would refuse, and Postern does. They were recorded as istiod takes
 /// them with its webhook off; what they say then is asked here too.
@@ -61,49 +65,23 @@ impl Gate {
 
     /// Replaces the policies and settings; later requests are decided by them.
     pub(crate) async fn load(&self, set: &Set) -> Result<(), String> {
-        // Every JSON text is YAML, and one stream holds any number of documents.
-        let documents: Vec<_> = set.policies.iter().map(|p| format!("---\n{p}\n")).collect();
-        let options = Options { default_namespace: set.workload.namespace.as_str().into() };
-        let decoded = decode(&documents.concat(), Some("policies.yaml"), &options);
-        let refused = decoded.has_errors();
-        if refused != NOT_ADMITTED.contains(&set.name.as_str()) {
-            let found: Vec<_> = decoded.diagnostics.iter().map(ToString::to_string).collect();
-            return Err(format!("refused: {refused}\n{}", found.join("\n")));
-        }
-        let resources: Option<Vec<_>> =
-            decoded.documents.into_iter().map(|d| d.resource.map(Arc::new)).collect();
-        let resources = resources.ok_or("a resource cannot be read")?;
-        let snapshot = compile(1, &resources, &[], &settings(&set.workload));
+        self.load_as("", set).await
+    }
 
-        let keys = KeySets::new(
-            jwks::Settings::default(),
-            Clock::system(),
-            Arc::new(|_| {}),
-            Handle::current(),
-        );
-        let keys = keys.map_err(|error| error.to_string())?;
-        keys.sync(&snapshot.key_sources);
-        keys.wait_settled().await;
-
-        let (cell, mut publisher) = SnapshotCell::new();
-        drop(publisher.publish(Arc::new(snapshot)));
-        let listener = &set.workload.listener;
-        let request_settings = RequestSettings {
-            client_address: ClientAddress {
-                use_remote_address: false,
-                trusted_hops: listener.xff_num_trusted_hops.try_into().unwrap(),
-            },
-            // The listener has done it.
-            path_normalization: PathNormalization::None,
-        };
-        let service = AuthorizationService::new(
-            cell,
-            Arc::new(Keys(keys)),
-            request_settings,
-            Clock::system(),
-        );
-        *self.current.0.lock().unwrap() = Some(service);
+    /// The same for requests of the listener of that name.
+    pub(crate) async fn load_as(&self, listener: &str, set: &Set) -> Result<(), String> {
+        let service = service(set).await?;
+        self.current.services.lock().unwrap().insert(listener.to_owned(), service);
         Ok(())
+    }
+
+    /// What was decided last for a listener since [`Gate::forget`].
+    pub(crate) fn last_verdict(&self, listener: &str) -> Option<Verdict> {
+        self.current.verdicts.lock().unwrap().get(listener).copied()
+    }
+
+    pub(crate) fn forget(&self, listener: &str) {
+        self.current.verdicts.lock().unwrap().remove(listener);
     }
 
     /// One decision without a network.
@@ -116,6 +94,50 @@ impl Drop for Gate {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+async fn service(set: &Set) -> Result<AuthorizationService, String> {
+    // Every JSON text is YAML, and one stream holds any number of documents.
+    let documents: Vec<_> = set.policies.iter().map(|p| format!("---\n{p}\n")).collect();
+    let options = Options { default_namespace: set.workload.namespace.as_str().into() };
+    let decoded = decode(&documents.concat(), Some("policies.yaml"), &options);
+    let refused = decoded.has_errors();
+    if refused != NOT_ADMITTED.contains(&set.name.as_str()) {
+        let found: Vec<_> = decoded.diagnostics.iter().map(ToString::to_string).collect();
+        return Err(format!("refused: {refused}\n{}", found.join("\n")));
+    }
+    let resources: Option<Vec<_>> =
+        decoded.documents.into_iter().map(|d| d.resource.map(Arc::new)).collect();
+    let resources = resources.ok_or("a resource cannot be read")?;
+    let snapshot = compile(1, &resources, &[], &settings(&set.workload));
+
+    let keys: Arc<dyn KeyLookup + Send + Sync> = if snapshot.key_sources.is_empty() {
+        Arc::new(NoKeys)
+    } else {
+        let keys = KeySets::new(
+            jwks::Settings::default(),
+            Clock::system(),
+            Arc::new(|_| {}),
+            Handle::current(),
+        );
+        let keys = keys.map_err(|error| error.to_string())?;
+        keys.sync(&snapshot.key_sources);
+        keys.wait_settled().await;
+        Arc::new(Keys(keys))
+    };
+
+    let (cell, mut publisher) = SnapshotCell::new();
+    drop(publisher.publish(Arc::new(snapshot)));
+    let listener = &set.workload.listener;
+    let request_settings = RequestSettings {
+        client_address: ClientAddress {
+            use_remote_address: false,
+            trusted_hops: listener.xff_num_trusted_hops.try_into().unwrap(),
+        },
+        // The listener has done it.
+        path_normalization: PathNormalization::None,
+    };
+    Ok(AuthorizationService::new(cell, keys, request_settings, Clock::system()))
 }
 
 fn settings(workload: &WorkloadSettings) -> Settings {
@@ -141,9 +163,21 @@ impl KeyLookup for Keys {
     }
 }
 
-/// The service of the set at hand.
+/// Where no source is named.
+struct NoKeys;
+
+impl KeyLookup for NoKeys {
+    fn keys(&self, _: &KeySourceId) -> Option<Arc<KeySet>> {
+        None
+    }
+}
+
+/// The services of the sets at hand, by the names of their listeners.
 #[derive(Clone, Default)]
-struct Current(Arc<Mutex<Option<AuthorizationService>>>);
+struct Current {
+    services: Arc<Mutex<BTreeMap<String, AuthorizationService>>>,
+    verdicts: Arc<Mutex<BTreeMap<String, Verdict>>>,
+}
 
 #[tonic::async_trait]
 impl Authorization for Current {
@@ -151,7 +185,11 @@ impl Authorization for Current {
         &self,
         request: Request<CheckRequest>,
     ) -> Result<Response<CheckResponse>, Status> {
-        let service = self.0.lock().unwrap().clone().expect("a set is loaded");
-        service.check(request).await
+        let listener = request.metadata().get(LISTENER_METADATA);
+        let listener = listener.map_or("", |name| name.to_str().unwrap()).to_owned();
+        let service = self.services.lock().unwrap().get(&listener).cloned();
+        let checked = service.expect("a set is loaded").answer(request.get_ref());
+        self.verdicts.lock().unwrap().insert(listener, checked.verdict);
+        Ok(Response::new(checked.response))
     }
 }

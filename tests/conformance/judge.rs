@@ -19,7 +19,7 @@ pub(crate) struct Observed {
 }
 
 /// Every way in which an answer differs from the recorded one, as `what: expected, got`.
-pub(crate) fn differences(set: &Set, request: &Request, observed: &Observed) -> Vec<String> {
+fn differences(status: u16, request: &Request, observed: &Observed) -> Vec<String> {
     let expect = &request.expect;
     let mut found = Vec::new();
     let mut compare = |what: &str, expected: Option<&str>, got: Option<&str>| {
@@ -28,7 +28,6 @@ pub(crate) fn differences(set: &Set, request: &Request, observed: &Observed) -> 
             found.push(format!("{what}: expected {}, got {}", show(expected), show(got)));
         }
     };
-    let status = expected_status(set, request);
     compare("status", Some(&status.to_string()), Some(&observed.status.to_string()));
     if let Some(body) = &expect.body {
         compare("body", Some(body), Some(&observed.body));
@@ -76,6 +75,8 @@ fn joined(headers: &[(String, String)], name: &str) -> Option<String> {
 /// The counts of a run and everything that did not agree.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
+    /// Whether it is about native filters, which can refuse connections.
+    is_native: bool,
     files: BTreeMap<String, (usize, usize)>,
     mismatches: Vec<String>,
     /// Differences in sets whose file says that a server may differ.
@@ -85,6 +86,11 @@ pub(crate) struct Report {
 }
 
 impl Report {
+    /// Of answers that native filters gave.
+    pub(crate) fn of_native_filters() -> Self {
+        Self { is_native: true, ..Self::default() }
+    }
+
     /// Counts one answer.
     pub(crate) fn add(
         &mut self,
@@ -94,7 +100,9 @@ impl Report {
         request: &Request,
         observed: &Observed,
     ) {
-        let differences = differences(set, request, observed);
+        let status =
+            if self.is_native { request.expect.status } else { expected_status(set, request) };
+        let differences = differences(status, request, observed);
         let title = |detail: &str| {
             let named = if request.name.is_empty() { "" } else { " " };
             let Request { name, method, path, .. } = request;

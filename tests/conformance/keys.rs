@@ -5,7 +5,6 @@ use std::{
     collections::BTreeMap,
     fmt::Write as _,
     fs,
-    path::PathBuf,
     sync::{Arc, Mutex},
 };
 
@@ -23,6 +22,8 @@ use base64::{
 };
 use num_bigint::BigUint;
 use serde_json::{Value, json};
+
+use crate::envoy_process::target_folder;
 
 /// The keys of a run, by name.
 #[derive(Default)]
@@ -109,7 +110,7 @@ fn make(name: &str) -> Key {
 }
 
 fn kept_rsa(name: &str, size: KeySize) -> RsaKeyPair {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("conformance-keys");
+    let folder = target_folder().join("tmp/conformance-keys");
     let file = folder.join(format!("{name}.pkcs8"));
     if let Some(pair) = fs::read(&file).ok().and_then(|der| RsaKeyPair::from_pkcs8(&der).ok()) {
         return pair;

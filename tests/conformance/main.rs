@@ -17,6 +17,7 @@ mod cases;
 mod check_request;
 mod check_response;
 mod client;
+mod differential;
 mod envoy_config;
 mod envoy_process;
 mod gate;
@@ -33,16 +34,17 @@ mod tokens;
 mod world;
 mod yaml;
 
-use std::{env, net::SocketAddr};
+use std::{collections::BTreeMap, env, net::SocketAddr};
 
 use rstest::rstest;
 
 use crate::{
-    cases::{ListenerSettings, Set},
-    envoy_config::Filters,
-    envoy_process::Envoy,
+    cases::{ListenerSettings, Request, Set},
+    envoy_config::{Decider, Listener},
+    envoy_process::{Address, Envoy},
     gate::Gate,
     judge::Report,
+    native::Layer,
     recorder::Recorder,
     world::World,
 };
@@ -67,6 +69,7 @@ use crate::{
 #[case::odd_identity("18-identity-odd.yaml")]
 #[case::jwt_several_tokens("16-jwt-several-tokens.yaml")]
 #[case::jwt_output_order("17-jwt-output-order.yaml")]
+#[case::found_by_chance("19-found-by-chance.yaml")]
 #[tokio::test(flavor = "multi_thread")]
 async fn in_process(#[case] file: &str) {
     let world = World::new().await;
@@ -117,8 +120,8 @@ async fn through_envoy() {
                 report.add_failure(file, &set, &problem);
                 continue;
             }
-            let listener = run.listener(&set);
             for (index, request) in set.requests.iter().enumerate() {
+                let listener = run.listener(&set, request);
                 let observed = client::send(listener, &world.pki, request).await;
                 report.add(file, &set, index, request, &observed);
             }
@@ -139,7 +142,7 @@ async fn built_requests_are_what_envoy_sends() {
     for (file, set) in files.iter().flat_map(|(file, sets)| sets.iter().map(move |s| (file, s))) {
         let set = world.fill(set);
         for (index, request) in set.requests.iter().enumerate() {
-            let observed = client::send(run.listener(&set), &world.pki, request).await;
+            let observed = client::send(run.listener(&set, request), &world.pki, request).await;
             let sent = recorder.take().pop();
             let built = check_request::build(request, &set.workload.listener, &world.pki);
             let (sent, built) =
@@ -166,30 +169,46 @@ async fn built_requests_are_what_envoy_sends() {
 async fn native_filters_still_answer_so() {
     let world = World::new().await;
     let mut sets = Vec::new();
-    for file in cases::files() {
-        for set in cases::read(&file) {
+    for (file, sets_of_file) in chosen_files() {
+        for set in sets_of_file {
+            let number = sets.len();
             let set = world.fill(&set);
-            if let Some(filters) = native::filters(&set) {
-                sets.push((file.clone(), set, filters));
-            }
+            let native = world.native(&set);
+            sets.push((file.clone(), number.to_string(), set, native));
         }
     }
     let listeners: Vec<_> = sets
         .iter()
-        .map(|(_, set, filters)| (set.workload.listener.clone(), Filters::Native(filters.clone())))
+        .flat_map(|(_, name, set, native)| {
+            pair(name, &set.workload.listener, &Decider::Native(native.clone()))
+        })
         .collect();
-    let bootstrap = envoy_config::bootstrap(&listeners, world.upstream.address, &world.pki);
-    let envoy = Envoy::start("envoy.json", &bootstrap).await;
-    let mut report = Report::default();
-    for (number, (file, set, _)) in sets.iter().enumerate() {
-        let listener = envoy.listener(&number.to_string()).await;
+    let envoy = Envoy::start("envoy.json", &envoy_config::bootstrap(&listeners, &world)).await;
+    let addresses = envoy.listeners().await;
+    let mut report = Report::of_native_filters();
+    for (file, name, set, _) in &sets {
         for (index, request) in set.requests.iter().enumerate() {
-            let observed = client::send(listener, &world.pki, request).await;
+            let address = addresses[&listener_name(name, request)];
+            let observed = client::send(address, &world.pki, request).await;
             report.add(file, set, index, request, &observed);
         }
     }
     eprintln!("{}", report.text());
     assert!(report.passed(), "see above; Envoy said:\n{}", envoy.log());
+}
+
+/// The listener of a name for HTTP, and the one for bytes.
+fn pair(name: &str, settings: &ListenerSettings, decider: &Decider) -> [Listener; 2] {
+    [("http", Layer::Http), ("l4", Layer::L4)].map(|(kind, layer)| Listener {
+        name: format!("{name} {kind}"),
+        settings: settings.clone(),
+        layer,
+        decider: decider.clone(),
+    })
+}
+
+fn listener_name(name: &str, request: &Request) -> String {
+    format!("{name} {}", if request.is_l4 { "l4" } else { "http" })
 }
 
 type Files = Vec<(String, Vec<Set>)>;
@@ -203,7 +222,8 @@ fn chosen_files() -> Files {
 /// One Envoy with a listener for each kind that the cases ask for.
 struct EnvoyRun {
     envoy: Envoy,
-    listeners: Vec<(ListenerSettings, SocketAddr)>,
+    kinds: Vec<ListenerSettings>,
+    listeners: BTreeMap<String, Address>,
 }
 
 impl EnvoyRun {
@@ -214,19 +234,31 @@ impl EnvoyRun {
                 kinds.push(set.workload.listener.clone());
             }
         }
-        let configured: Vec<_> =
-            kinds.iter().map(|kind| (kind.clone(), Filters::ExtAuthz(authorization))).collect();
-        let bootstrap = envoy_config::bootstrap(&configured, world.upstream.address, &world.pki);
+        let configured: Vec<_> = kinds
+            .iter()
+            .enumerate()
+            .flat_map(|(i, kind)| {
+                pair(&i.to_string(), kind, &Decider::ExtAuthz(authorization, None))
+            })
+            .collect();
+        let bootstrap = envoy_config::bootstrap(&configured, world);
         let envoy = Envoy::start("envoy.json", &bootstrap).await;
-        let mut listeners = Vec::new();
-        for (number, kind) in kinds.into_iter().enumerate() {
-            listeners.push((kind, envoy.listener(&number.to_string()).await));
-        }
-        Self { envoy, listeners }
+        let listeners = envoy.listeners().await;
+        Self { envoy, kinds, listeners }
     }
 
-    fn listener(&self, set: &Set) -> SocketAddr {
-        let kind = &set.workload.listener;
-        self.listeners.iter().find(|(k, _)| k == kind).expect("a listener of that kind").1
+    fn listener(&self, set: &Set, request: &Request) -> Address {
+        let kind = self.kinds.iter().position(|kind| *kind == set.workload.listener);
+        self.listeners[&listener_name(&kind.expect("a listener of that kind").to_string(), request)]
     }
+}
+
+/// As many sets as there is time for, the same each time; `examples/postern-conformance.rs` runs as
+/// many as asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn generated_sets_get_the_answers_of_native_filters() {
+    let plan = differential::Plan::new(1, 100);
+    let outcome = differential::run(&plan, &mut |text| eprintln!("{text}")).await;
+    eprintln!("{}", outcome.summary());
+    assert!(outcome.passed(), "see above");
 }

@@ -36,6 +36,7 @@ pub(crate) struct Pki {
     authority: CertifiedIssuer<'static, KeyPair>,
     server: Leaf,
     clients: Mutex<BTreeMap<Vec<Name>, Arc<Leaf>>>,
+    configs: Mutex<BTreeMap<Option<Vec<Name>>, Arc<ClientConfig>>>,
 }
 
 /// A certificate with its key.
@@ -67,7 +68,7 @@ impl Pki {
         let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let names = [Name::Uri(SERVER_URI.into()), Name::Dns("httpbin.foo".into())];
         let server = issue(&authority, &names);
-        Self { authority, server, clients: Mutex::default() }
+        Self { authority, server, clients: Mutex::default(), configs: Mutex::default() }
     }
 
     pub(crate) fn authority_pem(&self) -> String {
@@ -87,7 +88,13 @@ impl Pki {
 
     /// TLS as a client: nothing of the server is checked, no session is resumed (a resumed one
     /// would bring an earlier identity along).
-    pub(crate) fn tls(&self, names: Option<&[Name]>) -> ClientConfig {
+    pub(crate) fn tls(&self, names: Option<&[Name]>) -> Arc<ClientConfig> {
+        let mut configs = self.configs.lock().unwrap();
+        let made = || Arc::new(self.client_config(names));
+        configs.entry(names.map(<[Name]>::to_vec)).or_insert_with(made).clone()
+    }
+
+    fn client_config(&self, names: Option<&[Name]>) -> ClientConfig {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL};
 use serde_json::{Value, json};
 use tokio::{
-    io::AsyncWriteExt as _,
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     task::JoinHandle,
 };
@@ -49,6 +49,23 @@ pub(crate) async fn echo() -> Server {
     .await
 }
 
+/// An upstream that answers whatever bytes come first, and hangs up.
+pub(crate) async fn tcp_echo() -> Server {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let task = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut some = [0; 1024];
+                if stream.read(&mut some).await.is_ok_and(|n| n > 0) {
+                    drop(stream.write_all(b"pong").await);
+                }
+            });
+        }
+    });
+    Server { address, task }
+}
+
 /// Reads what [`echo`] answered.
 pub(crate) fn echoed(body: &str) -> Option<Upstream> {
     let value: Value = serde_json::from_str(body).ok()?;
@@ -81,6 +98,12 @@ pub(crate) async fn key_host(jwks: impl Fn(&str) -> String + Send + Sync + 'stat
         (404, json!({}))
     })
     .await
+}
+
+/// The key set that a URL serves, or an issuer leads to; `None` where it serves none.
+pub(crate) fn described_key_set(url: &str) -> Option<String> {
+    let (_, list) = url.split_once("/jwks/").or_else(|| url.split_once("/oidc/"))?;
+    String::from_utf8(BASE64URL.decode(list).ok()?).ok()
 }
 
 /// Where a key set is served; `dead` is nowhere.

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::{
     cases::{Request, Set},
     keys::Keys,
+    native::{self, Native},
     pki::Pki,
     servers::{self, Server, issuer_path, jwks_path},
     tokens,
@@ -18,6 +19,7 @@ pub(crate) struct World {
     pub(crate) pki: Pki,
     key_host: Server,
     pub(crate) upstream: Server,
+    pub(crate) tcp_upstream: Server,
 }
 
 impl World {
@@ -29,7 +31,17 @@ impl World {
             pki: Pki::new(),
             key_host: servers::key_host(move |list| host_keys.jwks(list)).await,
             upstream: servers::echo().await,
+            tcp_upstream: servers::tcp_echo().await,
         }
+    }
+
+    /// A filled set as configuration of Envoy's own filters.
+    pub(crate) fn native(&self, set: &Set) -> Native {
+        native::translate(set, &|url| {
+            // Where istiod cannot fetch keys it writes some that nobody has.
+            let list = servers::described_key_set(url);
+            self.keys.jwks(list.as_deref().unwrap_or("rsa-nobodys/nokid"))
+        })
     }
 
     /// The set with every placeholder filled in. A token is one and the same in all of the set.
