@@ -19,7 +19,7 @@ mod pki;
 #[path = "conformance/recorder.rs"]
 mod recorder;
 
-use std::{fs, net::SocketAddr, path::Path, process::Command, sync::Arc};
+use std::{fs, net::SocketAddr, path::Path, process::Command};
 
 use envoy_types::pb::envoy::service::auth::v3::AttributeContext;
 use rstest::rstest;
@@ -119,7 +119,7 @@ fn attributes(recorder: &Recorder) -> AttributeContext {
 /// The status; `None` when the connection is refused.
 async fn tls_get(to: SocketAddr, pki: &Pki, names: Option<&[Name]>) -> Option<u16> {
     let stream = TcpStream::connect(to).await.unwrap();
-    let connector = TlsConnector::from(Arc::new(pki.tls(names)));
+    let connector = TlsConnector::from(pki.tls(names));
     let name = ServerName::try_from("shop.example").unwrap();
     let mut stream = connector.connect(name, stream).await.ok()?;
     stream.write_all(b"GET / HTTP/1.1\r\nhost: shop.example\r\n\r\n").await.ok()?;
