@@ -3,6 +3,7 @@
 //! It records what it sees, so it is also what explanations are made of. Every test that compares
 //! it with the compiled plan is a proof about both.
 
+mod entry;
 mod pattern;
 mod trace;
 
