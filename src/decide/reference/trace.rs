@@ -1,10 +1,5 @@
 //! One rule as written against one request, field by field.
 
-use std::fmt::Display;
-use std::net::IpAddr;
-
-use ipnet::IpNet;
-
 use super::entry::{
     in_namespace, in_trust_domain, is_account, is_request_principal, principal, within,
 };
@@ -14,6 +9,7 @@ use crate::model::{
     Action, Attributes, AuthorizationPolicy, Condition, ConditionKey, ConditionValues, Headers,
     Identity, Located, Operation, Position, Rule, RuleId, Source, Value,
 };
+use std::fmt::Display;
 
 /// How one rule fared.
 #[derive(Debug, Clone, PartialEq)]
