@@ -163,6 +163,11 @@ impl Scenario {
         }
     }
 
+    /// Sees to it that an earlier filter has set some metadata.
+    pub(crate) fn set_metadata(&mut self, chance: &mut Chance) {
+        self.workload.listener.metadata = metadata(chance);
+    }
+
     /// `namespace`, or another one.
     pub(crate) fn namespace(&self, chance: &mut Chance) -> String {
         match chance.weighted(&[70, 22, 8]) {
