@@ -153,6 +153,7 @@ impl<'s> Draft<'s> {
 
     fn meet(&mut self, chance: &mut Chance, key: &str, pattern: &str) {
         let text = inhabitant(chance, pattern);
+        let text = if chance.percent(12) { near(chance, &text) } else { text };
         match key {
             "principals" | "source.principal" => {
                 self.has_identity = true;

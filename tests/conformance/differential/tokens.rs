@@ -122,7 +122,8 @@ impl Bearer {
             return;
         }
         let number = match (self.is_wanted, rules.is_empty()) {
-            (true, false) => [1, 2, 3, 0][chance.weighted(&[74, 16, 4, 6])],
+            (true, false) if rules.len() > 1 => [1, 2, 3, 0][chance.weighted(&[58, 32, 5, 5])],
+            (true, false) => [1, 2, 3, 0][chance.weighted(&[78, 14, 2, 6])],
             (true, true) => 1,
             (false, _) => [0, 1][chance.weighted(&[85, 15])],
         };
