@@ -14,7 +14,6 @@
     clippy::wildcard_enum_match_arm,
     clippy::disallowed_methods,
     clippy::print_stdout,
-    clippy::print_stderr,
     dead_code,
     reason = "test support functions, of which the tests use more"
 )]

@@ -19,7 +19,7 @@ mod pki;
 #[path = "conformance/recorder.rs"]
 mod recorder;
 
-use std::{fs, net::SocketAddr, path::Path, process::Command, sync::Arc};
+use std::{fs, net::SocketAddr, path::Path, process::Command};
 
 use envoy_types::pb::envoy::service::auth::v3::AttributeContext;
 use rstest::rstest;
@@ -79,7 +79,7 @@ async fn mtls_tells_who_the_client_is() {
     let (recorder, postern) = Recorder::start().await;
     let (text, _upstream) = with_free_ports(&text).await;
     let envoy = Envoy::start("envoy.yaml", &replaced(&text, "9191", &postern.port())).await;
-    let listener = envoy.listener("inbound").await;
+    let listener = envoy.listeners().await["inbound"].v4;
 
     let names = [Name::Uri(CLIENT.into())];
     assert_eq!(tls_get(listener, &pki, Some(&names)).await, Some(200));
@@ -95,7 +95,7 @@ async fn mtls_tells_who_the_client_is() {
 
 /// One request passes and was asked about with every header line; without an answer none passes.
 async fn asks_and_fails_closed(envoy: &Envoy, recorder: &Recorder) {
-    let listener = envoy.listener("inbound").await;
+    let listener = envoy.listeners().await["inbound"].v4;
     let (status, _) = get(listener, "/a/../b?c").await.unwrap();
     assert_eq!(status, 200, "{}", envoy.log());
     let asked = attributes(recorder);
@@ -119,7 +119,7 @@ fn attributes(recorder: &Recorder) -> AttributeContext {
 /// The status; `None` when the connection is refused.
 async fn tls_get(to: SocketAddr, pki: &Pki, names: Option<&[Name]>) -> Option<u16> {
     let stream = TcpStream::connect(to).await.unwrap();
-    let connector = TlsConnector::from(Arc::new(pki.tls(names)));
+    let connector = TlsConnector::from(pki.tls(names));
     let name = ServerName::try_from("shop.example").unwrap();
     let mut stream = connector.connect(name, stream).await.ok()?;
     stream.write_all(b"GET / HTTP/1.1\r\nhost: shop.example\r\n\r\n").await.ok()?;

@@ -101,7 +101,7 @@ fn smaller(set: &Set) -> Vec<Set> {
     with_request(&|r| r.method = "GET".into());
     with_request(&|r| r.path = "/".into());
     with_request(&|r| {
-        r.path = r.path.find('?').map_or("/".into(), |at| format!("/{}", &r.path[at..]))
+        r.path = r.path.find('?').map_or("/".into(), |at| format!("/{}", &r.path[at..]));
     });
     with_request(&|r| r.path.truncate(r.path.find('?').unwrap_or(r.path.len())));
     with_request(&|r| r.host = Some("httpbin.foo".into()));

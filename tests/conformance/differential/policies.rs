@@ -174,7 +174,7 @@ fn resource(
     chance: &mut Chance,
     scenario: &Scenario,
     kind: &str,
-    name: String,
+    name: &str,
     mut spec: Value,
 ) -> Value {
     match chance.weighted(&[68, 19, 6, 3, 2, 2]) {
@@ -224,7 +224,7 @@ fn authorization_policy(
     }
     // Names are not in the order of age.
     let name = format!("{}{number}", chance.pick(&["a", "m", "z"]));
-    let mut policy = resource(chance, scenario, "AuthorizationPolicy", name, spec);
+    let mut policy = resource(chance, scenario, "AuthorizationPolicy", &name, spec);
     // Istio takes the annotation on these two only.
     if matches!(action, "ALLOW" | "DENY") && chance.percent(22) {
         let value = chance.word(&["true", "true", "true", "false"]);
@@ -604,7 +604,7 @@ fn request_authentication(chance: &mut Chance, scenario: &Scenario, number: usiz
     let rules: Vec<_> =
         (0..1 + chance.weighted(&[60, 30, 10])).map(|_| jwt_rule(chance, scenario)).collect();
     let spec = json!({ "jwtRules": rules });
-    resource(chance, scenario, "RequestAuthentication", format!("tokens{number}"), spec)
+    resource(chance, scenario, "RequestAuthentication", &format!("tokens{number}"), spec)
 }
 
 /// Headers that tokens and their outputs may be in.
@@ -708,7 +708,7 @@ fn peer_authentication(chance: &mut Chance, scenario: &Scenario, number: usize) 
         spec["portLevelMtls"] = ports.into();
     }
     let name = format!("peer{number}");
-    let mut resource = resource(chance, scenario, "PeerAuthentication", name, spec);
+    let mut resource = resource(chance, scenario, "PeerAuthentication", &name, spec);
     let selects_none =
         |spec: &Value| spec["selector"]["matchLabels"].as_object().is_none_or(Map::is_empty);
     if with_ports && selects_none(&resource["spec"]) {

@@ -257,7 +257,7 @@ fn spoil(chance: &mut Chance, recipe: &mut Value, claims: &mut Map<String, Value
             recipe["tamper"] = tamper.into();
         }
         11 if recipe.get("alg").is_none() => {
-            recipe["key"] = chance.word(&["ec256b", "ec256a", "rsa1", "ec384a", "ed1"]).into()
+            recipe["key"] = chance.word(&["ec256b", "ec256a", "rsa1", "ec384a", "ed1"]).into();
         }
         12 => recipe["kid"] = chance.word(&["nobody", "ec256a", "ec256b", "", "other"]).into(),
         13 => {
