@@ -32,6 +32,8 @@ mod envoy_process;
 mod gate;
 #[path = "../tests/conformance/http1.rs"]
 mod http1;
+#[path = "../tests/conformance/http2.rs"]
+mod http2;
 #[path = "../tests/conformance/judge.rs"]
 mod judge;
 #[path = "../tests/conformance/keys.rs"]

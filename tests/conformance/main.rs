@@ -22,6 +22,7 @@ mod envoy_config;
 mod envoy_process;
 mod gate;
 mod http1;
+mod http2;
 mod judge;
 mod keys;
 mod native;
