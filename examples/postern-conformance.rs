@@ -14,7 +14,6 @@
     clippy::wildcard_enum_match_arm,
     clippy::disallowed_methods,
     clippy::print_stdout,
-    clippy::print_stderr,
     dead_code,
     reason = "test support functions, of which the tests use more"
 )]
@@ -33,6 +32,8 @@ mod envoy_process;
 mod gate;
 #[path = "../tests/conformance/http1.rs"]
 mod http1;
+#[path = "../tests/conformance/http2.rs"]
+mod http2;
 #[path = "../tests/conformance/judge.rs"]
 mod judge;
 #[path = "../tests/conformance/keys.rs"]

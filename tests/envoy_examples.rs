@@ -79,7 +79,7 @@ async fn mtls_tells_who_the_client_is() {
     let (recorder, postern) = Recorder::start().await;
     let (text, _upstream) = with_free_ports(&text).await;
     let envoy = Envoy::start("envoy.yaml", &replaced(&text, "9191", &postern.port())).await;
-    let listener = envoy.listener("inbound").await;
+    let listener = envoy.listeners().await["inbound"].v4;
 
     let names = [Name::Uri(CLIENT.into())];
     assert_eq!(tls_get(listener, &pki, Some(&names)).await, Some(200));
@@ -95,7 +95,7 @@ async fn mtls_tells_who_the_client_is() {
 
 /// One request passes and was asked about with every header line; without an answer none passes.
 async fn asks_and_fails_closed(envoy: &Envoy, recorder: &Recorder) {
-    let listener = envoy.listener("inbound").await;
+    let listener = envoy.listeners().await["inbound"].v4;
     let (status, _) = get(listener, "/a/../b?c").await.unwrap();
     assert_eq!(status, 200, "{}", envoy.log());
     let asked = attributes(recorder);

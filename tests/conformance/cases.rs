@@ -63,6 +63,8 @@ pub(crate) struct Request {
     pub(crate) name: String,
     /// Bytes through a TCP proxy; of the request only names and addresses count.
     pub(crate) is_l4: bool,
+    /// As HTTP/2, where it can be sent so.
+    pub(crate) is_http2: bool,
     pub(crate) method: String,
     pub(crate) path: String,
     /// `None` leaves the Host header out.
@@ -197,6 +199,7 @@ fn request_from(mut f: Fields) -> Request {
     let request = Request {
         name: f.text("name").unwrap_or_default(),
         is_l4: f.take("l4").is_some_and(|value| value == true),
+        is_http2: f.take("h2").is_some_and(|value| value == true),
         method: f.text("method").unwrap_or_else(|| "GET".into()),
         path: f.text("path").unwrap_or_else(|| "/".into()),
         host: match f.take("host") {

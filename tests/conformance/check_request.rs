@@ -101,6 +101,13 @@ fn http(
             "user-agent",
             "x-forwarded-for",
         ];
+        if request.is_http2
+            && name == "cookie"
+            && let Some((_, first)) = lines.iter_mut().find(|(n, _)| n == "cookie")
+        {
+            *first = format!("{first}; {value}");
+            continue;
+        }
         match lines.iter_mut().find(|(n, _)| *n == name && JOINED.contains(&name.as_str())) {
             Some((_, first)) => *first = format!("{first},{value}"),
             None => lines.push((name, value.to_owned())),
@@ -158,7 +165,7 @@ fn http(
         path,
         host,
         scheme,
-        protocol: "HTTP/1.1".into(),
+        protocol: if request.is_http2 { "HTTP/2" } else { "HTTP/1.1" }.into(),
         ..HttpRequest::default()
     }
 }

@@ -17,6 +17,7 @@ use crate::{
     cases::{Peer, Request},
     envoy_process::Address,
     http1::{self, Body},
+    http2,
     judge::Observed,
     pki::Pki,
     servers::echoed,
@@ -98,7 +99,7 @@ fn request_bytes(request: &Request) -> Vec<u8> {
 }
 
 /// UTF-8, but U+E080 to U+E0FF are the bytes 80 to FF, as no text can hold them alone.
-fn bytes_of(text: &str) -> Vec<u8> {
+pub(crate) fn bytes_of(text: &str) -> Vec<u8> {
     let mut out = Vec::new();
     for c in text.chars() {
         match u8::try_from(u32::from(c).wrapping_sub(0xE000)) {
@@ -111,7 +112,7 @@ fn bytes_of(text: &str) -> Vec<u8> {
 
 async fn converse<S>(mut stream: S, request: &Request) -> io::Result<Observed>
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     if request.is_l4 {
         // Enough bytes to see that they are no TLS.
@@ -123,6 +124,9 @@ where
         let status = if answer.is_empty() { 0 } else { 200 };
         let body = String::from_utf8_lossy(&answer).into_owned();
         return Ok(Observed { status, body, ..Observed::default() });
+    }
+    if let Some(prepared) = request.is_http2.then(|| http2::prepare(request)).flatten() {
+        return http2::converse(stream, prepared).await;
     }
     stream.write_all(&request_bytes(request)).await?;
     stream.flush().await?;

@@ -274,8 +274,7 @@ fn connection_manager(settings: &ListenerSettings, http_filters: &[Value]) -> Va
                 "virtual_hosts": [{
                     "name": "all",
                     "domains": ["*"],
-                    // Not `/`, which would leave out `OPTIONS *`.
-                    "routes": [{"match": {"prefix": ""}, "route": {"cluster": "upstream"}}],
+                    "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "upstream"}}],
                 }],
             },
         },

@@ -105,11 +105,6 @@ impl Envoy {
         listeners.collect()
     }
 
-    /// The address that a listener got.
-    pub(crate) async fn listener(&self, name: &str) -> SocketAddr {
-        self.listeners().await.remove(name).expect("a listener of that name").v4
-    }
-
     /// What it has written to its standard output: access logs.
     pub(crate) fn output(&self) -> String {
         fs::read_to_string(self.folder.path().join("out")).unwrap_or_default()

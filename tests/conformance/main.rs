@@ -22,6 +22,7 @@ mod envoy_config;
 mod envoy_process;
 mod gate;
 mod http1;
+mod http2;
 mod judge;
 mod keys;
 mod native;
@@ -253,11 +254,14 @@ impl EnvoyRun {
     }
 }
 
-/// As many sets as there is time for, the same each time; `examples/postern-conformance.rs` runs as
-/// many as asked.
+/// Sets that chance has made, the same each time; `examples/postern-conformance.rs` makes as many
+/// others as asked.
+#[rstest]
+#[case(1)]
+#[case(2)]
 #[tokio::test(flavor = "multi_thread")]
-async fn generated_sets_get_the_answers_of_native_filters() {
-    let plan = differential::Plan::new(1, 100);
+async fn generated_sets_get_the_answers_of_native_filters(#[case] seed: u64) {
+    let plan = differential::Plan::new(seed, 300);
     let outcome = differential::run(&plan, &mut |text| eprintln!("{text}")).await;
     eprintln!("{}", outcome.summary());
     assert!(outcome.passed(), "see above");

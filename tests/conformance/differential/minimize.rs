@@ -98,10 +98,11 @@ fn smaller(set: &Set) -> Vec<Set> {
         with(&|s| drop(s.requests[0].headers.remove(at)));
     }
     let mut with_request = |change: &dyn Fn(&mut Request)| with(&|s| change(&mut s.requests[0]));
+    with_request(&|r| r.is_http2 = false);
     with_request(&|r| r.method = "GET".into());
     with_request(&|r| r.path = "/".into());
     with_request(&|r| {
-        r.path = r.path.find('?').map_or("/".into(), |at| format!("/{}", &r.path[at..]))
+        r.path = r.path.find('?').map_or("/".into(), |at| format!("/{}", &r.path[at..]));
     });
     with_request(&|r| r.path.truncate(r.path.find('?').unwrap_or(r.path.len())));
     with_request(&|r| r.host = Some("httpbin.foo".into()));
@@ -222,6 +223,9 @@ fn request_value(request: &Request) -> Value {
     let mut value = json!({});
     if request.is_l4 {
         value["l4"] = true.into();
+    }
+    if request.is_http2 {
+        value["h2"] = true.into();
     }
     if request.method != "GET" {
         value["method"] = request.method.clone().into();

@@ -120,8 +120,8 @@ async fn add(
 /// Set `number` of a seed.
 pub(crate) fn generate(seed: u64, number: u64, requests: usize) -> Set {
     let chance = &mut Chance::new(seed, number);
-    let scenario = Scenario::new(chance);
-    let policies = policies::resources(chance, &scenario);
+    let mut scenario = Scenario::new(chance);
+    let policies = policies::resources(chance, &mut scenario);
     let mut tokens = BTreeMap::new();
     let requests = (0..requests)
         .map(|_| requests::request(chance, &scenario, &policies, &mut tokens))

@@ -8,8 +8,150 @@ use super::{
     scenario::Scenario,
 };
 
-/// All resources of a set.
-pub(crate) fn resources(chance: &mut Chance, scenario: &Scenario) -> Vec<Value> {
+/// All resources of a set. Half of the sets are about one thing, so that it decides; the others
+/// have everything at once.
+pub(crate) fn resources(chance: &mut Chance, scenario: &mut Scenario) -> Vec<Value> {
+    match chance.below(20) {
+        0..9 => one_condition(chance, scenario),
+        9..11 => only_tokens(chance, scenario),
+        _ => everything(chance, scenario),
+    }
+}
+
+/// Fields and keys, each a set of its own.
+const CONDITIONS: [&str; 52] = [
+    "principals",
+    "principals",
+    "namespaces",
+    "serviceAccounts",
+    "serviceAccounts",
+    "trustDomains",
+    "requestPrincipals",
+    "requestPrincipals",
+    "requestPrincipals",
+    "ipBlocks",
+    "remoteIpBlocks",
+    "paths",
+    "paths",
+    "paths",
+    "hosts",
+    "hosts",
+    "methods",
+    "ports",
+    "request.headers[x-a]",
+    "request.headers",
+    "request.headers",
+    "request.headers[:path]",
+    "request.headers[:authority]",
+    "request.headers[authorization]",
+    "source.principal",
+    "source.namespace",
+    "source.serviceAccount",
+    "source.trustDomain",
+    "source.ip",
+    "remote.ip",
+    "destination.ip",
+    "destination.port",
+    "connection.sni",
+    "connection.sni",
+    "request.auth.principal",
+    "request.auth.audiences",
+    "request.auth.presenter",
+    "request.auth.claims[groups]",
+    "request.auth.claims[groups]",
+    "request.auth.claims[role]",
+    "request.auth.claims[scope]",
+    "request.auth.claims[permission]",
+    "request.auth.claims[custom]",
+    "request.auth.claims[o][k]",
+    "request.auth.claims[o][l]",
+    "request.auth.claims[dot.ted]",
+    "request.auth.claims[num]",
+    "experimental.envoy.filters.http.x[k]",
+    "experimental.envoy.filters.http.x[l]",
+    "experimental.envoy.filters.http.x[n]",
+    "experimental.envoy.filters.http.x[m]",
+    "experimental.envoy.filters.http.x[e]",
+];
+
+/// One policy with one rule about one attribute.
+fn one_condition(chance: &mut Chance, scenario: &mut Scenario) -> Vec<Value> {
+    let mut key = chance.word(&CONDITIONS);
+    if key == "request.headers" {
+        key = format!("request.headers[{}]", chance.pick(&scenario.headers).0);
+    }
+    if key.starts_with("experimental") {
+        scenario.set_metadata(chance);
+    }
+    let of_tokens = key.starts_with("request.auth") || key == "requestPrincipals";
+    let parts = Parts { scenario, is_custom: false, has_tokens: of_tokens };
+    let values = parts.values(chance, &key);
+    let more = parts.values(chance, &key);
+    let mut map = Map::new();
+    let rule = if key.contains('.') {
+        map.insert("key".into(), key.clone().into());
+        match chance.below(6) {
+            0 | 1 => drop(map.insert("notValues".into(), values)),
+            2 => {
+                map.insert("values".into(), values);
+                map.insert("notValues".into(), more);
+            }
+            _ => drop(map.insert("values".into(), values)),
+        }
+        json!({ "when": [map] })
+    } else {
+        match chance.below(6) {
+            0 | 1 => drop(map.insert(negative(&key), values)),
+            2 => {
+                map.insert(key.clone(), values);
+                map.insert(negative(&key), more);
+            }
+            _ => drop(map.insert(key.clone(), values)),
+        }
+        match key.as_str() {
+            "paths" | "hosts" | "methods" | "ports" => json!({"to": [{ "operation": map }]}),
+            _ => json!({"from": [{ "source": map }]}),
+        }
+    };
+    let action = chance.word(&["ALLOW", "ALLOW", "DENY", "AUDIT"]);
+    let namespace = if chance.percent(80) { "foo" } else { "istio-system" };
+    let mut metadata = json!({"name": "one", "namespace": namespace});
+    if action != "AUDIT" && chance.percent(10) {
+        metadata["annotations"] = json!({"istio.io/dry-run": "true"});
+    }
+    let mut resources = vec![json!({
+        "apiVersion": "security.istio.io/v1",
+        "kind": "AuthorizationPolicy",
+        "metadata": metadata,
+        "spec": {"action": action, "rules": [rule]},
+    })];
+    if of_tokens {
+        let mut rules: Vec<Value> = Vec::new();
+        for (issuer, key) in &scenario.issuers {
+            if rules.iter().all(|rule| rule["issuer"] != issuer.as_str()) {
+                let mut rule = json!({"issuer": issuer, "jwks": format!("${{JWKS:{key}}}")});
+                if chance.percent(20) {
+                    rule["spaceDelimitedClaims"] = json!([chance.word(&["custom", "role"])]);
+                }
+                rules.push(rule);
+            }
+        }
+        resources.push(json!({
+            "apiVersion": "security.istio.io/v1",
+            "kind": "RequestAuthentication",
+            "metadata": {"name": "tokens", "namespace": "foo"},
+            "spec": {"jwtRules": rules},
+        }));
+    }
+    resources
+}
+
+/// Nothing but tokens: what becomes of the request shows it all.
+fn only_tokens(chance: &mut Chance, scenario: &Scenario) -> Vec<Value> {
+    (0..chance.between(1, 2)).map(|n| request_authentication(chance, scenario, n)).collect()
+}
+
+fn everything(chance: &mut Chance, scenario: &Scenario) -> Vec<Value> {
     let mut resources = Vec::new();
     let has_tokens = chance.percent(60);
     if has_tokens {
@@ -17,7 +159,7 @@ pub(crate) fn resources(chance: &mut Chance, scenario: &Scenario) -> Vec<Value> 
             resources.push(request_authentication(chance, scenario, number));
         }
     }
-    for number in 0..[1, 2, 3, 4, 5][chance.weighted(&[25, 30, 25, 15, 5])] {
+    for number in 0..[1, 2, 3, 4, 5][chance.weighted(&[42, 30, 16, 9, 3])] {
         resources.push(authorization_policy(chance, scenario, number, has_tokens));
     }
     if chance.percent(12) {
@@ -32,7 +174,7 @@ fn resource(
     chance: &mut Chance,
     scenario: &Scenario,
     kind: &str,
-    name: String,
+    name: &str,
     mut spec: Value,
 ) -> Value {
     match chance.weighted(&[68, 19, 6, 3, 2, 2]) {
@@ -66,7 +208,7 @@ fn authorization_policy(
     number: usize,
     has_tokens: bool,
 ) -> Value {
-    let action = ["ALLOW", "DENY", "AUDIT", "CUSTOM"][chance.weighted(&[44, 37, 12, 7])];
+    let action = ["ALLOW", "DENY", "AUDIT", "CUSTOM"][chance.weighted(&[44, 32, 19, 5])];
     let optional = matches!(action, "ALLOW" | "AUDIT") && chance.percent(6);
     let rules = match (optional, chance.weighted(&[50, 35, 15])) {
         (true, _) => 0,
@@ -82,7 +224,7 @@ fn authorization_policy(
     }
     // Names are not in the order of age.
     let name = format!("{}{number}", chance.pick(&["a", "m", "z"]));
-    let mut policy = resource(chance, scenario, "AuthorizationPolicy", name, spec);
+    let mut policy = resource(chance, scenario, "AuthorizationPolicy", &name, spec);
     // Istio takes the annotation on these two only.
     if matches!(action, "ALLOW" | "DENY") && chance.percent(22) {
         let value = chance.word(&["true", "true", "true", "false"]);
@@ -134,8 +276,8 @@ impl Parts<'_> {
                 let token = if self.is_custom { 0 } else { token };
                 let at = chance.weighted(&[
                     identity,
-                    identity,
-                    identity / 2,
+                    identity * 3 / 4,
+                    identity * 3 / 4,
                     identity / 2,
                     token,
                     12,
@@ -181,10 +323,10 @@ impl Parts<'_> {
     fn condition(&self, chance: &mut Chance) -> Value {
         let (identity, token) = match (self.is_custom, self.has_tokens) {
             (true, _) => (0, 0),
-            (false, true) => (4, 10),
+            (false, true) => (5, 16),
             (false, false) => (4, 1),
         };
-        let metadata = if self.scenario.workload.listener.metadata.is_empty() { 1 } else { 25 };
+        let metadata = if self.scenario.workload.listener.metadata.is_empty() { 1 } else { 40 };
         let at = chance.weighted(&[
             22,
             identity,
@@ -222,7 +364,9 @@ impl Parts<'_> {
                     "[groups]",
                     "[role]",
                     "[scope]",
+                    "[scope]",
                     "[permission]",
+                    "[custom]",
                     "[o][k]",
                     "[o][l]",
                     "[dot.ted]",
@@ -230,7 +374,6 @@ impl Parts<'_> {
                     "[num]",
                     "[flag]",
                     "[o]",
-                    "[custom]",
                 ]);
                 format!("request.auth.claims{name}")
             }
@@ -391,11 +534,13 @@ impl Parts<'_> {
             }
             _ if key.starts_with("experimental.") => {
                 let held = s.workload.listener.metadata.values().next();
-                let mut value =
-                    held.and_then(|fields| fields["k"].as_str()).unwrap_or("gold").to_owned();
-                if chance.percent(20) {
-                    value = chance.word(&["5", "true", "1"]);
-                }
+                let value = match key.rsplit('[').next() {
+                    Some("n]") => "5",
+                    Some("b]") => "true",
+                    Some("m]") if chance.percent(50) => "1",
+                    _ => held.and_then(|fields| fields["k"].as_str()).unwrap_or("gold"),
+                };
+                let value = value.to_owned();
                 let value = pattern(chance, &value);
                 if chance.percent(35) { format!("[{value}]") } else { value }
             }
@@ -459,7 +604,7 @@ fn request_authentication(chance: &mut Chance, scenario: &Scenario, number: usiz
     let rules: Vec<_> =
         (0..1 + chance.weighted(&[60, 30, 10])).map(|_| jwt_rule(chance, scenario)).collect();
     let spec = json!({ "jwtRules": rules });
-    resource(chance, scenario, "RequestAuthentication", format!("tokens{number}"), spec)
+    resource(chance, scenario, "RequestAuthentication", &format!("tokens{number}"), spec)
 }
 
 /// Headers that tokens and their outputs may be in.
@@ -563,7 +708,7 @@ fn peer_authentication(chance: &mut Chance, scenario: &Scenario, number: usize) 
         spec["portLevelMtls"] = ports.into();
     }
     let name = format!("peer{number}");
-    let mut resource = resource(chance, scenario, "PeerAuthentication", name, spec);
+    let mut resource = resource(chance, scenario, "PeerAuthentication", &name, spec);
     let selects_none =
         |spec: &Value| spec["selector"]["matchLabels"].as_object().is_none_or(Map::is_empty);
     if with_ports && selects_none(&resource["spec"]) {

@@ -65,6 +65,7 @@ impl<'s> Draft<'s> {
             request: Request {
                 name: String::new(),
                 is_l4: chance.percent(18),
+                is_http2: chance.percent(20),
                 method: if chance.percent(60) {
                     "GET".into()
                 } else {
@@ -153,6 +154,7 @@ impl<'s> Draft<'s> {
 
     fn meet(&mut self, chance: &mut Chance, key: &str, pattern: &str) {
         let text = inhabitant(chance, pattern);
+        let text = if chance.percent(12) { near(chance, &text) } else { text };
         match key {
             "principals" | "source.principal" => {
                 self.has_identity = true;
@@ -175,6 +177,8 @@ impl<'s> Draft<'s> {
             }
             "serviceAccounts" | "source.serviceAccount" => {
                 self.has_identity = true;
+                let longer = chance.word(&["", "", "", "2", "-a", "/more"]);
+                let text = format!("{text}{longer}");
                 match text.split_once('/') {
                     Some((namespace, name)) => {
                         self.identity[1] = namespace.to_owned();
@@ -248,7 +252,8 @@ impl<'s> Draft<'s> {
             }
             3 => self.has_identity = !self.has_identity,
             4 => {
-                self.request.method = match chance.below(3) {
+                self.request.method = match chance.below(4) {
+                    3 => self.request.method.to_lowercase(),
                     0 => near(chance, &self.request.method.clone()),
                     _ => chance.pick(&self.scenario.methods).clone(),
                 }

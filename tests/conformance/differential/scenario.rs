@@ -70,10 +70,12 @@ const VALUES: [&str; 12] = [
 /// Only claims can say these.
 const ODD_CLAIMS: [&str; 5] = ["gold\n", "a\nb", "", " gold", "\u{10FFFF}"];
 /// Each with the key that signs its tokens.
-const ISSUERS: [(&str, &str); 8] = [
+const ISSUERS: [(&str, &str); 10] = [
     ("issuer-a", "ec256a"),
     ("issuer-b", "ec256b"),
     ("https://iss.example/c", "rsa1"),
+    ("https://iss.example/c", "rsa1"),
+    ("https://iss.example/", "ec256b"),
     ("issuer-a", "ec256a"),
     ("issuer-a2", "ec384a"),
     ("issuer.a", "oct1"),
@@ -161,6 +163,11 @@ impl Scenario {
             }),
             workload,
         }
+    }
+
+    /// Sees to it that an earlier filter has set some metadata.
+    pub(crate) fn set_metadata(&mut self, chance: &mut Chance) {
+        self.workload.listener.metadata = metadata(chance);
     }
 
     /// `namespace`, or another one.

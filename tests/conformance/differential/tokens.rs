@@ -18,6 +18,8 @@ pub(crate) struct Bearer {
     audiences: Vec<String>,
     claims: Map<String, Value>,
     is_wanted: bool,
+    /// A rule has a condition on it.
+    is_asked_for: bool,
 }
 
 /// Where a token can be put.
@@ -61,12 +63,14 @@ impl Bearer {
             audiences: scenario.audiences.clone(),
             claims,
             is_wanted: chance.percent(35),
+            is_asked_for: false,
         }
     }
 
     /// Makes a condition on the token hold.
     pub(crate) fn meet(&mut self, key: &str, pattern: &str, text: &str) {
         self.is_wanted = true;
+        self.is_asked_for = true;
         let claim = |value: &str| Value::from(value.to_owned());
         match key {
             "requestPrincipals" | "request.auth.principal" => {
@@ -88,8 +92,8 @@ impl Bearer {
                     ["groups"] => {
                         self.claims.insert("groups".into(), json!(["other", text]));
                     }
-                    ["scope"] => {
-                        self.claims.insert("scope".into(), format!("read {text}").into());
+                    [name @ ("scope" | "permission" | "custom")] => {
+                        self.claims.insert((*name).into(), format!("read {text}").into());
                     }
                     ["iss"] => {}
                     ["o", "l"] => drop(self.claims.insert("o".into(), json!({"l": [text]}))),
@@ -118,7 +122,8 @@ impl Bearer {
             return;
         }
         let number = match (self.is_wanted, rules.is_empty()) {
-            (true, false) => [1, 2, 3, 0][chance.weighted(&[74, 16, 4, 6])],
+            (true, false) if rules.len() > 1 => [1, 2, 3, 0][chance.weighted(&[58, 32, 5, 5])],
+            (true, false) => [1, 2, 3, 0][chance.weighted(&[78, 14, 2, 6])],
             (true, true) => 1,
             (false, _) => [0, 1][chance.weighted(&[85, 15])],
         };
@@ -147,6 +152,7 @@ impl Bearer {
             audiences: self.audiences.clone(),
             claims: self.claims.clone(),
             is_wanted: self.is_wanted,
+            is_asked_for: self.is_asked_for,
         }
     }
 
@@ -155,7 +161,7 @@ impl Bearer {
         for rule in rules.iter().filter(|rule| rule["issuer"] == self.issuer.as_str()) {
             own.extend(places(rule));
         }
-        if !own.is_empty() && chance.percent(80) {
+        if !own.is_empty() && chance.percent(90) {
             return chance.pick(&own).clone();
         }
         let all: Vec<_> = rules.iter().flat_map(|rule| places(rule)).collect();
@@ -216,7 +222,7 @@ impl Bearer {
         if !algorithms.is_empty() && chance.percent(40) {
             recipe["alg"] = chance.word(algorithms).into();
         }
-        if chance.percent(20) {
+        if chance.percent(if self.is_asked_for { 8 } else { 22 }) {
             spoil(chance, &mut recipe, &mut claims);
         } else if chance.percent(6) {
             recipe["kid"] = Value::Null;
@@ -251,7 +257,7 @@ fn spoil(chance: &mut Chance, recipe: &mut Value, claims: &mut Map<String, Value
             recipe["tamper"] = tamper.into();
         }
         11 if recipe.get("alg").is_none() => {
-            recipe["key"] = chance.word(&["ec256b", "ec256a", "rsa1", "ec384a", "ed1"]).into()
+            recipe["key"] = chance.word(&["ec256b", "ec256a", "rsa1", "ec384a", "ed1"]).into();
         }
         12 => recipe["kid"] = chance.word(&["nobody", "ec256a", "ec256b", "", "other"]).into(),
         13 => {
@@ -345,6 +351,12 @@ fn put(
             query.insert(at, format!("{name}={value}"));
             if chance.percent(5) {
                 query.push(format!("{name}=second"));
+            }
+            // What is left is written anew.
+            if chance.percent(40) {
+                let word =
+                    chance.word(&["flag", "b=2&a=1", "a=%2F", "c=%20%41", "a=", "=v", "a&a"]);
+                query.push(word);
             }
         }
         Place::Cookie(name) => {

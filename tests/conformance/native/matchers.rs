@@ -59,7 +59,7 @@ pub(super) fn cidr(text: &str) -> Value {
 }
 
 /// A value among dynamic metadata.
-pub(super) fn metadata(filter: &str, path: &[&str], value: Value) -> Value {
+pub(super) fn metadata(filter: &str, path: &[&str], value: &Value) -> Value {
     let keys: Vec<_> = path.iter().map(|key| json!({ "key": key })).collect();
     json!({"metadata": {"filter": filter, "path": keys, "value": value}})
 }

@@ -135,7 +135,7 @@ fn any_of(key: &str, values: &[String], context: &Context<'_>) -> Matcher {
     };
     let strings = || any_value(values.iter().map(|v| json!({"string_match": string(v)})).collect());
     let names = |values: &[String], matcher: &dyn Fn(&str) -> Value| {
-        let ids: Vec<_> = values.iter().map(|v| peer(matcher(v))).collect();
+        let ids: Vec<_> = values.iter().map(|v| peer(&matcher(v))).collect();
         Matcher::Principal(json!({"or_ids": {"ids": ids}}))
     };
     match key {
@@ -177,7 +177,7 @@ fn any_of(key: &str, values: &[String], context: &Context<'_>) -> Matcher {
                 let (filter, name) = rest.split_once('[').expect("a key in brackets");
                 let name = name.strip_suffix(']').unwrap_or(name);
                 let value = any_value(values.iter().map(|v| listed_or_not(v)).collect());
-                Matcher::Permission(metadata(filter, &[name], value))
+                Matcher::Permission(metadata(filter, &[name], &value))
             } else {
                 panic!("condition key `{key}`")
             }
@@ -185,7 +185,7 @@ fn any_of(key: &str, values: &[String], context: &Context<'_>) -> Matcher {
     }
 }
 
-fn peer(name: Value) -> Value {
+fn peer(name: &Value) -> Value {
     json!({"authenticated": {"principal_name": name}})
 }
 
@@ -225,7 +225,7 @@ fn request_principal(pattern: &str) -> Value {
             (None, None) => (exact(pattern), exact("")),
         },
     };
-    let claim_is = |name, value| metadata(JWT, &["payload", name], json!({"string_match": value}));
+    let claim_is = |name, value| metadata(JWT, &["payload", name], &json!({"string_match": value}));
     json!({"and_ids": {"ids": [claim_is("iss", issuer), claim_is("sub", subject)]}})
 }
 
@@ -233,7 +233,7 @@ fn request_principal(pattern: &str) -> Value {
 fn claim(path: &[&str], value: &Value) -> Matcher {
     let path: Vec<&str> = ["payload"].iter().chain(path).copied().collect();
     let either = json!({"or_match": {"value_matchers": [list_with(value), value]}});
-    Matcher::Principal(metadata(JWT, &path, either))
+    Matcher::Principal(metadata(JWT, &path, &either))
 }
 
 fn path(pattern: &str) -> Value {
