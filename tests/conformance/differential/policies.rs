@@ -436,6 +436,10 @@ impl Parts<'_> {
                 1 => chance.word(&["a.example.com", "CN=me", "me"]),
                 2 => format!("*-td/{}", identity.split_once('/').unwrap_or_default().1),
                 3 => format!("*/{}", identity.split_once('/').unwrap_or_default().1),
+                4 | 5 => {
+                    let domain = s.known_trust_domain(chance);
+                    format!("{domain}/{}", identity.split_once('/').unwrap_or_default().1)
+                }
                 _ => pattern(chance, &identity),
             },
             "namespaces" | "source.namespace" => pattern(chance, &part(2)),
@@ -445,6 +449,9 @@ impl Parts<'_> {
                 let account = if chance.percent(40) { name } else { format!("{namespace}/{name}") };
                 let is_plain = !account.contains('*') && account.matches('/').count() < 2;
                 if is_plain { account } else { "sleep".into() }
+            }
+            "trustDomains" | "source.trustDomain" if chance.percent(15) => {
+                s.known_trust_domain(chance)
             }
             "trustDomains" | "source.trustDomain" => {
                 let domain = pattern(chance, &part(0));

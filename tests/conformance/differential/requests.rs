@@ -238,7 +238,9 @@ impl<'s> Draft<'s> {
             0 => self.request.path = odd_path(chance, &self.request.path),
             1 => {
                 let host = self.request.host.clone().unwrap_or_default();
-                self.request.host = Some(match chance.below(6) {
+                self.request.host = Some(match chance.below(8) {
+                    6 => format!("{host}ö"),
+                    7 => format!("{host}{RAW_E9}"),
                     0 => host.to_uppercase(),
                     1 => format!("{host}:8080"),
                     2 => format!("{host}."),
@@ -247,8 +249,12 @@ impl<'s> Draft<'s> {
                 });
             }
             2 => {
-                let at = chance.below(3);
-                self.identity[at] = near(chance, &self.identity[at].clone());
+                let at = chance.below(4);
+                if at == 3 {
+                    self.identity[0] = self.scenario.known_trust_domain(chance);
+                } else {
+                    self.identity[at] = near(chance, &self.identity[at].clone());
+                }
             }
             3 => self.has_identity = !self.has_identity,
             4 => {
@@ -474,7 +480,7 @@ fn sendable(chance: &mut Chance, request: &mut Request) {
         request.method = chance.pick(&["GET", "POST"]).to_string();
     }
     if let Some(host) = &mut request.host {
-        host.retain(is_visible);
+        host.retain(|c| is_visible(c) || !c.is_ascii());
     }
     for (_, value) in &mut request.headers {
         value.retain(|c| !c.is_control());

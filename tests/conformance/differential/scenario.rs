@@ -170,6 +170,13 @@ impl Scenario {
         self.workload.listener.metadata = metadata(chance);
     }
 
+    /// The mesh's, an alias, or the name that points to them.
+    pub(crate) fn known_trust_domain(&self, chance: &mut Chance) -> String {
+        let mut known = vec!["cluster.local", self.workload.trust_domain.as_str()];
+        known.extend(self.workload.trust_domain_aliases.iter().map(String::as_str));
+        chance.word(&known)
+    }
+
     /// `namespace`, or another one.
     pub(crate) fn namespace(&self, chance: &mut Chance) -> String {
         match chance.weighted(&[70, 22, 8]) {
