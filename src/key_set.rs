@@ -25,7 +25,10 @@ mod unique_names;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use serde_json::Value;
 
@@ -33,13 +36,30 @@ pub use self::{algorithm::Algorithm, jwk::SkipReason};
 use self::{jwk::Key, unique_names::UniqueNames};
 use crate::model::JwtError;
 
+/// The most entries a set may have. Providers publish a handful; every one of them costs memory, and
+/// may cost a verification for each token.
+pub const MAX_KEYS: usize = 1024;
+
 /// Of a signature made with an Ed25519 key (RFC 8032).
 const ED25519_SIGNATURE_LEN: usize = 64;
 
 /// The keys of one issuer. Immutable; replaced whole.
 pub struct KeySet {
+    generation: Generation,
     keys: Keys,
     skipped: Vec<Skipped>,
+}
+
+/// Tells one parsed set from every other of this process, those of the same text included: what was
+/// verified with one says nothing about another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Generation(u64);
+
+impl Generation {
+    fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
 }
 
 enum Keys {
@@ -73,6 +93,12 @@ pub enum InvalidKeySet {
     /// `keys` is something else.
     #[error("`keys` is not a list")]
     KeysNotAList,
+    /// More than [`MAX_KEYS`].
+    #[error("{count} keys, which is more than {MAX_KEYS}")]
+    TooManyKeys {
+        /// How many.
+        count: usize,
+    },
 }
 
 impl KeySet {
@@ -83,6 +109,9 @@ impl KeySet {
         let document = document.as_object().ok_or(InvalidKeySet::NotAnObject)?;
         let entries = document.get("keys").ok_or(InvalidKeySet::NoKeys)?;
         let entries = entries.as_array().ok_or(InvalidKeySet::KeysNotAList)?;
+        if entries.len() > MAX_KEYS {
+            return Err(InvalidKeySet::TooManyKeys { count: entries.len() });
+        }
         let mut keys = Vec::with_capacity(entries.len());
         let mut skipped = Vec::new();
         for (index, entry) in entries.iter().enumerate() {
@@ -91,13 +120,13 @@ impl KeySet {
                 Err(reason) => skipped.push(Skipped { index, kid: kid(entry), reason }),
             }
         }
-        Ok(Self { keys: Keys::Parsed(keys), skipped })
+        Ok(Self { generation: Generation::next(), keys: Keys::Parsed(keys), skipped })
     }
 
     /// The state without any keys: they could not be had yet. Every token fails, as under Istio,
     /// which then installs a key that nobody can sign with.
     pub fn unavailable() -> Self {
-        Self { keys: Keys::Unavailable, skipped: Vec::new() }
+        Self { generation: Generation::next(), keys: Keys::Unavailable, skipped: Vec::new() }
     }
 
     /// Whether `signature` over `signing_input` (header, dot, payload) is made with one of these
@@ -130,6 +159,19 @@ impl KeySet {
             error = JwtError::VerificationFails;
         }
         Err(error)
+    }
+
+    /// Which set this is.
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// Whether a key has this `kid`.
+    pub fn names(&self, kid: &str) -> bool {
+        match &self.keys {
+            Keys::Unavailable => false,
+            Keys::Parsed(keys) => keys.iter().any(|key| key.kid() == Some(kid)),
+        }
     }
 
     /// How many keys verify.

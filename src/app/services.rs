@@ -2,17 +2,14 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use envoy_types::pb::envoy::service::auth::v3::authorization_server::AuthorizationServer;
-use tokio::runtime::Handle;
 use tonic::service::RoutesBuilder;
 
-use crate::admin::KeySourceStatus;
-use crate::authn::clock::Clock;
-use crate::authn::jwks::{self, KeySets};
+use super::key_sources::KeySources;
 use crate::config::Config;
 use crate::control::publish::SnapshotCell;
-use crate::control::{Decode, Decoded, Document, SyncKeys};
+use crate::control::{Decode, Decoded, Document};
 use crate::extauthz::{
     AuthorizationService, CheckMetrics, ClientAddress, DESCRIPTORS, RequestSettings,
 };
@@ -36,68 +33,6 @@ pub(crate) fn decode(config: &Config) -> Decode {
     })
 }
 
-/// The remote key sets and what others need of them.
-#[derive(Debug, Clone)]
-pub(super) struct KeySources {
-    sets: KeySets,
-    clock: Clock,
-}
-
-pub(super) fn key_sets(config: &Config, metrics: &Metrics) -> Result<KeySources> {
-    let settings = jwks::Settings {
-        schedule: jwks::Schedule {
-            refresh: config.jwks_refresh_interval,
-            ..jwks::Schedule::default()
-        },
-        ..jwks::Settings::default()
-    };
-    let clock = Clock::system();
-    let refreshes = metrics.key_sources();
-    refreshes.expect(jwks::AttemptResult::ALL.map(jwks::AttemptResult::as_str));
-    let observer = Arc::new(move |attempt: &jwks::Attempt<'_>| {
-        refreshes.refreshed(attempt.result.as_str());
-    });
-    let sets = KeySets::new(settings, clock, observer, Handle::current())
-        .context("set up the fetching of key sets")?;
-    let ages = sets.clone();
-    metrics.register_key_ages(move || {
-        let now = clock.now();
-        let age = |at| now.duration_since(at).unwrap_or_default();
-        let status = ages.status().into_iter();
-        status.filter_map(|s| Some((s.id.issuer, age(s.last_success?)))).collect()
-    });
-    Ok(KeySources { sets, clock })
-}
-
-impl KeySources {
-    /// For control.
-    pub(super) fn sync(&self) -> Box<SyncKeys> {
-        let sets = self.sets.clone();
-        Box::new(move |wanted| sets.sync(wanted))
-    }
-
-    /// For the admin endpoints.
-    pub(super) fn status(&self) -> Arc<dyn Fn() -> Vec<KeySourceStatus> + Send + Sync> {
-        let Self { sets, clock } = self.clone();
-        Arc::new(move || {
-            let now = clock.now();
-            let status = sets.status().into_iter().map(|source| KeySourceStatus {
-                issuer: source.id.issuer,
-                uri: source.id.uri,
-                keys: source.keys,
-                age: source.last_success.map(|at| now.duration_since(at).unwrap_or_default()),
-                error: source.last_error.map(|error| error.describe()),
-            });
-            status.collect()
-        })
-    }
-
-    /// Returns once the first attempt of each has ended.
-    pub(super) async fn settled(&self) {
-        self.sets.wait_settled().await;
-    }
-}
-
 /// Adds every gRPC service but health.
 pub(super) fn grpc_services(
     routes: &mut RoutesBuilder,
@@ -110,6 +45,7 @@ pub(super) fn grpc_services(
     let check_metrics = CheckMetrics { decisions: metrics.decisions(), inputs: metrics.inputs() };
     let service =
         AuthorizationService::new(snapshots, Arc::new(keys.sets.clone()), settings, keys.clock)
+            .with_unknown_kid_wait(config.key_sources.unknown_kid_wait)
             .with_metrics(check_metrics);
     routes.add_service(
         AuthorizationServer::new(service).max_decoding_message_size(config.max_message_size),

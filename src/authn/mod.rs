@@ -12,9 +12,14 @@ mod query;
 mod requirement;
 mod token;
 
-use std::sync::Arc;
+use std::{
+    future::{self, Future},
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
 
-use crate::key_set::KeySet;
+use crate::key_set::{Generation, KeySet};
 use crate::model::Http;
 use crate::plan::{JwtPlan, KeySourceId};
 
@@ -24,6 +29,26 @@ pub use requirement::{Authentication, Changes};
 pub trait KeyLookup {
     /// The last good keys of a source; `None` before the first fetch succeeded.
     fn keys(&self, source: &KeySourceId) -> Option<Arc<KeySet>>;
+
+    /// Tries for at most `within` to get keys that are not there. Whether there are others now.
+    fn seek<'a>(
+        &'a self,
+        _wanted: &'a [WantedKey],
+        _within: Duration,
+    ) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>> {
+        Box::pin(future::ready(false))
+    }
+}
+
+/// A key that a token names and that its source's set does not have: it may be a new one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WantedKey {
+    /// Where it would be.
+    pub source: KeySourceId,
+    /// Its id as the token says; empty where it says none.
+    pub kid: Box<str>,
+    /// The set that was looked at; `None` where there was none.
+    pub seen: Option<Generation>,
 }
 
 /// A lookup without keys: for plans whose rules all have inline keys.

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use super::extract::{self, Place};
 use super::query::Query;
 use super::token::Token;
-use super::{KeyLookup, is_exempt, output};
+use super::{KeyLookup, WantedKey, is_exempt, output};
 use crate::compile::normalize_audience;
 use crate::key_set::KeySet;
 use crate::model::{Http, JwtError, Value};
@@ -25,6 +25,8 @@ pub struct Authentication {
     pub claims: Option<Value>,
     /// What was changed in the request.
     pub changes: Changes,
+    /// Keys that might verify what failed, if they could be had.
+    pub wanted: Vec<WantedKey>,
 }
 
 /// Which parts of the request were changed.
@@ -121,7 +123,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn check(&self, rule: &JwtRulePlan, token: &Token<'_>) -> Result<(), JwtError> {
+    fn check(&mut self, rule: &JwtRulePlan, token: &Token<'_>) -> Result<(), JwtError> {
         if !rule.issuer.is_empty() && *rule.issuer != *token.issuer {
             return Err(JwtError::UnknownIssuer);
         }
@@ -133,10 +135,24 @@ impl Walk<'_> {
         };
         match &rule.keys {
             KeyReference::Inline(keys) => verify(keys),
-            KeyReference::Remote(source) => match self.keys.keys(source) {
-                Some(keys) => verify(&keys),
-                None => verify(&KeySet::unavailable()),
-            },
+            KeyReference::Remote(source) => {
+                let keys = self.keys.keys(source);
+                let verified = match &keys {
+                    Some(keys) => verify(keys),
+                    None => verify(&KeySet::unavailable()),
+                };
+                if verified.is_err() && !keys.as_ref().is_some_and(|k| k.names(&token.key_id)) {
+                    let (kid, seen) = (token.key_id.as_str().into(), keys.map(|k| k.generation()));
+                    self.want(WantedKey { source: source.clone(), kid, seen });
+                }
+                verified
+            }
+        }
+    }
+
+    fn want(&mut self, key: WantedKey) {
+        if !self.result.wanted.contains(&key) {
+            self.result.wanted.push(key);
         }
     }
 

@@ -25,7 +25,7 @@ struct CommandLine {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    Serve(serve::Serve),
+    Serve(Box<serve::Serve>),
     Check(check::Check),
     #[cfg(feature = "demo")]
     Demo(demo::Demo),

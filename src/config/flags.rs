@@ -94,8 +94,32 @@ pub struct ServerFlags {
     pub shutdown_grace: Option<String>,
 
     /// How often remote key sets are fetched [default: 20m]
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", help_heading = "Keys")]
     pub jwks_refresh_interval: Option<String>,
+
+    /// How long keys are used after they were last seen at their source [default: 168h]
+    #[arg(long, value_name = "TIME", help_heading = "Keys")]
+    pub jwks_max_age: Option<String>,
+
+    /// How often, at most, keys are fetched because tokens name unknown ones [default: 10s]
+    #[arg(long, value_name = "TIME", help_heading = "Keys")]
+    pub jwks_unknown_kid_interval: Option<String>,
+
+    /// How long a request waits for such a key, and never longer than Envoy does [default: 150ms]
+    #[arg(long, value_name = "TIME", help_heading = "Keys")]
+    pub jwks_unknown_kid_wait: Option<String>,
+
+    /// How long readiness waits for the first fetch of each key set [default: 10s]
+    #[arg(long, value_name = "TIME", help_heading = "Keys")]
+    pub jwks_startup_timeout: Option<String>,
+
+    /// Ranges that keys are never fetched from, beside link-local and metadata addresses
+    #[arg(long, value_name = "CIDR,...", help_heading = "Keys")]
+    pub jwks_blocked_cidrs: Option<String>,
+
+    /// A PEM file of authorities trusted for fetching keys, beside the system's
+    #[arg(long, value_name = "FILE", help_heading = "Keys")]
+    pub jwks_ca_certificates: Option<String>,
 
     /// The largest CheckRequest that is read [default: 4MiB]
     #[arg(long, value_name = "SIZE")]
@@ -123,6 +147,12 @@ impl Flags {
             ("logFormat", &server.log_format),
             ("shutdownGrace", &server.shutdown_grace),
             ("jwksRefreshInterval", &server.jwks_refresh_interval),
+            ("jwksMaxAge", &server.jwks_max_age),
+            ("jwksUnknownKidInterval", &server.jwks_unknown_kid_interval),
+            ("jwksUnknownKidWait", &server.jwks_unknown_kid_wait),
+            ("jwksStartupTimeout", &server.jwks_startup_timeout),
+            ("jwksBlockedCidrs", &server.jwks_blocked_cidrs),
+            ("jwksCaCertificates", &server.jwks_ca_certificates),
             ("maxMessageSize", &server.max_message_size),
         ];
         let mut layer = Layer::new(Origin::Flag);

@@ -6,6 +6,7 @@
 mod address;
 mod document;
 mod flags;
+mod key_sources;
 mod layer;
 mod mesh_config;
 mod values;
@@ -28,6 +29,7 @@ use crate::telemetry::logging::{LogFilter, LogFormat};
 
 pub use address::{Address, InvalidAddress};
 pub use flags::{Flags, PolicyFlags, ServerFlags};
+pub use key_sources::{KeySourceClient, KeySourcesConfig};
 
 use layer::{Layer, Layers};
 use mesh_config::MeshConfig;
@@ -61,8 +63,8 @@ pub struct Config {
     pub colour: bool,
     /// How long requests may take to finish at shutdown.
     pub shutdown_grace: Duration,
-    /// How often remote key sets are fetched.
-    pub jwks_refresh_interval: Duration,
+    /// How remote key sets are fetched.
+    pub key_sources: KeySourcesConfig,
     /// The largest CheckRequest, in bytes.
     pub max_message_size: usize,
     /// What is allowed and probably not meant; for the log.
@@ -161,7 +163,7 @@ impl Config {
         let workload = |workload: &Workload| json!({ "namespace": workload.namespace, "labels": workload.labels });
         let Settings { mesh, workloads } = &*self.settings;
         let shown = |path: &PathBuf| path.display().to_string();
-        json!({
+        let mut settings = json!({
             "policies": self.policies.iter().map(shown).collect::<Vec<_>>(),
             "workloads": workloads.iter().map(workload).collect::<Vec<_>>(),
             "listen": self.listen.to_string(),
@@ -177,10 +179,14 @@ impl Config {
             "logLevel": self.log_level.to_string(),
             "logFormat": self.log_format.as_str(),
             "shutdownGrace": values::show_duration(self.shutdown_grace),
-            "jwksRefreshInterval": values::show_duration(self.jwks_refresh_interval),
             "maxMessageSize": self.max_message_size,
-            "setBy": self.origins.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
-        })
+        });
+        if let Value::Object(settings) = &mut settings {
+            self.key_sources.show(settings);
+            let origins: std::collections::BTreeMap<_, _> = self.origins.iter().cloned().collect();
+            settings.insert("setBy".into(), json!(origins));
+        }
+        settings
     }
 }
 
@@ -234,11 +240,7 @@ impl Reader<'_> {
                 Duration::from_secs(10),
                 values::shutdown_grace,
             ),
-            jwks_refresh_interval: self.setting(
-                "jwksRefreshInterval",
-                Duration::from_secs(20 * 60),
-                values::refresh_interval,
-            ),
+            key_sources: KeySourcesConfig::read(self),
             max_message_size: self.setting("maxMessageSize", 4 << 20, values::message_size),
             warnings,
             origins: self.layers.origins(),

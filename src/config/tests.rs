@@ -165,8 +165,15 @@ fn everything_can_be_set_in_a_file() {
       "logLevel": "info,postern::decision=debug",
       "logFormat": "json",
       "shutdownGrace": "1m",
+      "maxMessageSize": 1048576,
       "jwksRefreshInterval": "90s",
-      "maxMessageSize": 1048576
+      "jwksMaxAge": "168h",
+      "jwksUnknownKidInterval": "10s",
+      "jwksUnknownKidWait": "150ms",
+      "jwksStartupTimeout": "10s",
+      "jwksBlockedCidrs": [],
+      "jwksCaCertificates": null,
+      "jwksClients": []
     }
     "#);
 }
@@ -186,7 +193,7 @@ fn everything_can_be_set_by_variables() {
     assert_eq!(config.settings.workloads[0].labels.len(), 2);
     assert_eq!(config.settings.mesh.trust_domain_aliases, ["a.example", "b.example"]);
     assert_eq!(config.xff_num_trusted_hops, 1);
-    assert_eq!(config.jwks_refresh_interval, Duration::from_secs(300));
+    assert_eq!(config.key_sources.refresh_interval, Duration::from_secs(300));
     assert_eq!(config.admin.port(), 8282, "an empty variable is not set");
     let set_by = &config.to_json()["setBy"];
     assert_eq!(set_by["listen"], "--listen (POSTERN_LISTEN)");
@@ -289,6 +296,30 @@ fn addresses_say_what_they_lack(#[case] text: &str, #[case] expected: &str) {
     r#"{"jwksRefreshInterval": "10ms"}"#,
     "jwksRefreshInterval: `10ms` is not between `1s` and `24h`"
 )]
+#[case::cidr(
+    r#"{"jwksBlockedCidrs": ["10.0.0.0/8", "10.0.0.0/33"]}"#,
+    "jwksBlockedCidrs: `10.0.0.0/33` is not a range, such as `10.0.0.0/8`"
+)]
+#[case::client_list(
+    r#"{"jwksClients": {"issuer": "a"}}"#,
+    "jwksClients: must be a list with an `issuer` each"
+)]
+#[case::client_issuer(
+    r#"{"jwksClients": [{"caCertificates": "a.pem"}]}"#,
+    "jwksClients: entry 1: `issuer` is missing"
+)]
+#[case::client_key(
+    r#"{"jwksClients": [{"issuer": "a", "cacertificates": "a.pem"}]}"#,
+    "jwksClients: entry 1: `cacertificates` is no setting: write `caCertificates`"
+)]
+#[case::client_half(
+    r#"{"jwksClients": [{"issuer": "a", "clientCertificate": "a.pem"}]}"#,
+    "jwksClients: entry 1: `clientKey` is missing"
+)]
+#[case::client_twice(
+    r#"{"jwksClients": [{"issuer": "a"}, {"issuer": "a"}]}"#,
+    "jwksClients: entry 2: `a` is there twice"
+)]
 #[case::same_port(
     r#"{"admin": "127.0.0.1:9191"}"#,
     "--admin: `127.0.0.1:9191` is taken by --listen"
@@ -297,6 +328,37 @@ fn bad_values_say_what_to_write(#[case] file: &str, #[case] expected: &str) {
     let given = Given::flags("--policies p").config(file);
     let error = given.refused().replace("postern.json: ", "");
     assert_eq!(error, format!("invalid configuration\n  {expected}"));
+}
+
+#[test]
+fn key_sources_are_configured() {
+    let flags = "--policies p --jwks-max-age 48h --jwks-unknown-kid-interval 30s \
+                 --jwks-unknown-kid-wait 0s --jwks-startup-timeout 1m \
+                 --jwks-blocked-cidrs 10.0.0.0/8,fd00::/8 --jwks-ca-certificates ca.pem";
+    let file = r#"{"jwksRefreshInterval": "5m", "jwksClients": [
+        {"issuer": "a", "caCertificates": "a.pem"},
+        {"issuer": "b", "clientCertificate": "b.pem", "clientKey": "b.key"}
+    ]}"#;
+    let config = Given::flags(flags).config(file).load();
+    let client = |issuer: &str, ca: Option<&str>, identity: Option<(&str, &str)>| KeySourceClient {
+        issuer: issuer.into(),
+        ca_certificates: ca.map(Into::into),
+        identity: identity.map(|(chain, key)| (chain.into(), key.into())),
+    };
+    let expected = KeySourcesConfig {
+        refresh_interval: Duration::from_mins(5),
+        max_age: Duration::from_hours(48),
+        unknown_kid_interval: Duration::from_secs(30),
+        unknown_kid_wait: Duration::ZERO,
+        startup_timeout: Duration::from_mins(1),
+        blocked_cidrs: vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()],
+        ca_certificates: Some("ca.pem".into()),
+        clients: vec![
+            client("a", Some("a.pem"), None),
+            client("b", None, Some(("b.pem", "b.key"))),
+        ],
+    };
+    assert_eq!(config.key_sources, expected);
 }
 
 #[test]

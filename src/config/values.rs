@@ -194,11 +194,8 @@ pub(super) fn shutdown_grace(value: &Value) -> Parsed<Duration> {
     duration(value, Duration::ZERO, Duration::from_secs(60 * 60))
 }
 
-pub(super) fn refresh_interval(value: &Value) -> Parsed<Duration> {
-    duration(value, Duration::from_secs(1), Duration::from_secs(24 * 60 * 60))
-}
-
-fn duration(value: &Value, least: Duration, most: Duration) -> Parsed<Duration> {
+/// A time with its unit, within these bounds.
+pub(super) fn duration(value: &Value, least: Duration, most: Duration) -> Parsed<Duration> {
     let text = scalar(value)?;
     let (number, unit) = split_unit(&text);
     let milliseconds: u64 = match unit {

@@ -3,16 +3,16 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use envoy_types::pb::envoy::service::auth::v3::authorization_server::Authorization;
 use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse};
 use tonic::{Request, Response, Status};
 
 use super::response::{self, Realm, Report};
-use super::{CertificateNames, ClientAddress, attributes};
-use crate::authn::KeyLookup;
+use super::{CertificateNames, ClientAddress, attributes, deadline};
 use crate::authn::clock::Clock;
+use crate::authn::{KeyLookup, WantedKey};
 use crate::control::publish::SnapshotCell;
 use crate::decide;
 use crate::gate;
@@ -37,6 +37,8 @@ pub struct Checked {
     pub response: CheckResponse,
     /// The decision in it.
     pub verdict: Verdict,
+    /// Keys that might have changed it.
+    pub wanted: Vec<WantedKey>,
 }
 
 /// What is counted of requests.
@@ -56,6 +58,7 @@ pub struct AuthorizationService {
     settings: RequestSettings,
     certificates: CertificateNames,
     clock: Clock,
+    unknown_kid_wait: Duration,
     metrics: Option<CheckMetrics>,
 }
 
@@ -81,8 +84,16 @@ impl AuthorizationService {
             settings,
             certificates: CertificateNames::default(),
             clock,
+            unknown_kid_wait: Duration::ZERO,
             metrics: None,
         }
+    }
+
+    /// Lets a request wait this long for a key that its token names and that was not there; also
+    /// not longer than Envoy waits for the answer.
+    #[must_use]
+    pub fn with_unknown_kid_wait(self, unknown_kid_wait: Duration) -> Self {
+        Self { unknown_kid_wait, ..self }
     }
 
     /// Has requests counted.
@@ -91,16 +102,41 @@ impl AuthorizationService {
         Self { metrics: Some(metrics), ..self }
     }
 
-    /// Answers one CheckRequest. Never fails: what cannot be decided is denied.
+    /// Answers one CheckRequest with the keys that are there. Never fails: what cannot be decided is
+    /// denied.
     pub fn answer(&self, check: &CheckRequest) -> Checked {
         let started = Instant::now();
+        let checked = self.decide(check);
+        self.record(&checked, started);
+        checked
+    }
+
+    /// Answers one CheckRequest as [`AuthorizationService::answer`] does, but where a token names a
+    /// key that is not there, looks for it for at most `within`.
+    pub async fn answer_within(&self, check: &CheckRequest, within: Duration) -> Checked {
+        let started = Instant::now();
+        let mut checked = self.decide(check);
+        if !checked.wanted.is_empty()
+            && !within.is_zero()
+            && self.keys.seek(&checked.wanted, within).await
+        {
+            checked = self.decide(check);
+        }
+        self.record(&checked, started);
+        checked
+    }
+
+    fn decide(&self, check: &CheckRequest) -> Checked {
         let snapshot = self.snapshots.load();
         let checked = self.answer_by(&snapshot, check);
         debug_assert_eq!(response::outcome_of(&checked.response), checked.verdict.outcome());
+        checked
+    }
+
+    fn record(&self, checked: &Checked, started: Instant) {
         if let Some(metrics) = &self.metrics {
             metrics.decisions.record(&checked.verdict, started.elapsed());
         }
-        checked
     }
 
     /// Counts what the filter is not configured to send, and says so once.
@@ -129,7 +165,8 @@ impl AuthorizationService {
             let revision = snapshot.revision;
             let report =
                 Report { verdict, revision, plan: None, audited_by: Vec::new(), claims: None };
-            Checked { response: response::denied(&report, None), verdict }
+            let response = response::denied(&report, None);
+            Checked { response, verdict, wanted: Vec::new() }
         };
         let mut attributes = match attributes::from_check(check, &self.settings, &self.certificates)
         {
@@ -170,7 +207,7 @@ impl AuthorizationService {
             }
             Outcome::Deny => response::denied(&report, realm),
         };
-        Checked { response, verdict }
+        Checked { response, verdict, wanted: passage.authentication.wanted }
     }
 }
 
@@ -207,6 +244,7 @@ impl Authorization for AuthorizationService {
         &self,
         request: Request<CheckRequest>,
     ) -> Result<Response<CheckResponse>, Status> {
-        Ok(Response::new(self.answer(request.get_ref()).response))
+        let within = deadline::left_for_keys(request.metadata(), self.unknown_kid_wait);
+        Ok(Response::new(self.answer_within(request.get_ref(), within).await.response))
     }
 }

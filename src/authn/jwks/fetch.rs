@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
-use http::{Request, Response, header};
+use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Empty};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
@@ -16,17 +16,13 @@ use tokio::{
     task::{AbortHandle, spawn_blocking},
     time::timeout,
 };
-use tokio_rustls::{
-    TlsConnector,
-    rustls::{
-        self, ClientConfig, RootCertStore, crypto,
-        pki_types::{CertificateDer, ServerName},
-    },
-};
+use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::{
+    client::Clients,
     dial::{DialGuard, Resolver, dial},
     error::FetchError,
+    freshness::{self, Validators},
     target::Target,
 };
 use crate::key_set::KeySet;
@@ -41,81 +37,83 @@ const HEADER_LIMIT: usize = 64 << 10;
 /// Fetches key sets. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Fetcher {
-    /// `None` where nothing is trusted.
-    tls: Option<TlsConnector>,
-    guard: Arc<DialGuard>,
-    resolver: Resolver,
+    pub(super) clients: Arc<Clients>,
+    pub(super) guard: Arc<DialGuard>,
+    pub(super) resolver: Resolver,
 }
 
-/// A key set as fetched.
+/// What a source gave.
 pub(super) struct Fetched {
-    pub(super) keys: KeySet,
-    /// SHA-256 of the text, to see whether anything changed.
-    pub(super) digest: Digest,
+    pub(super) content: Content,
+    /// How long it says that this holds.
+    pub(super) lifetime: Option<Duration>,
+    /// To ask next time whether it still does.
+    pub(super) validators: Option<Validators>,
+}
+
+pub(super) enum Content {
+    /// A key set, and the SHA-256 of its text, to see whether anything changed.
+    Keys(KeySet, Digest),
+    /// What it gave before, whose validators were sent, still holds.
+    NotModified,
 }
 
 pub(super) type Digest = [u8; digest::SHA256_OUTPUT_LEN];
 
-impl Fetcher {
-    /// Trusts the system's roots and these.
-    pub(super) fn new(
-        guard: DialGuard,
-        also_trusted: &[CertificateDer<'static>],
-        resolver: Resolver,
-    ) -> Result<Self, rustls::Error> {
-        let mut roots = RootCertStore::empty();
-        let system = rustls_native_certs::load_native_certs();
-        // Stores hold certificates that rustls cannot read; they only narrow what is trusted.
-        let (_, unreadable) = roots.add_parsable_certificates(system.certs);
-        for certificate in also_trusted {
-            roots.add(certificate.clone())?;
-        }
-        if roots.is_empty() {
-            tracing::warn!(
-                unreadable,
-                errors = ?system.errors,
-                "no trusted root certificates; keys cannot be fetched over https"
-            );
-        }
-        let trusting = !roots.is_empty();
-        let mut config =
-            ClientConfig::builder_with_provider(crypto::aws_lc_rs::default_provider().into())
-                .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-                .with_root_certificates(roots)
-                .with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let tls = trusting.then(|| TlsConnector::from(Arc::new(config)));
-        Ok(Self { tls, guard: Arc::new(guard), resolver })
-    }
+/// A complete answer.
+struct Document {
+    /// `None` says that what is had already still holds.
+    body: Option<Bytes>,
+    lifetime: Option<Duration>,
+    validators: Option<Validators>,
+}
 
-    /// Asks the source for its keys. Each document has the whole of `within`, as under Istio.
+impl Fetcher {
+    /// Asks the source for its keys, or whether those of `validators` still hold. Each document has
+    /// the whole of `within`, as under Istio.
     pub(super) async fn fetch(
         &self,
         id: &KeySourceId,
         within: Duration,
+        validators: Option<&Validators>,
     ) -> Result<Fetched, FetchError> {
+        let call = Call { fetcher: self, issuer: &id.issuer, within };
         let target = match &id.uri {
             Some(uri) => Target::parse(uri)?,
-            None => self
-                .discover(&id.issuer, within)
-                .await
-                .map_err(|error| FetchError::Discovery(Box::new(error)))?,
+            None => {
+                call.discover().await.map_err(|error| FetchError::Discovery(Box::new(error)))?
+            }
         };
-        let body = self.get(&target, within).await?;
-        let url = target.to_string();
-        // Thousands of keys take tens of milliseconds to parse.
-        let parsed = spawn_blocking(move || parse_keys(&body, url)).await;
-        parsed.unwrap_or(Err(FetchError::Stopped))
+        let Document { body, lifetime, validators } = call.get(&target, validators).await?;
+        let content = match body {
+            None => Content::NotModified,
+            Some(body) => {
+                let url = target.to_string();
+                // Thousands of keys take tens of milliseconds to parse.
+                let parsed = spawn_blocking(move || parse_keys(&body, url)).await;
+                parsed.unwrap_or(Err(FetchError::Stopped))?
+            }
+        };
+        Ok(Fetched { content, lifetime, validators })
     }
+}
 
+/// The documents of one fetch.
+struct Call<'f> {
+    fetcher: &'f Fetcher,
+    issuer: &'f str,
+    within: Duration,
+}
+
+impl Call<'_> {
     /// OpenID Connect Discovery 1.0 section 4.
-    async fn discover(&self, issuer: &str, within: Duration) -> Result<Target, FetchError> {
-        if issuer.is_empty() {
+    async fn discover(&self) -> Result<Target, FetchError> {
+        if self.issuer.is_empty() {
             return Err(FetchError::NoIssuer);
         }
-        let issuer = issuer.strip_suffix('/').unwrap_or(issuer);
+        let issuer = self.issuer.strip_suffix('/').unwrap_or(self.issuer);
         let document = Target::parse(&format!("{issuer}/.well-known/openid-configuration"))?;
-        let body = self.get(&document, within).await?;
+        let body = self.get(&document, None).await?.body.unwrap_or_default();
         let parsed: Value = serde_json::from_slice(&body).unwrap_or_default();
         match parsed.get("jwks_uri").and_then(Value::as_str) {
             Some(uri) => Target::parse(uri),
@@ -123,16 +121,24 @@ impl Fetcher {
         }
     }
 
-    async fn get(&self, target: &Target, within: Duration) -> Result<Bytes, FetchError> {
-        timeout(within, self.follow(target.clone(), within))
+    async fn get(
+        &self,
+        target: &Target,
+        validators: Option<&Validators>,
+    ) -> Result<Document, FetchError> {
+        timeout(self.within, self.follow(target.clone(), validators))
             .await
-            .unwrap_or(Err(FetchError::Timeout(within)))
+            .unwrap_or(Err(FetchError::Timeout(self.within)))
     }
 
-    async fn follow(&self, mut target: Target, within: Duration) -> Result<Bytes, FetchError> {
+    async fn follow(
+        &self,
+        mut target: Target,
+        validators: Option<&Validators>,
+    ) -> Result<Document, FetchError> {
         for _ in 0..=MAX_REDIRECTS {
-            match self.ask(&target, within).await? {
-                Answer::Body(body) => return Ok(body),
+            match self.ask(&target, validators).await? {
+                Answer::Document(document) => return Ok(document),
                 Answer::Redirect(next) if target.secure && !next.secure => {
                     return Err(FetchError::Downgrade { url: target.to_string() });
                 }
@@ -142,28 +148,34 @@ impl Fetcher {
         Err(FetchError::TooManyRedirects(MAX_REDIRECTS))
     }
 
-    async fn ask(&self, target: &Target, within: Duration) -> Result<Answer, FetchError> {
-        let stream = dial(&self.resolver, &self.guard, &target.host, target.port, within).await?;
+    async fn ask(
+        &self,
+        target: &Target,
+        validators: Option<&Validators>,
+    ) -> Result<Answer, FetchError> {
+        let Fetcher { clients, guard, resolver } = self.fetcher;
+        let stream = dial(resolver, guard, &target.host, target.port, self.within).await?;
         if !target.secure {
-            return exchange(stream, target).await;
+            return exchange(stream, target, validators).await;
         }
-        let connector = self.tls.as_ref().ok_or(FetchError::NoRoots)?;
+        let connector = clients.of(self.issuer).ok_or(FetchError::NoRoots)?;
         let name = ServerName::try_from(target.host.clone()).map_err(|_| FetchError::Url)?;
         match connector.connect(name, stream).await {
-            Ok(stream) => exchange(stream, target).await,
+            Ok(stream) => exchange(stream, target, validators).await,
             Err(error) => Err(FetchError::Tls { host: target.host.clone(), error }),
         }
     }
 }
 
 enum Answer {
-    Body(Bytes),
+    Document(Document),
     Redirect(Target),
 }
 
 async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     target: &Target,
+    validators: Option<&Validators>,
 ) -> Result<Answer, FetchError> {
     let failed = |error| FetchError::Http { url: target.to_string(), error };
     let mut request = Request::get(target.path_and_query())
@@ -174,6 +186,13 @@ async fn exchange(
     if let Some(authorization) = &target.authorization {
         request = request.header(header::AUTHORIZATION, authorization);
     }
+    if let Some(validators) = validators {
+        request = validators.apply(target, request);
+    }
+    let conditional = request.headers_ref().is_some_and(|headers| {
+        headers.contains_key(header::IF_NONE_MATCH)
+            || headers.contains_key(header::IF_MODIFIED_SINCE)
+    });
     let request = request.body(Empty::<Bytes>::new()).map_err(|_| FetchError::Url)?;
     let (mut sender, connection) = http1::Builder::new()
         .max_buf_size(HEADER_LIMIT)
@@ -188,10 +207,18 @@ async fn exchange(
     if matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
         return redirect(&response, target).map(Answer::Redirect);
     }
+    let lifetime = freshness::lifetime(response.headers());
+    let new_validators = Validators::of(target, response.headers());
+    if conditional && status == StatusCode::NOT_MODIFIED {
+        // RFC 9110 section 15.4.5: it need not repeat what has not changed.
+        let validators = new_validators.or_else(|| validators.cloned());
+        return Ok(Answer::Document(Document { body: None, lifetime, validators }));
+    }
     if !status.is_success() {
         return Err(FetchError::Status { url: target.to_string(), status: status.as_u16() });
     }
-    read(response.into_body(), target).await.map(Answer::Body)
+    let body = Some(read(response.into_body(), target).await?);
+    Ok(Answer::Document(Document { body, lifetime, validators: new_validators }))
 }
 
 struct AbortOnDrop(AbortHandle);
@@ -223,12 +250,12 @@ async fn read(mut body: Incoming, target: &Target) -> Result<Bytes, FetchError> 
     Ok(bytes.into())
 }
 
-fn parse_keys(body: &[u8], url: String) -> Result<Fetched, FetchError> {
+fn parse_keys(body: &[u8], url: String) -> Result<Content, FetchError> {
     let Ok(text) = std::str::from_utf8(body) else {
         return Err(FetchError::NotText { url });
     };
     let keys = KeySet::parse(text).map_err(|error| FetchError::NotAKeySet { url, error })?;
     let mut sha256 = Digest::default();
     sha256.copy_from_slice(digest::digest(&digest::SHA256, body).as_ref());
-    Ok(Fetched { keys, digest: sha256 })
+    Ok(Content::Keys(keys, sha256))
 }

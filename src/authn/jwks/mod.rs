@@ -3,12 +3,16 @@
 //! Outside the snapshot, so that a policy push never drops keys. What the keys verify is
 //! `key_set`'s job; a request only ever reads what is here.
 
+mod client;
 mod dial;
 mod error;
 mod fetch;
+mod freshness;
 mod schedule;
 mod source;
 mod target;
+mod unknown_kids;
+mod worker;
 
 #[cfg(test)]
 mod tests;
@@ -16,27 +20,27 @@ mod tests;
 use std::{
     collections::{HashMap, HashSet, hash_map::Entry},
     fmt,
+    future::Future,
+    pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
 use arc_swap::ArcSwap;
-use tokio::{runtime::Handle, sync::watch, task::AbortHandle};
+use futures_util::future::join_all;
+use tokio::{runtime::Handle, sync::watch, task::AbortHandle, time::Instant};
 use tokio_rustls::rustls::{self, pki_types::CertificateDer};
 
 pub use self::{
+    client::ClientSettings,
     dial::DialGuard,
     error::{AttemptResult, FetchError},
     fetch::BODY_LIMIT,
     schedule::Schedule,
 };
-use self::{
-    dial::Resolver,
-    fetch::Fetcher,
-    source::{Source, Worker},
-};
-use crate::authn::KeyLookup;
+use self::{client::Clients, dial::Resolver, fetch::Fetcher, source::Source, worker::Worker};
 use crate::authn::clock::Clock;
+use crate::authn::{KeyLookup, WantedKey};
 use crate::key_set::KeySet;
 use crate::plan::{KeySource, KeySourceId};
 
@@ -49,6 +53,8 @@ pub struct Settings {
     pub guard: DialGuard,
     /// Certificate authorities trusted beside those of the system.
     pub also_trusted: Vec<CertificateDer<'static>>,
+    /// What is different for some issuers; the last entry of an issuer counts.
+    pub clients: Vec<ClientSettings>,
 }
 
 /// Told of each attempt, so that metrics can count without this module knowing them.
@@ -127,9 +133,10 @@ impl KeySets {
         runtime: Handle,
         resolver: Resolver,
     ) -> Result<Self, rustls::Error> {
-        let Settings { schedule, guard, also_trusted } = settings;
+        let Settings { schedule, guard, also_trusted, clients } = settings;
+        let clients = Arc::new(Clients::new(&also_trusted, clients)?);
         let worker = Worker {
-            fetcher: Fetcher::new(guard, &also_trusted, resolver)?,
+            fetcher: Fetcher { clients, guard: Arc::new(guard), resolver },
             schedule: Arc::new(schedule),
             clock,
             observer,
@@ -147,6 +154,20 @@ impl KeySets {
     /// [`KeySet::unavailable`] holds. Never blocks.
     pub fn keys(&self, id: &KeySourceId) -> Option<Arc<KeySet>> {
         self.0.sources.load().get(id)?.keys.load_full()
+    }
+
+    /// Has keys fetched that tokens name and the sets do not have, and waits for them, but no longer
+    /// than `within`. Whether there are other sets now, so that trying again makes sense.
+    ///
+    /// However many ask, a source is asked once in [`Schedule::unknown_kid_interval`].
+    pub async fn seek(&self, wanted: &[WantedKey], within: Duration) -> bool {
+        let deadline = Instant::now() + within;
+        let sources = self.0.sources.load_full();
+        let schedule = &self.0.worker.schedule;
+        let seeks = wanted.iter().filter_map(|key| {
+            Some(sources.get(&key.source)?.seek(&key.kid, key.seen, deadline, schedule))
+        });
+        join_all(seeks).await.contains(&true)
     }
 
     /// Starts fetching from sources that are new, and forgets those that are gone. What is kept
@@ -209,6 +230,14 @@ impl KeySets {
 impl KeyLookup for KeySets {
     fn keys(&self, source: &KeySourceId) -> Option<Arc<KeySet>> {
         self.keys(source)
+    }
+
+    fn seek<'a>(
+        &'a self,
+        wanted: &'a [WantedKey],
+        within: Duration,
+    ) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>> {
+        Box::pin(self.seek(wanted, within))
     }
 }
 

@@ -10,7 +10,7 @@ use http::{HeaderValue, Uri};
 use super::error::FetchError;
 
 /// An absolute http or https URL. Displays without credentials and query.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct Target {
     pub(super) secure: bool,
     /// Without the brackets of an IPv6 address.

@@ -1,11 +1,14 @@
 //! Against real servers on the loopback.
 
+mod conditional;
 mod fetching;
+mod https;
 mod keeping;
+mod seeking;
 
 use std::{
     future::Future,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -104,6 +107,8 @@ fn one_attempt() -> Schedule {
         fast_retries: 1,
         back_off: hour,
         back_off_limit: hour,
+        jitter_percent: 0,
+        ..Schedule::default()
     }
 }
 
@@ -111,10 +116,12 @@ fn rapid() -> Schedule {
     let moment = Duration::from_millis(2);
     Schedule {
         refresh: moment,
+        least_refresh: moment,
         fast_retry: moment,
         fast_retries: 1,
         back_off: moment,
         back_off_limit: moment,
+        ..Schedule::default()
     }
 }
 
@@ -174,4 +181,20 @@ impl Harness {
         let (_, result) = soon(self.attempts.recv()).await.unwrap();
         assert_eq!(result, expect);
     }
+}
+
+fn test_names(host: &str) -> Vec<IpAddr> {
+    let addresses: &[&str] = match host {
+        "metadata.test" => &["169.254.169.254"],
+        "both.test" => &["169.254.169.254", "127.0.0.1"],
+        "refused-first.test" => &["127.1.2.3", "127.0.0.1"],
+        "good.test" => &["127.0.0.1"],
+        _ => &[],
+    };
+    addresses.iter().map(|address| address.parse().unwrap()).collect()
+}
+
+fn named() -> Harness {
+    let settings = Settings { schedule: one_attempt(), ..Settings::default() };
+    harness_with(settings, Resolver::Fixed(test_names))
 }
