@@ -27,6 +27,7 @@ mod tests;
 
 use std::{
     fmt,
+    num::NonZeroU64,
     sync::atomic::{AtomicU64, Ordering},
 };
 
@@ -53,12 +54,18 @@ pub struct KeySet {
 /// Tells one parsed set from every other of this process, those of the same text included: what was
 /// verified with one says nothing about another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Generation(u64);
+pub struct Generation(NonZeroU64);
 
 impl Generation {
     fn next() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        let number = LAST.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        Self(NonZeroU64::new(number).unwrap_or(NonZeroU64::MAX))
+    }
+
+    /// The same as a number.
+    pub fn number(self) -> NonZeroU64 {
+        self.0
     }
 }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use envoy_types::pb::envoy::service::auth::v3::CheckResponse;
@@ -16,7 +17,7 @@ use envoy_types::pb::google::protobuf::value::Kind;
 use envoy_types::pb::google::protobuf::{Struct, Value as ProtoValue};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use postern::app::{self, Running};
-use postern::authn::{self, NoKeys};
+use postern::authn::{self, NoKeys, TokenCache, Verifier};
 use postern::config::{Address, Config, Environment, Flags};
 use postern::decide;
 use postern::decide::reference;
@@ -332,8 +333,11 @@ impl Server {
 
 fn by_plan(plan: &WorkloadPlan, attributes: &mut Attributes<'_>, now: u64) -> Answer {
     let mut explained = attributes.clone();
-    let explanation = gate::explain(plan, &mut explained, &NoKeys, now);
-    let passage = gate::pass(plan, attributes, &NoKeys, now);
+    // One cache for all cases: it must never change an answer.
+    static CACHE: LazyLock<TokenCache> = LazyLock::new(|| TokenCache::new(1 << 20));
+    let verifier = Verifier { keys: &NoKeys, cache: Some(&CACHE), now };
+    let explanation = gate::explain(plan, &mut explained, &verifier);
+    let passage = gate::pass(plan, attributes, &verifier);
     assert_eq!(explanation.passage.verdict, passage.verdict, "an explanation of something else");
     let Passage { verdict, .. } = &passage;
     let audited_by: Vec<_> = if verdict.audited_by.is_some() {
@@ -358,13 +362,16 @@ fn by_reference(plan: &WorkloadPlan, attributes: &mut Attributes<'_>, now: u64) 
         return Answer::of_reason(plan, reason);
     }
     let authentication = match &mut attributes.http {
-        Some(http) => authn::authenticate(&plan.jwt, http, &NoKeys, now),
+        Some(http) => {
+            let verifier = Verifier { keys: &NoKeys, cache: None, now };
+            authn::authenticate(&plan.jwt, http, &verifier)
+        }
         None => authn::Authentication::default(),
     };
     if let Some(error) = authentication.error {
         return Answer::of_reason(plan, Reason::Jwt(error));
     }
-    let identity = Identity { claims: authentication.claims.as_ref() };
+    let identity = Identity { claims: authentication.claims.as_deref() };
     let verdict = reference::decide(plan, attributes, &identity);
     let is_audit = |rule: RuleId| {
         plan.policy(rule).is_some_and(|p| matches!(p.action, Action::Audit) && !p.dry_run)

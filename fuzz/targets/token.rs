@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use aws_lc_rs::hmac;
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL};
-use postern::authn::{NoKeys, authenticate};
+use postern::authn::{NoKeys, TokenCache, Verifier, authenticate};
 use postern::compile::{Settings, compile};
 use postern::manifest::{Options, decode};
 use postern::model::{Headers, Http, Mesh, Value, Workload};
@@ -44,7 +44,15 @@ fn at_each_place(token: &str) {
             scheme: "http".into(),
             headers: Headers::new(lines, false),
         };
-        let found = authenticate(&SNAPSHOT.workloads[0].jwt, &mut http, &NoKeys, 1_700_000_000);
+        // What was verified before must not show, neither in this run nor from an earlier one.
+        static CACHE: LazyLock<TokenCache> = LazyLock::new(|| TokenCache::new(1 << 20));
+        let verifier = Verifier { keys: &NoKeys, cache: Some(&CACHE), now: 1_700_000_000 };
+        let plan = &SNAPSHOT.workloads[0].jwt;
+        let mut untouched = http.clone();
+        let without = authenticate(plan, &mut untouched, &Verifier { cache: None, ..verifier });
+        let found = authenticate(plan, &mut http, &verifier);
+        assert_eq!((found.error, &found.claims), (without.error, &without.claims), "by the cache");
+        assert_eq!(found.changes, without.changes, "by the cache");
         let values = |name| http.headers.values(name).count();
         assert!(http.headers.iter().all(|(_, value)| value != b"forged"), "a client's own header");
         assert_eq!(found.changes.path, *http.path != *path, "Envoy is told what changed");

@@ -7,6 +7,7 @@ use envoy_types::pb::envoy::service::auth::v3::authorization_server::Authorizati
 use tonic::service::RoutesBuilder;
 
 use super::key_sources::KeySources;
+use crate::authn::{TokenCache, TokenCacheStatus};
 use crate::config::Config;
 use crate::control::publish::SnapshotCell;
 use crate::control::{Decode, Decoded, Document};
@@ -14,7 +15,7 @@ use crate::extauthz::{
     AuthorizationService, CheckMetrics, ClientAddress, DESCRIPTORS, RequestSettings,
 };
 use crate::manifest;
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{Metrics, TokenCacheSample};
 
 /// Text to resources. A resource without a namespace is in the workload's.
 pub(crate) fn decode(config: &Config) -> Decode {
@@ -43,10 +44,16 @@ pub(super) fn grpc_services(
 ) -> Result<()> {
     let settings = request_settings(config);
     let check_metrics = CheckMetrics { decisions: metrics.decisions(), inputs: metrics.inputs() };
-    let service =
+    let mut service =
         AuthorizationService::new(snapshots, Arc::new(keys.sets.clone()), settings, keys.clock)
             .with_unknown_kid_wait(config.key_sources.unknown_kid_wait)
             .with_metrics(check_metrics);
+    if config.token_cache_size > 0 {
+        let bytes = u64::try_from(config.token_cache_size).unwrap_or(u64::MAX);
+        let cache = Arc::new(TokenCache::new(bytes));
+        service = service.with_token_cache(cache.clone());
+        metrics.register_token_cache(move || sample(cache.status()));
+    }
     routes.add_service(
         AuthorizationServer::new(service).max_decoding_message_size(config.max_message_size),
     );
@@ -58,6 +65,11 @@ pub(super) fn grpc_services(
     routes.add_service(reflection().build_v1()?);
     routes.add_service(reflection().build_v1alpha()?);
     Ok(())
+}
+
+fn sample(status: TokenCacheStatus) -> TokenCacheSample {
+    let TokenCacheStatus { hits, misses, rejections, entries, bytes } = status;
+    TokenCacheSample { hits, misses, rejections, entries, bytes }
 }
 
 /// How requests are read, as configured.

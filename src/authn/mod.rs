@@ -11,8 +11,10 @@ mod output;
 mod query;
 mod requirement;
 mod token;
+mod token_cache;
 
 use std::{
+    fmt,
     future::{self, Future},
     pin::Pin,
     sync::Arc,
@@ -24,6 +26,7 @@ use crate::model::Http;
 use crate::plan::{JwtPlan, KeySourceId};
 
 pub use requirement::{Authentication, Changes};
+pub use token_cache::{TokenCache, TokenCacheStatus};
 
 /// Where fetched keys are looked up.
 pub trait KeyLookup {
@@ -61,7 +64,25 @@ impl KeyLookup for NoKeys {
     }
 }
 
-/// Looks for tokens, verifies them at `now` (seconds since 1970), and changes `http` as the filter
+/// What tokens are verified with. Cheap to copy.
+#[derive(Clone, Copy)]
+pub struct Verifier<'a> {
+    /// The keys of rules that do not have them inline.
+    pub keys: &'a dyn KeyLookup,
+    /// Spares verifying what was verified before; `None` verifies each time, with the same result.
+    pub cache: Option<&'a TokenCache>,
+    /// The time, in seconds since 1970.
+    pub now: u64,
+}
+
+impl fmt::Debug for Verifier<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { keys: _, cache, now } = self;
+        f.debug_struct("Verifier").field("cache", cache).field("now", now).finish_non_exhaustive()
+    }
+}
+
+/// Looks for tokens, verifies them, and changes `http` as the filter
 /// would: verified tokens out, claim headers in, the client's copies of those headers out.
 ///
 /// A request without tokens passes without claims. Of a CORS preflight, and of a request whose path
@@ -69,10 +90,9 @@ impl KeyLookup for NoKeys {
 pub fn authenticate(
     plan: &JwtPlan,
     http: &mut Http<'_>,
-    keys: &dyn KeyLookup,
-    now: u64,
+    verifier: &Verifier<'_>,
 ) -> Authentication {
-    requirement::verify(plan, http, keys, now)
+    requirement::verify(plan, http, verifier)
 }
 
 /// Requests whose tokens are not looked at: those outside the prefix `/` that Istio's rules are

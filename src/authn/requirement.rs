@@ -4,14 +4,17 @@
 //! good. Envoy walks that requirement rule by rule and changes the request on the way, also while
 //! a rule that fails in the end is tried; later rules see what is left. So does this.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
-use super::extract::{self, Place};
+use smallvec::SmallVec;
+
+use super::extract::{self, Found, Place};
 use super::query::Query;
 use super::token::Token;
-use super::{KeyLookup, WantedKey, is_exempt, output};
+use super::token_cache::ParsedToken;
+use super::{Verifier, WantedKey, is_exempt, output};
 use crate::compile::normalize_audience;
-use crate::key_set::KeySet;
+use crate::key_set::Generation;
 use crate::model::{Http, JwtError, Value};
 use crate::plan::{JwtPlan, JwtRulePlan, KeyReference};
 
@@ -22,7 +25,7 @@ pub struct Authentication {
     pub error: Option<JwtError>,
     /// The payload of the last token that was verified; native metadata has it even where the
     /// request is refused in the end.
-    pub claims: Option<Value>,
+    pub claims: Option<Arc<Value>>,
     /// What was changed in the request.
     pub changes: Changes,
     /// Keys that might verify what failed, if they could be had.
@@ -49,10 +52,9 @@ enum Failure {
 pub(super) fn verify(
     plan: &JwtPlan,
     http: &mut Http<'_>,
-    keys: &dyn KeyLookup,
-    now: u64,
+    verifier: &Verifier<'_>,
 ) -> Authentication {
-    let mut walk = Walk { keys, now, result: Authentication::default() };
+    let mut walk = Walk { verifier, result: Authentication::default() };
     // First for all rules, then once more for each rule that is tried: so a rule that fails in the
     // end leaves no header behind when it is tried again.
     for rule in &plan.rules {
@@ -66,8 +68,7 @@ pub(super) fn verify(
 }
 
 struct Walk<'a> {
-    keys: &'a dyn KeyLookup,
-    now: u64,
+    verifier: &'a Verifier<'a>,
     result: Authentication,
 }
 
@@ -115,42 +116,90 @@ impl Walk<'_> {
         if found.is_empty() {
             return Err(Failure::Missing);
         }
-        while let Some(found) = found.pop() {
-            let token = Token::parse(&found.token).map_err(Failure::Bad)?;
-            self.check(rule, &token).map_err(Failure::Bad)?;
-            self.accept(rule, &token, found.place, http);
+        let mut accepted: SmallVec<[_; 2]> = SmallVec::new();
+        let mut result = Ok(());
+        while let Some(Found { token, place }) = found.pop() {
+            match self.token(rule, &token) {
+                Ok(token) => accepted.push((token, place)),
+                Err(error) => {
+                    result = Err(Failure::Bad(error));
+                    break;
+                }
+            }
         }
-        Ok(())
+        drop(found);
+        // Those before a bad one have changed the request all the same.
+        for (token, place) in accepted {
+            self.accept(rule, &token, place, http);
+        }
+        result
     }
 
-    fn check(&mut self, rule: &JwtRulePlan, token: &Token<'_>) -> Result<(), JwtError> {
+    /// The token of this text, if it is good for the rule.
+    fn token(&mut self, rule: &JwtRulePlan, text: &str) -> Result<Arc<ParsedToken>, JwtError> {
+        let Verifier { keys, cache, now } = *self.verifier;
+        let known = cache.and_then(|cache| cache.get(text, now));
+        let is_known = known.is_some();
+        let parsed = match known {
+            Some(parsed) => parsed,
+            None => Arc::new(ParsedToken::new(Token::parse(text)?)),
+        };
+        let token = &parsed.token;
         if !rule.issuer.is_empty() && *rule.issuer != *token.issuer {
             return Err(JwtError::UnknownIssuer);
         }
-        token.check_time(self.now)?;
+        token.check_time(now)?;
         token.check_audience(&rule.audiences, normalize_audience)?;
-        let verify = |keys: &KeySet| {
-            let input = token.signing_input.as_bytes();
-            keys.verify(token.algorithm, Some(&token.key_id), input, &token.signature)
-        };
-        match &rule.keys {
-            KeyReference::Inline(keys) => verify(keys),
+        let fetched;
+        let key_set = match &rule.keys {
+            KeyReference::Inline(keys) => Some(&**keys),
             KeyReference::Remote(source) => {
-                let keys = self.keys.keys(source);
-                let verified = match &keys {
-                    Some(keys) => verify(keys),
-                    None => verify(&KeySet::unavailable()),
-                };
-                if verified.is_err() && !keys.as_ref().is_some_and(|k| k.names(&token.key_id)) {
-                    let (kid, seen) = (token.key_id.as_str().into(), keys.map(|k| k.generation()));
-                    self.want(WantedKey { source: source.clone(), kid, seen });
+                fetched = keys.keys(source);
+                fetched.as_deref()
+            }
+        };
+        let Some(key_set) = key_set else {
+            self.want(rule, token, None);
+            return Err(JwtError::VerificationFails);
+        };
+        let generation = key_set.generation();
+        if parsed.is_verified_by(generation) {
+            return Ok(parsed);
+        }
+        let rejection =
+            cache.filter(|_| !is_known).and_then(|c| c.rejection(generation, text, now));
+        let verified = match rejection {
+            Some(error) => Err(error),
+            None => token.verify(key_set),
+        };
+        match verified {
+            Ok(()) => {
+                parsed.note_verified_by(generation);
+                if let (Some(cache), false) = (cache, is_known) {
+                    cache.insert(text, &parsed, now);
                 }
-                verified
+                Ok(parsed)
+            }
+            Err(error) => {
+                match cache {
+                    Some(cache) if is_known => cache.remove(text),
+                    Some(cache) if rejection.is_none() => {
+                        cache.reject(generation, text, error, now);
+                    }
+                    Some(_) | None => {}
+                }
+                if !key_set.names(&token.key_id) {
+                    self.want(rule, token, Some(generation));
+                }
+                Err(error)
             }
         }
     }
 
-    fn want(&mut self, key: WantedKey) {
+    /// Notes that the keys of the rule may be older than the token.
+    fn want(&mut self, rule: &JwtRulePlan, token: &Token, seen: Option<Generation>) {
+        let KeyReference::Remote(source) = &rule.keys else { return };
+        let key = WantedKey { source: source.clone(), kid: token.key_id.as_str().into(), seen };
         if !self.result.wanted.contains(&key) {
             self.result.wanted.push(key);
         }
@@ -159,12 +208,13 @@ impl Walk<'_> {
     fn accept(
         &mut self,
         rule: &JwtRulePlan,
-        token: &Token<'_>,
+        parsed: &ParsedToken,
         place: Place<'_>,
         http: &mut Http<'_>,
     ) {
+        let token = &parsed.token;
         if let Some(name) = &rule.payload_header {
-            self.append(http, name, token.payload_section.to_owned());
+            self.append(http, name, token.payload_section.clone());
         }
         for header in &rule.claim_headers {
             if let Some(value) = output::claim_header(&token.payload, &header.claim) {
@@ -182,7 +232,7 @@ impl Walk<'_> {
                 Place::Cookie => {}
             }
         }
-        self.result.claims = Some(output::normalize(&token.payload, &rule.space_delimited));
+        self.result.claims = Some(parsed.claims(&rule.space_delimited));
     }
 
     /// Takes out what a client may have set in the place of the rule's output.

@@ -75,7 +75,8 @@ fn run(rules: Vec<JwtRule>, http: &mut Http<'_>) -> Authentication {
     };
     let resource = Arc::new(Resource::RequestAuthentication(policy));
     let snapshot = compile(1, &[resource], &[], &settings);
-    authenticate(&snapshot.workloads[0].jwt, http, &NoKeys, NOW)
+    let verifier = Verifier { keys: &NoKeys, cache: None, now: NOW };
+    authenticate(&snapshot.workloads[0].jwt, http, &verifier)
 }
 
 fn http(path: impl Into<String>, lines: &[(&'static str, String)]) -> Http<'static> {

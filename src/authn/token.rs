@@ -8,7 +8,7 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::json;
-use crate::key_set::Algorithm;
+use crate::key_set::{Algorithm, KeySet};
 use crate::model::{JwtError, Value};
 
 /// Envoy's default, which Istio does not change.
@@ -23,8 +23,8 @@ const BASE64URL: GeneralPurpose = GeneralPurpose::new(
 
 /// A token whose form is good. Nothing is verified yet.
 #[derive(Debug)]
-pub(super) struct Token<'a> {
-    pub(super) algorithm: Algorithm,
+pub(super) struct Token {
+    algorithm: Algorithm,
     /// Empty where the header has none.
     pub(super) key_id: String,
     pub(super) payload: Value,
@@ -35,15 +35,15 @@ pub(super) struct Token<'a> {
     expires: u64,
     not_before: u64,
     /// What is signed.
-    pub(super) signing_input: String,
+    signing_input: String,
     /// The middle section as it came.
-    pub(super) payload_section: &'a str,
-    pub(super) signature: Vec<u8>,
+    pub(super) payload_section: String,
+    signature: Vec<u8>,
 }
 
-impl<'a> Token<'a> {
+impl Token {
     /// Parses the compact form.
-    pub(super) fn parse(text: &'a str) -> Result<Self, JwtError> {
+    pub(super) fn parse(text: &str) -> Result<Self, JwtError> {
         // Empty sections are skipped, so extra dots do no harm. A fourth one does.
         let mut sections = text.split('.').filter(|section| !section.is_empty());
         let (Some(header_section), Some(payload_section), Some(signature_section), None) =
@@ -84,7 +84,7 @@ impl<'a> Token<'a> {
             expires,
             not_before,
             signing_input: format!("{header_section}.{payload_section}"),
-            payload_section,
+            payload_section: payload_section.to_owned(),
             signature,
             payload,
         })
@@ -99,6 +99,21 @@ impl<'a> Token<'a> {
             return Err(JwtError::Expired);
         }
         Ok(())
+    }
+
+    /// Whether it is signed with one of these keys.
+    pub(super) fn verify(&self, keys: &KeySet) -> Result<(), JwtError> {
+        let input = self.signing_input.as_bytes();
+        keys.verify(self.algorithm, Some(&self.key_id), input, &self.signature)
+    }
+
+    /// When it ceases to be good, whoever asks, in seconds since 1970.
+    pub(super) fn ends(&self) -> u64 {
+        match self.expires {
+            0 => u64::MAX,
+            // It is still good in the last second.
+            expires => expires.saturating_add(CLOCK_SKEW_SECONDS).saturating_add(1),
+        }
     }
 
     /// Whether one of the token's audiences is one of `allowed` (normalised); none allowed is all.

@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 
 use crate::app;
 use crate::authn::Authentication;
+use crate::authn::Verifier;
 use crate::authn::clock::Clock;
 use crate::authn::jwks::{self, KeySets};
 use crate::compile::compile;
@@ -173,7 +174,10 @@ async fn decide<'p>(
             let needs_keys = !request.connection && !plan.jwt.rules.is_empty();
             let sources = if needs_keys { snapshot.key_sources.as_slice() } else { &[] };
             let keys = fetch_keys(sources, clock).await?;
-            (gate::explain(plan, &mut attributes, &keys, now), None)
+            (
+                gate::explain(plan, &mut attributes, &Verifier { keys: &keys, cache: None, now }),
+                None,
+            )
         }
         Err(malformed) => {
             let verdict = Verdict::from_reason(Reason::MalformedRequest);

@@ -26,7 +26,7 @@ struct CommandLine {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Serve(Box<serve::Serve>),
-    Check(check::Check),
+    Check(Box<check::Check>),
     #[cfg(feature = "demo")]
     Demo(demo::Demo),
 }

@@ -121,6 +121,10 @@ pub struct ServerFlags {
     #[arg(long, value_name = "FILE", help_heading = "Keys")]
     pub jwks_ca_certificates: Option<String>,
 
+    /// How much memory verified tokens may take; 0 verifies each time [default: 32MiB]
+    #[arg(long, value_name = "SIZE", help_heading = "Keys")]
+    pub token_cache_size: Option<String>,
+
     /// The largest CheckRequest that is read [default: 4MiB]
     #[arg(long, value_name = "SIZE")]
     pub max_message_size: Option<String>,
@@ -153,6 +157,7 @@ impl Flags {
             ("jwksStartupTimeout", &server.jwks_startup_timeout),
             ("jwksBlockedCidrs", &server.jwks_blocked_cidrs),
             ("jwksCaCertificates", &server.jwks_ca_certificates),
+            ("tokenCacheSize", &server.token_cache_size),
             ("maxMessageSize", &server.max_message_size),
         ];
         let mut layer = Layer::new(Origin::Flag);

@@ -8,7 +8,7 @@ use super::{Environment, Problems, document, read};
 
 /// Every setting by its name in files. Flags are the same in kebab-case, variables in
 /// SCREAMING_SNAKE_CASE behind `POSTERN_`.
-const SETTINGS: [&str; 27] = [
+const SETTINGS: [&str; 28] = [
     "admin",
     "config",
     "jwksBlockedCidrs",
@@ -31,6 +31,7 @@ const SETTINGS: [&str; 27] = [
     "rootNamespace",
     "shutdownGrace",
     "socketMode",
+    "tokenCacheSize",
     "trustDomain",
     "trustDomainAliases",
     "useRemoteAddress",

@@ -65,6 +65,8 @@ pub struct Config {
     pub shutdown_grace: Duration,
     /// How remote key sets are fetched.
     pub key_sources: KeySourcesConfig,
+    /// How much memory verified tokens may take, in bytes; 0 keeps none.
+    pub token_cache_size: usize,
     /// The largest CheckRequest, in bytes.
     pub max_message_size: usize,
     /// What is allowed and probably not meant; for the log.
@@ -179,6 +181,7 @@ impl Config {
             "logLevel": self.log_level.to_string(),
             "logFormat": self.log_format.as_str(),
             "shutdownGrace": values::show_duration(self.shutdown_grace),
+            "tokenCacheSize": values::show_size(self.token_cache_size),
             "maxMessageSize": self.max_message_size,
         });
         if let Value::Object(settings) = &mut settings {
@@ -241,6 +244,7 @@ impl Reader<'_> {
                 values::shutdown_grace,
             ),
             key_sources: KeySourcesConfig::read(self),
+            token_cache_size: self.setting("tokenCacheSize", 32 << 20, values::token_cache_size),
             max_message_size: self.setting("maxMessageSize", 4 << 20, values::message_size),
             warnings,
             origins: self.layers.origins(),

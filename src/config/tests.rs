@@ -165,6 +165,7 @@ fn everything_can_be_set_in_a_file() {
       "logLevel": "info,postern::decision=debug",
       "logFormat": "json",
       "shutdownGrace": "1m",
+      "tokenCacheSize": "32MiB",
       "maxMessageSize": 1048576,
       "jwksRefreshInterval": "90s",
       "jwksMaxAge": "168h",

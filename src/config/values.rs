@@ -230,24 +230,45 @@ pub(super) fn show_duration(duration: Duration) -> String {
     }
 }
 
+/// Envoy's own limit on headers is 60 KiB, and they are not all of a CheckRequest.
 pub(super) fn message_size(value: &Value) -> Parsed<usize> {
+    size(value, 128 << 10, 256 << 20)
+}
+
+/// 0 turns the cache off.
+pub(super) fn token_cache_size(value: &Value) -> Parsed<usize> {
+    size(value, 0, 16 << 30)
+}
+
+fn size(value: &Value, least: usize, most: usize) -> Parsed<usize> {
     let text = scalar(value)?;
     let (number, unit) = split_unit(&text);
     let factor: usize = match unit {
         "" | "B" => 1,
         "KiB" => 1 << 10,
         "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
         _ => return Err(format!("`{text}` is not a size, such as `4MiB` or `512KiB`")),
     };
     let number: usize = number
         .parse()
         .map_err(|_| format!("`{text}` is not a size, such as `4MiB` or `512KiB`"))?;
     let size = number.saturating_mul(factor);
-    // Envoy's own limit on headers is 60 KiB, and they are not all of a CheckRequest.
-    if !(128 << 10..=256 << 20).contains(&size) {
-        return Err(format!("`{text}` is not between `128KiB` and `256MiB`"));
+    if !(least..=most).contains(&size) {
+        let (least, most) = (show_size(least), show_size(most));
+        return Err(format!("`{text}` is not between `{least}` and `{most}`"));
     }
     Ok(size)
+}
+
+/// As it would be typed.
+pub(super) fn show_size(size: usize) -> String {
+    let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    let whole = units.iter().find(|(unit, _)| size > 0 && size.is_multiple_of(*unit));
+    match whole {
+        Some((unit, name)) => format!("{}{name}", size / unit),
+        None => size.to_string(),
+    }
 }
 
 fn split_unit(text: &str) -> (&str, &str) {

@@ -12,7 +12,7 @@ use tonic::{Request, Response, Status};
 use super::response::{self, Realm, Report};
 use super::{CertificateNames, ClientAddress, attributes, deadline};
 use crate::authn::clock::Clock;
-use crate::authn::{KeyLookup, WantedKey};
+use crate::authn::{KeyLookup, TokenCache, Verifier, WantedKey};
 use crate::control::publish::SnapshotCell;
 use crate::decide;
 use crate::gate;
@@ -59,6 +59,7 @@ pub struct AuthorizationService {
     certificates: CertificateNames,
     clock: Clock,
     unknown_kid_wait: Duration,
+    token_cache: Option<Arc<TokenCache>>,
     metrics: Option<CheckMetrics>,
 }
 
@@ -85,6 +86,7 @@ impl AuthorizationService {
             certificates: CertificateNames::default(),
             clock,
             unknown_kid_wait: Duration::ZERO,
+            token_cache: None,
             metrics: None,
         }
     }
@@ -94,6 +96,12 @@ impl AuthorizationService {
     #[must_use]
     pub fn with_unknown_kid_wait(self, unknown_kid_wait: Duration) -> Self {
         Self { unknown_kid_wait, ..self }
+    }
+
+    /// Has tokens that were verified before not verified again.
+    #[must_use]
+    pub fn with_token_cache(self, token_cache: Arc<TokenCache>) -> Self {
+        Self { token_cache: Some(token_cache), ..self }
     }
 
     /// Has requests counted.
@@ -186,7 +194,9 @@ impl AuthorizationService {
             (!plan.jwt.rules.is_empty()).then(|| attributes.http.as_ref().map(Realm::of)).flatten();
 
         let now = self.clock.now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let passage = gate::pass(plan, &mut attributes, self.keys.as_ref(), now);
+        let cache = self.token_cache.as_deref();
+        let verifier = Verifier { keys: self.keys.as_ref(), cache, now };
+        let passage = gate::pass(plan, &mut attributes, &verifier);
         let verdict = passage.verdict;
         let audited_by = if verdict.audited_by.is_some() {
             decide::audited_by(plan, &attributes, &passage.identity()).collect()
@@ -198,7 +208,7 @@ impl AuthorizationService {
             revision: snapshot.revision,
             plan: Some(plan),
             audited_by,
-            claims: passage.authentication.claims.as_ref(),
+            claims: passage.authentication.claims.as_deref(),
         };
         let response = match verdict.outcome() {
             Outcome::Allow => {

@@ -19,9 +19,12 @@ use prometheus_client::{
 };
 
 mod key_sources;
+mod token_cache;
 
 use key_sources::KeySourceCollector;
 pub use key_sources::{KeySourceMetrics, KeySourceSample};
+use token_cache::TokenCacheCollector;
+pub use token_cache::TokenCacheSample;
 
 use crate::model::{JwtError, Kind, Outcome, Reason, RuleId, Verdict};
 
@@ -80,6 +83,14 @@ impl Metrics {
         read: impl Fn() -> Vec<KeySourceSample> + Send + Sync + 'static,
     ) {
         self.lock().register_collector(Box::new(KeySourceCollector { read: Box::new(read) }));
+    }
+
+    /// Shows the cache of verified tokens, as `read` finds it at each scrape.
+    pub fn register_token_cache(
+        &self,
+        read: impl Fn() -> TokenCacheSample + Send + Sync + 'static,
+    ) {
+        self.lock().register_collector(Box::new(TokenCacheCollector { read: Box::new(read) }));
     }
 
     /// All metrics as OpenMetrics text; see [`CONTENT_TYPE`].

@@ -13,7 +13,7 @@ use envoy_types::pb::envoy::service::auth::v3::{
     authorization_server::{Authorization, AuthorizationServer},
 };
 use postern::authn::{
-    KeyLookup,
+    KeyLookup, TokenCache,
     clock::Clock,
     jwks::{self, KeySets},
 };
@@ -137,7 +137,8 @@ async fn service(set: &Set) -> Result<AuthorizationService, String> {
         // The listener has done it.
         path_normalization: PathNormalization::None,
     };
-    Ok(AuthorizationService::new(cell, keys, request_settings, Clock::system()))
+    let service = AuthorizationService::new(cell, keys, request_settings, Clock::system());
+    Ok(service.with_token_cache(Arc::new(TokenCache::new(1 << 20))))
 }
 
 fn settings(workload: &WorkloadSettings) -> Settings {

@@ -54,6 +54,13 @@ fn all() -> Metrics {
         };
         vec![sample(9, Some(("timeout", 2))), sample(3, None), dead]
     });
+    metrics.register_token_cache(|| TokenCacheSample {
+        hits: 5,
+        misses: 4,
+        rejections: 3,
+        entries: 2,
+        bytes: 4096,
+    });
     let key_sources = metrics.key_sources();
     key_sources.expect(["ok", "timeout"]);
     key_sources.refreshed("ok");
