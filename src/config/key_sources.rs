@@ -53,7 +53,7 @@ impl KeySourcesConfig {
             unknown_kid_interval: read.setting(
                 "jwksUnknownKidInterval",
                 Duration::from_secs(10),
-                |v| values::duration(v, second, Duration::from_hours(1)),
+                |v| values::duration(v, Duration::from_millis(100), Duration::from_hours(1)),
             ),
             unknown_kid_wait: read.setting("jwksUnknownKidWait", Duration::from_millis(150), |v| {
                 values::duration(v, Duration::ZERO, Duration::from_secs(10))

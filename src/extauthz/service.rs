@@ -124,10 +124,7 @@ impl AuthorizationService {
     pub async fn answer_within(&self, check: &CheckRequest, within: Duration) -> Checked {
         let started = Instant::now();
         let mut checked = self.decide(check);
-        if !checked.wanted.is_empty()
-            && !within.is_zero()
-            && self.keys.seek(&checked.wanted, within).await
-        {
+        if !checked.wanted.is_empty() && self.keys.seek(&checked.wanted, within).await {
             checked = self.decide(check);
         }
         self.record(&checked, started);
