@@ -8,9 +8,10 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObj
 
 use crate::admin::KeySourceStatus;
 use crate::authn::clock::Clock;
-use crate::authn::jwks::{self, AttemptResult, ClientSettings, DialGuard, KeySets, Schedule};
+use crate::authn::jwks::{self, AttemptResult, KeySets, Schedule};
 use crate::config::{KeySourceClient, KeySourcesConfig};
 use crate::control::SyncKeys;
+use crate::outbound::{Client, ClientSettings, DialGuard};
 use crate::telemetry::metrics::{KeySourceSample, Metrics};
 
 /// The sets and the time.
@@ -29,8 +30,8 @@ impl KeySources {
         let observer = Arc::new(move |attempt: &jwks::Attempt<'_>| {
             refreshes.refreshed(attempt.result.as_str());
         });
-        let sets = KeySets::new(settings(config)?, clock, observer, Handle::current())
-            .context("set up the fetching of key sets")?;
+        let (client, schedule) = (client(config)?, schedule(config));
+        let sets = KeySets::new(client, schedule, clock, observer, Handle::current());
         let sampled = sets.clone();
         metrics.register_key_sources(move || {
             let now = clock.now();
@@ -77,29 +78,31 @@ impl KeySources {
     }
 }
 
-fn settings(config: &KeySourcesConfig) -> Result<jwks::Settings> {
-    Ok(jwks::Settings {
-        schedule: Schedule {
-            refresh: config.refresh_interval,
-            least_refresh: Schedule::default().least_refresh.min(config.refresh_interval),
-            max_age: config.max_age,
-            unknown_kid_interval: config.unknown_kid_interval,
-            ..Schedule::default()
-        },
-        guard: DialGuard { also_blocked: config.blocked_cidrs.clone() },
-        also_trusted: match &config.ca_certificates {
-            Some(file) => certificates(file).context("--jwks-ca-certificates")?,
-            None => Vec::new(),
-        },
-        clients: config
-            .clients
-            .iter()
-            .map(|c| client(c).with_context(|| format!("jwksClients: `{}`", c.issuer)))
-            .collect::<Result<_>>()?,
-    })
+fn schedule(config: &KeySourcesConfig) -> Schedule {
+    let default = Schedule::default();
+    Schedule {
+        refresh: config.refresh_interval,
+        least_refresh: default.least_refresh.min(config.refresh_interval),
+        max_age: config.max_age,
+        unknown_kid_interval: config.unknown_kid_interval,
+        ..default
+    }
 }
 
-fn client(config: &KeySourceClient) -> Result<ClientSettings> {
+fn client(config: &KeySourcesConfig) -> Result<Client> {
+    let guard = DialGuard { also_blocked: config.blocked_cidrs.clone() };
+    let also_trusted = match &config.ca_certificates {
+        Some(file) => certificates(file).context("--jwks-ca-certificates")?,
+        None => Vec::new(),
+    };
+    let settings = config.clients.iter().map(|client| {
+        client_settings(client).with_context(|| format!("jwksClients: `{}`", client.issuer))
+    });
+    Client::new(guard, &also_trusted, settings.collect::<Result<_>>()?)
+        .context("set up the client that fetches key sets")
+}
+
+fn client_settings(config: &KeySourceClient) -> Result<ClientSettings> {
     let trusted = config.ca_certificates.as_deref().map(certificates).transpose()?;
     let identity = match &config.identity {
         Some((chain, key)) => Some((certificates(chain)?, private_key(key)?)),

@@ -13,12 +13,13 @@ use crate::app;
 use crate::authn::Authentication;
 use crate::authn::Verifier;
 use crate::authn::clock::Clock;
-use crate::authn::jwks::{self, KeySets};
+use crate::authn::jwks::{self, KeySets, Schedule};
 use crate::compile::compile;
 use crate::config::{Config, Environment, Flags, PolicyFlags, ServerFlags};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::gate::{self, Explanation, Passage};
 use crate::model::{Outcome, Reason, Resource, Verdict};
+use crate::outbound::{Client, DialGuard};
 use crate::plan::{Snapshot, WorkloadPlan};
 use crate::request_file::RequestFile;
 use crate::source::file::FileSource;
@@ -237,7 +238,9 @@ fn say_if_nothing_holds(resources: &[Arc<Resource>], snapshot: &Snapshot) {
 }
 
 async fn fetch_keys(sources: &[crate::plan::KeySource], clock: Clock) -> Result<KeySets> {
-    let keys = KeySets::new(jwks::Settings::default(), clock, Arc::new(|_| {}), Handle::current())?;
+    let client = Client::new(DialGuard::default(), &[], Vec::new())?;
+    let observer = Arc::new(|_: &jwks::Attempt<'_>| {});
+    let keys = KeySets::new(client, Schedule::default(), clock, observer, Handle::current());
     keys.sync(sources);
     let in_time = tokio::time::timeout(KEYS_WAIT, keys.wait_settled()).await.is_ok();
     let failed = keys.status().into_iter().filter(|source| source.keys == 0);

@@ -15,7 +15,7 @@ use envoy_types::pb::envoy::service::auth::v3::{
 use postern::authn::{
     KeyLookup, TokenCache,
     clock::Clock,
-    jwks::{self, KeySets},
+    jwks::{KeySets, Schedule},
 };
 use postern::compile::{Settings, compile};
 use postern::control::publish::SnapshotCell;
@@ -24,6 +24,7 @@ use postern::key_set::KeySet;
 use postern::manifest::{Options, decode};
 use postern::model::{Mesh, Verdict, Workload};
 use postern::normalize::PathNormalization;
+use postern::outbound::{Client, DialGuard};
 use postern::plan::KeySourceId;
 use tokio::{net::TcpListener, runtime::Handle, task::JoinHandle};
 use tokio_stream::wrappers::TcpListenerStream;
@@ -114,13 +115,10 @@ async fn service(set: &Set) -> Result<AuthorizationService, String> {
     let keys: Arc<dyn KeyLookup + Send + Sync> = if snapshot.key_sources.is_empty() {
         Arc::new(NoKeys)
     } else {
-        let keys = KeySets::new(
-            jwks::Settings::default(),
-            Clock::system(),
-            Arc::new(|_| {}),
-            Handle::current(),
-        );
-        let keys = keys.map_err(|error| error.to_string())?;
+        let client = Client::new(DialGuard::default(), &[], Vec::new());
+        let client = client.map_err(|error| error.to_string())?;
+        let (schedule, clock) = (Schedule::default(), Clock::system());
+        let keys = KeySets::new(client, schedule, clock, Arc::new(|_| {}), Handle::current());
         keys.sync(&snapshot.key_sources);
         keys.wait_settled().await;
         Arc::new(Keys(keys))

@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, header, request};
+use http::{HeaderMap, HeaderValue, header};
 
-use super::target::Target;
+use crate::outbound::Target;
 
 /// What identifies an answer, to ask for it only if it has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,17 +29,18 @@ impl Validators {
         })
     }
 
-    /// Makes a request conditional, if it goes to whom they come from.
-    pub(super) fn apply(&self, target: &Target, request: request::Builder) -> request::Builder {
+    /// Makes a request conditional, if it goes to whom they come from. Whether it does.
+    pub(super) fn apply(&self, target: &Target, headers: &mut HeaderMap) -> bool {
         if self.target != *target {
-            return request;
+            return false;
         }
         // RFC 9110 section 13.1.3: the date does not count where there is a tag.
         match (&self.etag, &self.last_modified) {
-            (Some(etag), _) => request.header(header::IF_NONE_MATCH, etag),
-            (None, Some(date)) => request.header(header::IF_MODIFIED_SINCE, date),
-            (None, None) => request,
-        }
+            (Some(etag), _) => headers.insert(header::IF_NONE_MATCH, etag.clone()),
+            (None, Some(date)) => headers.insert(header::IF_MODIFIED_SINCE, date.clone()),
+            (None, None) => return false,
+        };
+        true
     }
 }
 

@@ -3,14 +3,11 @@
 //! Outside the snapshot, so that a policy push never drops keys. What the keys verify is
 //! `key_set`'s job; a request only ever reads what is here.
 
-mod client;
-mod dial;
 mod error;
 mod fetch;
 mod freshness;
 mod schedule;
 mod source;
-mod target;
 mod unknown_kids;
 mod worker;
 
@@ -29,33 +26,17 @@ use std::{
 use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 use tokio::{runtime::Handle, sync::watch, task::AbortHandle, time::Instant};
-use tokio_rustls::rustls::{self, pki_types::CertificateDer};
 
 pub use self::{
-    client::ClientSettings,
-    dial::DialGuard,
     error::{AttemptResult, FetchError},
-    fetch::BODY_LIMIT,
     schedule::Schedule,
 };
-use self::{client::Clients, dial::Resolver, fetch::Fetcher, source::Source, worker::Worker};
+use self::{source::Source, worker::Worker};
 use crate::authn::clock::Clock;
 use crate::authn::{KeyLookup, WantedKey};
 use crate::key_set::KeySet;
+use crate::outbound::Client;
 use crate::plan::{KeySource, KeySourceId};
-
-/// How keys are fetched.
-#[derive(Debug, Clone, Default)]
-pub struct Settings {
-    /// How often.
-    pub schedule: Schedule,
-    /// Where from not.
-    pub guard: DialGuard,
-    /// Certificate authorities trusted beside those of the system.
-    pub also_trusted: Vec<CertificateDer<'static>>,
-    /// What is different for some issuers; the last entry of an issuer counts.
-    pub clients: Vec<ClientSettings>,
-}
 
 /// Told of each attempt, so that metrics can count without this module knowing them.
 pub type Observer = Arc<dyn Fn(&Attempt<'_>) + Send + Sync>;
@@ -115,39 +96,22 @@ impl Drop for Running {
 }
 
 impl KeySets {
-    /// Without sources yet; tasks run on `runtime`. Fails where an extra certificate authority is
-    /// none.
+    /// Without sources yet; tasks run on `runtime`.
     pub fn new(
-        settings: Settings,
+        client: Client,
+        schedule: Schedule,
         clock: Clock,
         observer: Observer,
         runtime: Handle,
-    ) -> Result<Self, rustls::Error> {
-        Self::with_resolver(settings, clock, observer, runtime, Resolver::System)
-    }
-
-    fn with_resolver(
-        settings: Settings,
-        clock: Clock,
-        observer: Observer,
-        runtime: Handle,
-        resolver: Resolver,
-    ) -> Result<Self, rustls::Error> {
-        let Settings { schedule, guard, also_trusted, clients } = settings;
-        let clients = Arc::new(Clients::new(&also_trusted, clients)?);
-        let worker = Worker {
-            fetcher: Fetcher { clients, guard: Arc::new(guard), resolver },
-            schedule: Arc::new(schedule),
-            clock,
-            observer,
-            changes: watch::Sender::new(0),
-        };
-        Ok(Self(Arc::new(Inner {
+    ) -> Self {
+        let schedule = Arc::new(schedule);
+        let worker = Worker { client, schedule, clock, observer, changes: watch::Sender::new(0) };
+        Self(Arc::new(Inner {
             sources: ArcSwap::default(),
             tasks: Mutex::default(),
             worker,
             runtime,
-        })))
+        }))
     }
 
     /// The last good set of this source. `None` where it never gave one, or is not wanted: then

@@ -10,15 +10,14 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{
-    Attempt, AttemptResult, FetchError, Observer, Schedule, fetch::Fetcher, source::Source,
-};
+use super::{Attempt, AttemptResult, FetchError, Observer, Schedule, fetch::fetch, source::Source};
 use crate::authn::clock::Clock;
+use crate::outbound::Client;
 
 /// What every source's task needs.
 #[derive(Clone)]
 pub(super) struct Worker {
-    pub(super) fetcher: Fetcher,
+    pub(super) client: Client,
     pub(super) schedule: Arc<Schedule>,
     pub(super) clock: Clock,
     pub(super) observer: Observer,
@@ -34,7 +33,7 @@ impl Worker {
             let attempted = source.begin();
             let start = Instant::now();
             let validators = attempted.validators.as_ref();
-            let outcome = self.fetcher.fetch(&source.id, attempted.timeout, validators).await;
+            let outcome = fetch(&self.client, &source.id, attempted.timeout, validators).await;
             let result = outcome.as_ref().map_or_else(FetchError::result, |_| AttemptResult::Ok);
             let wait = source.end(outcome, self.clock.now(), &self.schedule, random());
             self.changed();

@@ -21,9 +21,12 @@ use axum::{Router, http::StatusCode};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::json;
 use tokio::{net::TcpListener, sync::mpsc};
+use tokio_rustls::rustls::{self, pki_types::CertificateDer};
 
 use super::*;
+use crate::authn::clock::Clock;
 use crate::key_set::Algorithm;
+use crate::outbound::{BODY_LIMIT, ClientSettings, DialGuard, Resolver};
 
 /// Longer than any of these takes, shorter than a person waits.
 async fn soon<T>(future: impl Future<Output = T>) -> T {
@@ -127,6 +130,15 @@ fn rapid() -> Schedule {
 
 const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 
+/// What differs from one test to the other.
+#[derive(Default)]
+struct Settings {
+    schedule: Schedule,
+    guard: DialGuard,
+    also_trusted: Vec<CertificateDer<'static>>,
+    clients: Vec<ClientSettings>,
+}
+
 fn harness(settings: Settings) -> Harness {
     harness_with(settings, Resolver::System)
 }
@@ -136,14 +148,10 @@ fn harness_with(settings: Settings, resolver: Resolver) -> Harness {
     let observer: Observer = Arc::new(move |attempt: &Attempt<'_>| {
         sender.send((attempt.source.clone(), attempt.result)).unwrap_or_default();
     });
-    let sets = KeySets::with_resolver(
-        settings,
-        Clock::from_fn(|| NOW),
-        observer,
-        Handle::current(),
-        resolver,
-    )
-    .unwrap();
+    let Settings { schedule, guard, also_trusted, clients } = settings;
+    let client = Client::with_resolver(guard, &also_trusted, clients, resolver).unwrap();
+    let clock = Clock::from_fn(|| NOW);
+    let sets = KeySets::new(client, schedule, clock, observer, Handle::current());
     Harness { sets, attempts }
 }
 

@@ -1,18 +1,18 @@
 //! A URL to fetch from, taken apart once.
 //!
-//! Says where to connect and what to ask for; whether that is allowed is `dial`'s and `fetch`'s job.
+//! Says where to connect and what to ask for; whether that is allowed is `dial`'s job.
 
 use std::fmt;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderValue, Uri};
 
-use super::error::FetchError;
+use super::OutboundError;
 
 /// An absolute http or https URL. Displays without credentials and query.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Target {
-    pub(super) secure: bool,
+pub struct Target {
+    pub(crate) secure: bool,
     /// Without the brackets of an IPv6 address.
     pub(super) host: String,
     pub(super) port: u16,
@@ -23,28 +23,29 @@ pub(super) struct Target {
 }
 
 impl Target {
-    pub(super) fn parse(url: &str) -> Result<Self, FetchError> {
-        let uri: Uri = url.parse().map_err(|_| FetchError::Url)?;
+    pub(crate) fn parse(url: &str) -> Result<Self, OutboundError> {
+        let uri: Uri = url.parse().map_err(|_| OutboundError::Url)?;
         let secure = match uri.scheme_str() {
             Some(scheme) if scheme.eq_ignore_ascii_case("https") => true,
             Some(scheme) if scheme.eq_ignore_ascii_case("http") => false,
-            Some(_) | None => return Err(FetchError::Url),
+            Some(_) | None => return Err(OutboundError::Url),
         };
-        let authority = uri.authority().ok_or(FetchError::Url)?;
+        let authority = uri.authority().ok_or(OutboundError::Url)?;
         let (credentials, address) = match authority.as_str().rsplit_once('@') {
             Some((credentials, address)) => (Some(credentials), address),
             None => (None, authority.as_str()),
         };
         let host = authority.host();
-        let port = match address.strip_prefix(host).ok_or(FetchError::Url)? {
+        let port = match address.strip_prefix(host).ok_or(OutboundError::Url)? {
             "" | ":" => default_port(secure),
-            port => {
-                port.strip_prefix(':').and_then(|port| port.parse().ok()).ok_or(FetchError::Url)?
-            }
+            port => port
+                .strip_prefix(':')
+                .and_then(|port| port.parse().ok())
+                .ok_or(OutboundError::Url)?,
         };
         let host = host.trim_start_matches('[').trim_end_matches(']');
         if host.is_empty() || port == 0 {
-            return Err(FetchError::Url);
+            return Err(OutboundError::Url);
         }
         Ok(Self {
             secure,
@@ -58,7 +59,7 @@ impl Target {
 
     /// Where a `location` of this URL's answer leads (RFC 3986 section 5.2, without removing dot
     /// segments, which servers do).
-    pub(super) fn join(&self, location: &str) -> Result<Self, FetchError> {
+    pub(crate) fn join(&self, location: &str) -> Result<Self, OutboundError> {
         let scheme = scheme(self.secure);
         if has_scheme(location) {
             return Self::parse(location);
@@ -121,13 +122,13 @@ fn has_scheme(reference: &str) -> bool {
     })
 }
 
-fn basic(credentials: &str) -> Result<HeaderValue, FetchError> {
+fn basic(credentials: &str) -> Result<HeaderValue, OutboundError> {
     let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
     let mut plain: Vec<u8> = percent_encoding::percent_decode_str(user).collect();
     plain.push(b':');
     plain.extend(percent_encoding::percent_decode_str(password));
     let value = format!("Basic {}", BASE64_STANDARD.encode(plain));
-    let mut value = HeaderValue::try_from(value).map_err(|_| FetchError::Url)?;
+    let mut value = HeaderValue::try_from(value).map_err(|_| OutboundError::Url)?;
     value.set_sensitive(true);
     Ok(value)
 }
@@ -171,7 +172,7 @@ mod tests {
     #[case("http://a:0/")]
     #[case("http://a b/")]
     fn unusable(#[case] url: &str) {
-        assert!(matches!(Target::parse(url), Err(FetchError::Url)), "{:?}", Target::parse(url));
+        assert!(matches!(Target::parse(url), Err(OutboundError::Url)), "{:?}", Target::parse(url));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Connections to checked addresses only.
 //!
 //! The name is resolved once, and the connection goes to an address of that very answer: what was
-//! checked is what is dialled, on every redirect anew. What is spoken then is `fetch`'s job.
+//! checked is what is dialled, each time anew. What is spoken then is `Client`'s job.
 
 use std::{
     io,
@@ -15,9 +15,9 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::error::FetchError;
+use super::OutboundError;
 
-/// Addresses that no keys are fetched from, whatever a policy says.
+/// Addresses that nothing is sent to, whatever a policy says.
 ///
 /// Always: link-local ones, among them the metadata services of most clouds; the metadata services
 /// elsewhere (100.100.100.200, fd00:ec2::/32); unspecified and multicast ones. IPv4 addresses count
@@ -69,7 +69,7 @@ fn embedded_ipv4(v6: Ipv6Addr) -> Option<Ipv4Addr> {
 
 /// Who turns names into addresses.
 #[derive(Clone)]
-pub(super) enum Resolver {
+pub(crate) enum Resolver {
     System,
     /// Names that a test machine does not have.
     #[cfg(test)]
@@ -95,17 +95,17 @@ pub(super) async fn dial(
     host: &str,
     port: u16,
     within: Duration,
-) -> Result<TcpStream, FetchError> {
+) -> Result<TcpStream, OutboundError> {
     let deadline = Instant::now() + within;
-    let unresolved = |error| FetchError::Resolve { host: host.to_owned(), error };
+    let unresolved = |error| OutboundError::Resolve { host: host.to_owned(), error };
     let resolved = timeout_at(deadline, resolver.resolve(host, port))
         .await
-        .map_err(|_| FetchError::Timeout(within))?
+        .map_err(|_| OutboundError::Timeout(within))?
         .map_err(unresolved)?;
     let Some(first) = resolved.first() else {
         return Err(unresolved(io::Error::new(io::ErrorKind::NotFound, "no addresses")));
     };
-    let mut error = FetchError::Blocked { host: host.to_owned(), address: first.ip() };
+    let mut error = OutboundError::Blocked { host: host.to_owned(), address: first.ip() };
     let allowed: Vec<_> =
         resolved.into_iter().filter(|address| !guard.blocks(address.ip())).collect();
     let mut left = u32::try_from(allowed.len()).unwrap_or(u32::MAX);
@@ -116,8 +116,8 @@ pub(super) async fn dial(
         left = left.saturating_sub(1);
         error = match timeout_at(now + share, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(error)) => FetchError::Connect { address, error },
-            Err(_) => FetchError::Timeout(within),
+            Ok(Err(error)) => OutboundError::Connect { address, error },
+            Err(_) => OutboundError::Timeout(within),
         };
     }
     Err(error)

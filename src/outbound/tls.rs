@@ -1,6 +1,6 @@
-//! Whom the client of key sets trusts, and who it says it is: for all sources, and for some.
+//! Whom the client trusts, and who it says it is: to everyone, and for some issuers.
 //!
-//! What is spoken over TLS is `fetch`'s job.
+//! What is spoken over TLS is `Client`'s job.
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
@@ -12,11 +12,11 @@ use tokio_rustls::{
     },
 };
 
-/// How the sources of one issuer are asked.
+/// How the servers of one issuer are asked.
 pub struct ClientSettings {
     /// Whose.
     pub issuer: Arc<str>,
-    /// Trusted instead of the system's authorities and those for all sources; empty trusts those.
+    /// Trusted instead of the system's authorities and those for everyone; empty trusts those.
     pub trusted: Vec<CertificateDer<'static>>,
     /// The client certificate with its chain, and its key.
     pub identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
@@ -44,14 +44,14 @@ impl fmt::Debug for ClientSettings {
     }
 }
 
-/// TLS for each source.
-pub(super) struct Clients {
+/// TLS for each issuer.
+pub(super) struct Connectors {
     /// `None` where nothing is trusted.
     default: Option<TlsConnector>,
     by_issuer: HashMap<Arc<str>, TlsConnector>,
 }
 
-impl Clients {
+impl Connectors {
     /// Trusts the system's roots and `also_trusted`, but for the issuers of `settings` what those
     /// say.
     pub(super) fn new(
@@ -78,7 +78,7 @@ impl Clients {
         Ok(Self { default, by_issuer })
     }
 
-    /// For the sources of this issuer; `None` where no server could be trusted.
+    /// For the servers of this issuer; `None` where no server could be trusted.
     pub(super) fn of(&self, issuer: &str) -> Option<&TlsConnector> {
         self.by_issuer.get(issuer).or(self.default.as_ref())
     }
@@ -96,7 +96,7 @@ fn all_roots(also_trusted: &[CertificateDer<'static>]) -> Result<RootCertStore, 
         tracing::warn!(
             unreadable,
             errors = ?system.errors,
-            "no trusted root certificates; keys cannot be fetched over https"
+            "no trusted root certificates; https servers cannot be asked"
         );
     }
     Ok(roots)
