@@ -5,6 +5,7 @@
 
 pub mod clock;
 mod extract;
+pub mod introspection;
 mod json;
 pub mod jwks;
 mod output;

@@ -21,7 +21,7 @@ pub enum OutboundError {
         error: io::Error,
     },
     /// The name resolves to addresses that keys are never fetched from.
-    #[error("`{host}` is at {address}, where no keys are fetched from")]
+    #[error("`{host}` is at {address}, where nothing is sent to")]
     Blocked {
         /// The name.
         host: String,

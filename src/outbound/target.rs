@@ -14,16 +14,17 @@ use super::OutboundError;
 pub struct Target {
     pub(crate) secure: bool,
     /// Without the brackets of an IPv6 address.
-    pub(super) host: String,
-    pub(super) port: u16,
+    pub(crate) host: String,
+    pub(crate) port: u16,
     path: String,
     query: Option<String>,
     /// From the URL's credentials.
-    pub(super) authorization: Option<HeaderValue>,
+    pub(crate) authorization: Option<HeaderValue>,
 }
 
 impl Target {
-    pub(crate) fn parse(url: &str) -> Result<Self, OutboundError> {
+    /// Reads one; relative ones, other schemes and what has no host are refused.
+    pub fn parse(url: &str) -> Result<Self, OutboundError> {
         let uri: Uri = url.parse().map_err(|_| OutboundError::Url)?;
         let secure = match uri.scheme_str() {
             Some(scheme) if scheme.eq_ignore_ascii_case("https") => true,
@@ -87,7 +88,7 @@ impl Target {
     }
 
     /// For the request line.
-    pub(super) fn path_and_query(&self) -> String {
+    pub(crate) fn path_and_query(&self) -> String {
         match &self.query {
             Some(query) => format!("{}?{query}", self.path),
             None => self.path.clone(),

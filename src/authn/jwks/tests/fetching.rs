@@ -273,7 +273,7 @@ async fn further_ranges_are_blocked() {
     let settings = Settings { schedule: one_attempt(), guard, ..Settings::default() };
     let (result, text) = harness(settings).fails(&provider.source("i")).await;
     assert_eq!(result, AttemptResult::Blocked);
-    assert_eq!(text, "`127.0.0.1` is at 127.0.0.1, where no keys are fetched from");
+    assert_eq!(text, "`127.0.0.1` is at 127.0.0.1, where nothing is sent to");
     assert_eq!(provider.hits.load(Ordering::SeqCst), 0);
 }
 
