@@ -278,6 +278,7 @@ impl Server {
                 use_remote_address: config.use_remote_address,
                 trusted_hops: config.xff_num_trusted_hops.try_into().unwrap(),
             },
+            client_address_header: config.client_address_header.clone(),
             path_normalization: config.path_normalization,
         };
         let log = LogLevel::detached(LogFilter::default());

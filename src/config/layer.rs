@@ -8,8 +8,9 @@ use super::{Environment, Problems, document, read};
 
 /// Every setting by its name in files. Flags are the same in kebab-case, variables in
 /// SCREAMING_SNAKE_CASE behind `POSTERN_`.
-const SETTINGS: [&str; 20] = [
+const SETTINGS: [&str; 21] = [
     "admin",
+    "clientAddressHeader",
     "config",
     "jwksRefreshInterval",
     "labels",

@@ -1,9 +1,12 @@
 //! The client behind trusted proxies, recomputed from `x-forwarded-for`.
 //!
 //! A CheckRequest does not carry it, so this does what Envoy's connection manager does with the
-//! listener's settings, which have to be given here too.
+//! listener's settings, which have to be given here too; or reads it from a header that Envoy was
+//! told to set.
 
 use std::net::IpAddr;
+
+use crate::model::Headers;
 
 /// The listener's settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -30,6 +33,14 @@ impl ClientAddress {
         };
         value.rsplit(',').nth(from_right).and_then(parse).or(peer)
     }
+}
+
+/// The address that a filter before ours has put into a header; `None` unless that is all there is.
+/// A second line is not Envoy's, so none of them is to be believed.
+pub(super) fn told(headers: &Headers<'_>, name: &str) -> Option<IpAddr> {
+    let mut lines = headers.values(name);
+    let line = lines.next().filter(|_| lines.next().is_none())?;
+    str::from_utf8(line).ok()?.parse().ok()
 }
 
 /// An address alone: no port, no brackets. A zone is not part of it.

@@ -41,7 +41,12 @@ pub(crate) struct WorkloadSettings {
 /// What distinguishes one listener from another.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct ListenerSettings {
+    pub(crate) use_remote_address: bool,
     pub(crate) xff_num_trusted_hops: u32,
+    /// Envoy says the client's address in this header, to Postern alone.
+    pub(crate) client_address_header: Option<String>,
+    /// Postern normalises paths, and Envoy does not.
+    pub(crate) postern_normalizes: bool,
     pub(crate) path_normalization: PathNormalization,
     /// Dynamic metadata that an earlier filter has set, by its name.
     pub(crate) metadata: Map<String, Value>,
@@ -168,7 +173,10 @@ fn workload_from(mut f: Fields) -> WorkloadSettings {
         trust_domain: f.text("trust_domain").unwrap_or_else(|| "cluster.local".into()),
         trust_domain_aliases: f.list("trust_domain_aliases").into_iter().map(text).collect(),
         listener: ListenerSettings {
+            use_remote_address: f.take("use_remote_address").is_some_and(|value| value == true),
             xff_num_trusted_hops: hops.try_into().unwrap(),
+            client_address_header: None,
+            postern_normalizes: false,
             path_normalization: normalization,
             metadata: f.map("metadata"),
         },
@@ -240,6 +248,10 @@ fn name_from(text: &str) -> Name {
         Name::Dns(dns.into())
     } else if let Some(cn) = text.strip_prefix("cn:") {
         Name::Subject(cn.into())
+    } else if let Some(unit) = text.strip_prefix("ou:") {
+        Name::Unit(unit.into())
+    } else if let Some(email) = text.strip_prefix("email:") {
+        Name::Email(email.into())
     } else {
         Name::Uri(format!("spiffe://{text}"))
     }

@@ -508,7 +508,11 @@ fn sendable(chance: &mut Chance, request: &mut Request) {
         Peer::Certificate(names) => names.as_mut_slice(),
         Peer::Plaintext | Peer::Tls => &mut [],
     } {
-        let (Name::Uri(text) | Name::Dns(text) | Name::Subject(text)) = name;
+        let (Name::Uri(text)
+        | Name::Dns(text)
+        | Name::Subject(text)
+        | Name::Unit(text)
+        | Name::Email(text)) = name;
         text.retain(|c| c.is_ascii_graphic() || c == '\n');
     }
 }
