@@ -185,7 +185,7 @@ impl Answer {
         };
         let done = match (status, http) {
             (0, 200) => "allow",
-            (1.., 401 | 403) => "deny",
+            (1.., 400 | 401 | 403) => "deny",
             _ => panic!("status {status} with HTTP status {http}"),
         };
         assert_eq!(answer.outcome, done, "metadata and response disagree");

@@ -162,7 +162,8 @@ pub(super) fn hops(value: &Value) -> Parsed<u32> {
 /// A header that nothing else is in: the client's address is taken out of the request with it.
 pub(super) fn address_header(value: &Value) -> Parsed<Option<Arc<str>>> {
     let text = text(value)?;
-    let is_name = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
+    let is_name =
+        text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
     if !is_name {
         return Err(format!("`{text}` is not a header name, such as `x-client-address`"));
     }

@@ -87,7 +87,11 @@ fn refused(
     headers: Vec<HeaderValueOption>,
     body: String,
 ) -> CheckResponse {
-    let code = if status == 401 { Code::Unauthenticated } else { Code::PermissionDenied };
+    let code = match status {
+        400 => Code::InvalidArgument,
+        401 => Code::Unauthenticated,
+        _ => Code::PermissionDenied,
+    };
     CheckResponse {
         status: Some(Status { code: code.into(), ..Status::default() }),
         dynamic_metadata: Some(dynamic_metadata(report)),

@@ -285,7 +285,70 @@ spec: {action: DENY, rules: [{to: [{operation: {paths: ['/admin']}}]}]}
     let service = service_with(policies, &[], settings);
     assert_eq!(service.answer(&check).verdict.outcome(), Outcome::Deny);
     let check = check_http(|h| h.path = "/a%00b".into());
-    assert_eq!(service.answer(&check).verdict.reason, Reason::MalformedRequest);
+    let refused = service.answer(&check);
+    assert_eq!(refused.verdict.reason, Reason::MalformedRequest);
+    assert_eq!(status(&refused.response), 400, "as Envoy's own normalisation answers");
+}
+
+const BY_CLIENT: &str = "
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: a, namespace: foo}
+spec:
+  rules:
+  - to: [{operation: {paths: ['/in']}}]
+    from: [{source: {remoteIpBlocks: [10.1.0.0/16]}}]
+  - to: [{operation: {paths: ['/out']}}]
+    from: [{source: {notRemoteIpBlocks: [10.1.0.0/16]}}]
+  - to: [{operation: {paths: ['/header']}}]
+    when: [{key: 'request.headers[x-client]', values: ['*']}]
+  - to: [{operation: {paths: ['/deny*']}}]
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: d, namespace: foo}
+spec:
+  action: DENY
+  rules:
+  - to: [{operation: {paths: ['/deny-in']}}]
+    when: [{key: remote.ip, values: [10.1.0.0/16]}]
+  - to: [{operation: {paths: ['/deny-out']}}]
+    when: [{key: remote.ip, notValues: [10.1.0.0/16]}]
+";
+
+// Without a usable header there is no telling, so nothing is allowed by it and everything denied.
+#[rstest]
+#[case::known(&["10.1.2.3"], &["/in", "/deny-out"])]
+#[case::another(&["10.2.2.3"], &["/out", "/deny-in"])]
+#[case::absent(&[], &[])]
+#[case::garbage(&["garbage"], &[])]
+#[case::two_lines(&["10.1.2.3", "10.1.2.3"], &[])]
+fn the_client_out_of_a_header(#[case] lines: &[&str], #[case] allowed: &[&str]) {
+    let settings =
+        RequestSettings { client_address_header: Some("x-client".into()), ..Default::default() };
+    let service = service_with(BY_CLIENT, &[], settings);
+    for path in ["/in", "/out", "/header", "/deny-in", "/deny-out"] {
+        let check = check_http(|h| {
+            h.path = path.into();
+            let headers = lines.iter().map(|line| header("X-Client", line.as_bytes())).collect();
+            h.header_map = Some(HeaderMap { headers });
+        });
+        let checked = service.answer(&check);
+        let outcome = checked.verdict.outcome();
+        assert_eq!(outcome == Outcome::Allow, allowed.contains(&path), "{path}");
+        if let Some(HttpResponse::OkResponse(ok)) = checked.response.http_response {
+            assert_eq!(ok.headers_to_remove, ["x-client"], "nor does the upstream see it");
+        }
+    }
+    // A connection has no headers: its client is its peer.
+    let mut connection = check(|a| a.request = None);
+    connection.attributes.as_mut().unwrap().source.as_mut().unwrap().address =
+        address("10.1.0.1", 1);
+    let policies = BY_CLIENT.replace("- to: [{operation: {paths: ['/in']}}]\n    from", "- from");
+    let settings =
+        RequestSettings { client_address_header: Some("x-client".into()), ..Default::default() };
+    let checked = service_with(&policies, &[], settings).answer(&connection);
+    assert_eq!(checked.verdict.reason.as_str(), "deny_rule", "paths are left out of DENY rules");
 }
 
 proptest! {

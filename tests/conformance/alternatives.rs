@@ -67,10 +67,10 @@ async fn agree(file: &str, sets: Vec<Set>) {
 /// Pieces of paths that some normalisation looks at, or should not.
 const PIECES: [&str; 70] = [
     "/", "/", "/", "//", "/./", "/../", "/..", ".", "..", "...", "%2e", "%2E", "%2f", "%2F", "%5c",
-    "%5C", "\\", "a", "b", "Z", "0", "%61", "%41", "%30", "%7e", "%7E", "%2d", "%5f", "%25", "%252f",
-    "%252e", "%", "%0", "%2", "%zz", "%g1", "%20", "%21", "%3f", "%23", "%3b", "%7f", "%01", "%ff",
-    "%c3%a9", "%C3%A9", "%00", "~", "!", "$", "&", "'", "(", ")", "*", "+", ",", ";", "=", ":", "@",
-    "\"", "<", "`", "^", "{", "|", "..;", "/..;", "/.;x",
+    "%5C", "\\", "a", "b", "Z", "0", "%61", "%41", "%30", "%7e", "%7E", "%2d", "%5f", "%25",
+    "%252f", "%252e", "%", "%0", "%2", "%zz", "%g1", "%20", "%21", "%3f", "%23", "%3b", "%7f",
+    "%01", "%ff", "%c3%a9", "%C3%A9", "%00", "~", "!", "$", "&", "'", "(", ")", "*", "+", ",", ";",
+    "=", ":", "@", "\"", "<", "`", "^", "{", "|", "..;", "/..;", "/.;x",
 ];
 
 /// And where a query starts, what looks like a path is none.
@@ -117,8 +117,12 @@ async fn every_path_becomes_what_envoy_makes_of_it() {
             };
             // What is no escape and becomes one is left to Envoy.
             if !path.contains("%2%") && !path.contains("%0%") && !path.contains("%%") {
-                let known = crate::normalize::normalize(&path, set.workload.listener.path_normalization);
-                assert!(asked.is_none() || asked == Some(known), "the harness is wrong about `{path}`");
+                let known =
+                    crate::normalize::normalize(&path, set.workload.listener.path_normalization);
+                assert!(
+                    asked.is_none() || asked == Some(known),
+                    "the harness is wrong about `{path}`"
+                );
             }
             compared += 1;
             refused += usize::from(asked.is_none());

@@ -57,9 +57,11 @@ pub(crate) fn build(
     let destination = attribute_context::Peer {
         address: address(&request.destination.ip().to_string(), request.destination.port()),
         principal: if tls { SERVER_URI.into() } else { String::new() },
-        service: request.sni.as_ref().filter(|_| request.is_l4).map_or("".into(), |sni| {
-            sni.to_ascii_lowercase()
-        }),
+        service: request
+            .sni
+            .as_ref()
+            .filter(|_| request.is_l4)
+            .map_or("".into(), |sni| sni.to_ascii_lowercase()),
         ..attribute_context::Peer::default()
     };
     // No filter sets any for connections.

@@ -75,7 +75,9 @@ fn decode_unreserved(path: &str) -> String {
                 _ => out.push('%'),
             },
             b'\\' => out.push('/'),
-            b'"' | b'<' | b'>' | b'^' | b'`' | b'{' | b'|' | b'}' => out.push_str(&format!("%{byte:02X}")),
+            b'"' | b'<' | b'>' | b'^' | b'`' | b'{' | b'|' | b'}' => {
+                out.push_str(&format!("%{byte:02X}"))
+            }
             _ => out.push(byte.into()),
         }
     }
