@@ -78,6 +78,8 @@ pub(crate) struct Request {
     pub(crate) peer: Peer,
     pub(crate) sni: Option<String>,
     pub(crate) source: IpAddr,
+    /// Whom the PROXY protocol names, where that is another than who connects.
+    pub(crate) proxied: Option<IpAddr>,
     pub(crate) destination: SocketAddr,
     pub(crate) body: String,
     pub(crate) expect: Expect,
@@ -219,6 +221,7 @@ fn request_from(mut f: Fields) -> Request {
         peer: peer_from(f.text("as").as_deref()),
         sni: f.text("sni"),
         source: f.text("src").map_or(Ipv4Addr::LOCALHOST.into(), |s| s.parse().unwrap()),
+        proxied: f.text("proxied").map(|s| s.parse().unwrap()),
         destination: f.text("dst").as_deref().unwrap_or("10.9.8.7:8080").parse().unwrap(),
         body: f.text("body").unwrap_or_default(),
         expect: match f.take("expect").expect("a request has an expectation") {

@@ -45,7 +45,7 @@ pub(crate) fn build(
     let http = (!request.is_l4)
         .then(|| http(request, listener, client.as_ref().map(|(names, leaf)| (*names, &**leaf))));
     let source = attribute_context::Peer {
-        address: address(&request.source.to_string(), 40_000),
+        address: address(&request.proxied.unwrap_or(request.source).to_string(), 40_000),
         principal: client.as_ref().map(|(names, _)| principal(names)).unwrap_or_default(),
         service: http.as_ref().map(service).unwrap_or_default(),
         certificate: client
@@ -102,7 +102,8 @@ fn http(
     for (name, value) in &request.headers {
         let (name, value) = (name.to_ascii_lowercase(), value.trim());
         if name == "host" {
-            hosts.push(value);
+            // In HTTP/2 the authority is the one that counts.
+            hosts.extend((!request.is_http2).then_some(value));
             continue;
         }
         // Envoy keeps one line of these and joins what comes later to it.
@@ -134,7 +135,7 @@ fn http(
         lines.retain(|(name, _)| *name != "connection" && *name != connection);
     }
     if listener.use_remote_address {
-        let peer = request.source.to_string();
+        let peer = request.proxied.unwrap_or(request.source).to_string();
         match lines.iter_mut().find(|(name, _)| name == "x-forwarded-for") {
             Some((_, value)) if value.is_empty() => *value = peer,
             Some((_, value)) => *value = format!("{value},{peer}"),

@@ -79,6 +79,10 @@ fn passed(mut headers: Vec<(String, String)>, ok: &OkHttpResponse) -> Observed {
             Some((header.key.to_ascii_lowercase(), header.value.clone(), append))
         })
     };
+    if let Some((name, ..)) = options().find(|(_, value, _)| value.contains(['\n', '\r', '\0'])) {
+        let body = format!("invalid header value for: {name}");
+        return Observed { status: 503, body, ..Observed::default() };
+    }
     for (name, value, _) in options().filter(|(.., append)| !append) {
         headers.retain(|(n, _)| *n != name);
         headers.push((name, value));

@@ -8,7 +8,7 @@ use crate::cases::PathNormalization;
 
 /// The `:path` that filters see.
 pub(crate) fn normalize(path_and_query: &str, mode: PathNormalization) -> String {
-    if mode == PathNormalization::None {
+    if mode == PathNormalization::None || path_and_query == "*" {
         return path_and_query.to_owned();
     }
     let (path, query) = match path_and_query.find('?') {

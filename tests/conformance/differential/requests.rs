@@ -65,6 +65,7 @@ impl<'s> Draft<'s> {
             request: Request {
                 name: String::new(),
                 is_l4: chance.percent(18),
+                proxied: None,
                 is_http2: chance.percent(20),
                 method: if chance.percent(60) {
                     "GET".into()
