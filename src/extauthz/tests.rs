@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use envoy_types::pb::envoy::config::core::v3::address::Address as AddressKind;
+use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
 use envoy_types::pb::envoy::config::core::v3::socket_address::PortSpecifier;
 use envoy_types::pb::envoy::config::core::v3::{Address, HeaderMap, HeaderValue, SocketAddress};
 use envoy_types::pb::envoy::service::auth::v3::attribute_context::{
@@ -288,6 +289,49 @@ spec: {action: DENY, rules: [{to: [{operation: {paths: ['/admin']}}]}]}
     let refused = service.answer(&check);
     assert_eq!(refused.verdict.reason, Reason::MalformedRequest);
     assert_eq!(status(&refused.response), 400, "as Envoy's own normalisation answers");
+}
+
+/// The default of the enum would append to what the client sent, on Envoys that heed it; `raw_value`
+/// and `append` are read otherwise than their names say.
+#[test]
+fn what_is_set_is_said_to_overwrite() {
+    let verdict = crate::model::Verdict::from_reason(Reason::NoAllowPolicy);
+    let report =
+        response::Report { verdict, revision: 1, plan: None, audited_by: Vec::new(), claims: None };
+    let line = |name: &'static str, value: &'static str| (name.into(), value.as_bytes().into());
+    let http = crate::model::Http {
+        method: "GET".into(),
+        path: "/a".into(),
+        host: "h".into(),
+        scheme: "http".into(),
+        headers: crate::model::Headers::new(
+            vec![line("x-a", "1"), line("x-b", "2"), line("x-b", "3"), line("x-c", "")],
+            false,
+        ),
+    };
+    let names = ["x-a", "x-b", "x-c", "x-gone"].map(Into::into).into_iter().collect();
+    let changes = crate::authn::Changes { headers: names, path: true };
+    let response = response::allowed(&report, Some(&http), &changes);
+    let Some(HttpResponse::OkResponse(ok)) = response.http_response else { panic!("denied") };
+    assert_eq!(ok.headers_to_remove, ["x-gone"]);
+    let set = ok.headers.iter().map(|option| {
+        assert_eq!(option.append_action(), HeaderAppendAction::OverwriteIfExistsOrAdd);
+        let header = option.header.as_ref().unwrap();
+        let only = HeaderValue {
+            key: header.key.clone(),
+            value: header.value.clone(),
+            ..Default::default()
+        };
+        assert_eq!(*header, only);
+        #[expect(deprecated, reason = "so that it is seen not to be used")]
+        let append = &option.append;
+        assert_eq!(*append, None);
+        (header.key.as_str(), header.value.as_str())
+    });
+    let set: Vec<_> = set.collect();
+    assert_eq!(set, [("x-a", "1"), ("x-b", "2,3"), ("x-c", ""), (":path", "/a")]);
+    assert_eq!((ok.query_parameters_to_remove.len(), ok.query_parameters_to_set.len()), (0, 0));
+    assert_eq!(ok.response_headers_to_add, []);
 }
 
 const BY_CLIENT: &str = "

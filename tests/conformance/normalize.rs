@@ -76,7 +76,7 @@ fn decode_unreserved(path: &str) -> String {
             },
             b'\\' => out.push('/'),
             b'"' | b'<' | b'>' | b'^' | b'`' | b'{' | b'|' | b'}' => {
-                out.push_str(&format!("%{byte:02X}"))
+                out.push_str(&format!("%{byte:02X}"));
             }
             _ => out.push(byte.into()),
         }
