@@ -186,7 +186,7 @@ impl Answer {
         };
         let done = match (status, http) {
             (0, 200) => "allow",
-            (1.., 401 | 403) => "deny",
+            (1.., 400 | 401 | 403) => "deny",
             _ => panic!("status {status} with HTTP status {http}"),
         };
         assert_eq!(answer.outcome, done, "metadata and response disagree");
@@ -279,6 +279,7 @@ impl Server {
                 use_remote_address: config.use_remote_address,
                 trusted_hops: config.xff_num_trusted_hops.try_into().unwrap(),
             },
+            client_address_header: config.client_address_header.clone(),
             path_normalization: config.path_normalization,
         };
         let log = LogLevel::detached(LogFilter::default());

@@ -200,6 +200,9 @@ fn help() {
           --xff-num-trusted-hops <N>
               `xff_num_trusted_hops` of Envoy's listener [default: 0]
 
+          --client-address-header <NAME>
+              The header in which Envoy says the client's address, instead of the two above
+
           --path-normalization <MODE>
               NONE, BASE, MERGE_SLASHES or DECODE_AND_MERGE_SLASHES [default: NONE, Envoy has done it]
     --- 0

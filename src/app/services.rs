@@ -79,6 +79,7 @@ pub(crate) fn request_settings(config: &Config) -> RequestSettings {
             use_remote_address: config.use_remote_address,
             trusted_hops: usize::try_from(config.xff_num_trusted_hops).unwrap_or(usize::MAX),
         },
+        client_address_header: config.client_address_header.clone(),
         path_normalization: config.path_normalization,
     }
 }

@@ -56,6 +56,10 @@ pub struct PolicyFlags {
     #[arg(long, value_name = "N", help_heading = "Requests", allow_negative_numbers = true)]
     pub xff_num_trusted_hops: Option<String>,
 
+    /// The header in which Envoy says the client's address, instead of the two above
+    #[arg(long, value_name = "NAME", help_heading = "Requests")]
+    pub client_address_header: Option<String>,
+
     /// NONE, BASE, MERGE_SLASHES or DECODE_AND_MERGE_SLASHES [default: NONE, Envoy has done it]
     #[arg(long, value_name = "MODE", help_heading = "Requests")]
     pub path_normalization: Option<String>,
@@ -142,6 +146,7 @@ impl Flags {
             ("meshConfig", &policy.mesh_config),
             ("useRemoteAddress", &policy.use_remote_address),
             ("xffNumTrustedHops", &policy.xff_num_trusted_hops),
+            ("clientAddressHeader", &policy.client_address_header),
             ("pathNormalization", &policy.path_normalization),
             ("config", &policy.config),
             ("listen", &server.listen),

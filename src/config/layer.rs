@@ -8,8 +8,9 @@ use super::{Environment, Problems, document, read};
 
 /// Every setting by its name in files. Flags are the same in kebab-case, variables in
 /// SCREAMING_SNAKE_CASE behind `POSTERN_`.
-const SETTINGS: [&str; 28] = [
+const SETTINGS: [&str; 29] = [
     "admin",
+    "clientAddressHeader",
     "config",
     "jwksBlockedCidrs",
     "jwksCaCertificates",

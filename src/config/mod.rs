@@ -51,6 +51,8 @@ pub struct Config {
     pub use_remote_address: bool,
     /// Envoy's `xff_num_trusted_hops`.
     pub xff_num_trusted_hops: u32,
+    /// The header, in lower case, in which Envoy says the client's address instead.
+    pub client_address_header: Option<Arc<str>>,
     /// What to do to paths before they are matched.
     pub path_normalization: PathNormalization,
     /// Names of the mesh config's `extensionProviders`.
@@ -176,6 +178,7 @@ impl Config {
             "trustDomainAliases": mesh.trust_domain_aliases,
             "useRemoteAddress": self.use_remote_address,
             "xffNumTrustedHops": self.xff_num_trusted_hops,
+            "clientAddressHeader": self.client_address_header.as_deref(),
             "pathNormalization": self.path_normalization.as_str(),
             "extensionProviders": self.extension_providers,
             "logLevel": self.log_level.to_string(),
@@ -219,6 +222,14 @@ impl Reader<'_> {
         exposure(&listen, admin, &mut warnings);
         let use_remote_address = self.setting("useRemoteAddress", false, values::boolean);
         let hops = self.trusted_hops(&mesh_config, use_remote_address, &mut warnings);
+        let header = self.setting("clientAddressHeader", None, values::address_header);
+        if header.is_some() && (use_remote_address || hops > 0) {
+            self.problems.add(
+                "--client-address-header",
+                "the address is read from the header, so neither --use-remote-address nor \
+                 --xff-num-trusted-hops can be set",
+            );
+        }
         let format = self.setting("logFormat", None, values::log_format);
         let plain = if environment.terminal { LogFormat::Human } else { LogFormat::Json };
         Config {
@@ -229,6 +240,7 @@ impl Reader<'_> {
             admin,
             use_remote_address,
             xff_num_trusted_hops: hops,
+            client_address_header: header,
             path_normalization: self.setting(
                 "pathNormalization",
                 PathNormalization::None,

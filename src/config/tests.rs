@@ -160,6 +160,7 @@ fn everything_can_be_set_in_a_file() {
       ],
       "useRemoteAddress": true,
       "xffNumTrustedHops": 2,
+      "clientAddressHeader": null,
       "pathNormalization": "MERGE_SLASHES",
       "extensionProviders": [],
       "logLevel": "info,postern::decision=debug",
@@ -195,6 +196,8 @@ fn everything_can_be_set_by_variables() {
     assert_eq!(config.settings.mesh.trust_domain_aliases, ["a.example", "b.example"]);
     assert_eq!(config.xff_num_trusted_hops, 1);
     assert_eq!(config.key_sources.refresh_interval, Duration::from_secs(300));
+    let header = Given::flags("--policies p").variable("POSTERN_CLIENT_ADDRESS_HEADER", "X-Client");
+    assert_eq!(header.load().client_address_header.as_deref(), Some("x-client"));
     assert_eq!(config.admin.port(), 8282, "an empty variable is not set");
     let set_by = &config.to_json()["setBy"];
     assert_eq!(set_by["listen"], "--listen (POSTERN_LISTEN)");
@@ -290,6 +293,23 @@ fn addresses_say_what_they_lack(#[case] text: &str, #[case] expected: &str) {
 #[case::path_normalization(
     r#"{"pathNormalization": "MERGE"}"#,
     "pathNormalization: `MERGE` is not NONE, BASE, MERGE_SLASHES or DECODE_AND_MERGE_SLASHES"
+)]
+#[case::address_header(
+    r#"{"clientAddressHeader": "x client"}"#,
+    "clientAddressHeader: `x client` is not a header name, such as `x-client-address`"
+)]
+#[case::pseudo_header(
+    r#"{"clientAddressHeader": ":authority"}"#,
+    "clientAddressHeader: `:authority` is not a header name, such as `x-client-address`"
+)]
+#[case::taken_header(
+    r#"{"clientAddressHeader": "X-Forwarded-For"}"#,
+    "clientAddressHeader: `X-Forwarded-For` has a meaning of its own: take one that nobody else uses"
+)]
+#[case::two_ways_to_the_client(
+    r#"{"clientAddressHeader": "x-client", "useRemoteAddress": true}"#,
+    "--client-address-header: the address is read from the header, so neither --use-remote-address \
+     nor --xff-num-trusted-hops can be set"
 )]
 #[case::nested(r#"{"config": "other.yaml"}"#, "`config` cannot be set in a config file")]
 #[case::list(r#"["policies"]"#, "must hold settings by name")]

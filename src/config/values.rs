@@ -3,7 +3,7 @@
 //! Flags and variables are strings; files may also use numbers, lists and maps. The error is one
 //! line that says what to write instead.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use serde_json::Value;
 
@@ -158,6 +158,37 @@ pub(super) fn hops(value: &Value) -> Parsed<u32> {
     let text = scalar(value)?;
     text.parse().map_err(|_| format!("`{text}` is not a number from 0 to {}", u32::MAX))
 }
+
+/// A header that nothing else is in: the client's address is taken out of the request with it.
+pub(super) fn address_header(value: &Value) -> Parsed<Option<Arc<str>>> {
+    let text = text(value)?;
+    let is_name =
+        text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
+    if !is_name {
+        return Err(format!("`{text}` is not a header name, such as `x-client-address`"));
+    }
+    let name = text.to_ascii_lowercase();
+    if TAKEN.contains(&name.as_str()) {
+        return Err(format!("`{text}` has a meaning of its own: take one that nobody else uses"));
+    }
+    Ok(Some(name.into()))
+}
+
+/// Headers that clients send or upstreams need.
+const TAKEN: [&str; 12] = [
+    "authorization",
+    "connection",
+    "content-length",
+    "cookie",
+    "forwarded",
+    "host",
+    "transfer-encoding",
+    "x-envoy-external-address",
+    "x-forwarded-client-cert",
+    "x-forwarded-for",
+    "x-real-ip",
+    "x-request-id",
+];
 
 pub(super) fn socket_mode(value: &Value) -> Parsed<u32> {
     // In YAML, 0660 is a number of uncertain base.

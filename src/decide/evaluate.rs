@@ -53,7 +53,12 @@ fn matches(
             identity.claims.is_some_and(|claims| list.iter().any(|m| m.matches(claims))).into()
         }
         AttributeTest::SourceIp(list) => contains(list, attributes.source_ip).into(),
-        AttributeTest::RemoteIp(list) => contains(list, attributes.remote_ip).into(),
+        AttributeTest::RemoteIp(list) => {
+            if attributes.missing.client_address {
+                return Certainty::Unknown;
+            }
+            contains(list, attributes.remote_ip).into()
+        }
         AttributeTest::DestinationIp(list) => contains(list, attributes.destination_ip).into(),
         AttributeTest::DestinationPort(list) => {
             attributes.destination_port.is_some_and(|port| list.contains(&port)).into()

@@ -14,6 +14,7 @@ use envoy_types::pb::envoy::service::auth::v3::attribute_context::{
 };
 
 use super::CertificateNames;
+use super::client_address;
 use super::metadata;
 use super::service::RequestSettings;
 use crate::model::{Attributes, Headers, Http, Missing, Peer};
@@ -53,24 +54,39 @@ pub fn from_check<'a>(
     let (destination_ip, destination_port) = socket(attributes.destination.as_ref());
     let (peer, names_are_complete) = peer(attributes.source.as_ref(), certificates)?;
     let sni = attributes.tls_session.as_ref().map(|session| lower(&session.sni));
-    let http = match &attributes.request {
+    let mut http = match &attributes.request {
         None => None,
         Some(request) => {
             let http = request.http.as_ref().ok_or(Malformed::NoHttp)?;
             Some(from_http(http, settings.path_normalization)?)
         }
     };
-    let forwarded_for = http.as_ref().and_then(|http| {
-        http.headers.values("x-forwarded-for").next().map(String::from_utf8_lossy)
-    });
-    let remote_ip = settings.client_address.remote_ip(source_ip, forwarded_for.as_deref());
+    let (remote_ip, no_client_address) = match (&settings.client_address_header, &mut http) {
+        (Some(name), Some(http)) => {
+            let told = client_address::told(&http.headers, name);
+            http.headers.remove(name);
+            (told, told.is_none())
+        }
+        // A connection has no headers; its client is the peer.
+        (Some(_), None) => (source_ip, false),
+        (None, http) => {
+            let forwarded_for = http.as_ref().and_then(|http| {
+                http.headers.values("x-forwarded-for").next().map(String::from_utf8_lossy)
+            });
+            (settings.client_address.remote_ip(source_ip, forwarded_for.as_deref()), false)
+        }
+    };
     let filter_metadata = attributes
         .metadata_context
         .iter()
         .flat_map(|context| &context.filter_metadata)
         .map(|(filter, message)| (filter.into(), metadata::from_struct(message)))
         .collect();
-    let missing = Missing { peer_certificate: !names_are_complete, tls_session: sni.is_none() };
+    let missing = Missing {
+        peer_certificate: !names_are_complete,
+        tls_session: sni.is_none(),
+        client_address: no_client_address,
+    };
     Ok(Attributes {
         source_ip,
         remote_ip,

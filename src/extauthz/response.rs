@@ -73,7 +73,25 @@ pub(super) fn denied(report: &Report<'_>, realm: Option<Realm>) -> CheckResponse
         }
         (_, _) => (403, ACCESS_DENIED.to_owned(), Vec::new()),
     };
-    let code = if status == 401 { Code::Unauthenticated } else { Code::PermissionDenied };
+    refused(report, status, headers, body)
+}
+
+/// Refuses the request as Envoy's connection manager does when it cannot normalise a path.
+pub(super) fn bad_request(report: &Report<'_>) -> CheckResponse {
+    refused(report, 400, Vec::new(), String::new())
+}
+
+fn refused(
+    report: &Report<'_>,
+    status: u16,
+    headers: Vec<HeaderValueOption>,
+    body: String,
+) -> CheckResponse {
+    let code = match status {
+        400 => Code::InvalidArgument,
+        401 => Code::Unauthenticated,
+        _ => Code::PermissionDenied,
+    };
     CheckResponse {
         status: Some(Status { code: code.into(), ..Status::default() }),
         dynamic_metadata: Some(dynamic_metadata(report)),

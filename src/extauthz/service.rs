@@ -10,7 +10,7 @@ use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse};
 use tonic::{Request, Response, Status};
 
 use super::response::{self, Realm, Report};
-use super::{CertificateNames, ClientAddress, attributes, deadline};
+use super::{CertificateNames, ClientAddress, Malformed, attributes, deadline};
 use crate::authn::clock::Clock;
 use crate::authn::{KeyLookup, TokenCache, Verifier, WantedKey};
 use crate::control::publish::SnapshotCell;
@@ -22,10 +22,13 @@ use crate::plan::{Snapshot, WorkloadPlan};
 use crate::telemetry::metrics::{DecisionMetrics, Input, InputMetrics};
 
 /// How requests are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RequestSettings {
     /// How the listener finds the client's address.
     pub client_address: ClientAddress,
+    /// The header, in lower case, in which a filter before ours says the client's address instead.
+    /// It is between Envoy and Postern: neither policies nor the upstream see it.
+    pub client_address_header: Option<Arc<str>>,
     /// What is left to do to paths.
     pub path_normalization: PathNormalization,
 }
@@ -151,13 +154,14 @@ impl AuthorizationService {
         let missing = [
             (attributes.missing.peer_certificate, Input::PeerCertificate),
             (attributes.missing.tls_session, Input::TlsSession),
+            (attributes.missing.client_address, Input::ClientAddress),
             (joined, Input::RawHeaders),
         ];
         for (_, input) in missing.into_iter().filter(|(is_missing, _)| *is_missing) {
             if metrics.inputs.missing(input) {
                 tracing::warn!(
                     setting = input.as_str(),
-                    "Envoy's ext_authz filter does not send an input; \
+                    "Envoy does not send an input; \
                      conditions that need it allow nothing and deny"
                 );
             }
@@ -165,20 +169,33 @@ impl AuthorizationService {
     }
 
     fn answer_by(&self, snapshot: &Snapshot, check: &CheckRequest) -> Checked {
+        let unplanned = |reason| Report {
+            verdict: Verdict::from_reason(reason),
+            revision: snapshot.revision,
+            plan: None,
+            audited_by: Vec::new(),
+            claims: None,
+        };
         let refuse = |reason| {
-            let verdict = Verdict::from_reason(reason);
-            let revision = snapshot.revision;
-            let report =
-                Report { verdict, revision, plan: None, audited_by: Vec::new(), claims: None };
+            let report = unplanned(reason);
             let response = response::denied(&report, None);
-            Checked { response, verdict, wanted: Vec::new() }
+            Checked { response, verdict: report.verdict, wanted: Vec::new() }
         };
         let mut attributes = match attributes::from_check(check, &self.settings, &self.certificates)
         {
             Ok(attributes) => attributes,
             Err(malformed) => {
                 tracing::debug!(error = %malformed, "malformed CheckRequest");
-                return refuse(Reason::MalformedRequest);
+                let report = unplanned(Reason::MalformedRequest);
+                let response = match malformed {
+                    Malformed::PathNotNormalizable => response::bad_request(&report),
+                    Malformed::NoAttributes
+                    | Malformed::NoHttp
+                    | Malformed::NoMethod
+                    | Malformed::Path
+                    | Malformed::Certificate => response::denied(&report, None),
+                };
+                return Checked { response, verdict: report.verdict, wanted: Vec::new() };
             }
         };
         self.note_missing(&attributes);
@@ -193,7 +210,10 @@ impl AuthorizationService {
         let now = self.clock.now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let cache = self.token_cache.as_deref();
         let verifier = Verifier { keys: self.keys.as_ref(), cache, now };
-        let passage = gate::pass(plan, &mut attributes, &verifier);
+        let mut passage = gate::pass(plan, &mut attributes, &verifier);
+        if let Some(name) = &self.settings.client_address_header {
+            passage.authentication.changes.headers.insert((&**name).into());
+        }
         let verdict = passage.verdict;
         let audited_by = if verdict.audited_by.is_some() {
             decide::audited_by(plan, &attributes, &passage.identity()).collect()

@@ -215,7 +215,7 @@ impl DecisionCounters {
     }
 }
 
-/// A part of a CheckRequest that Envoy sends only when its filter says so.
+/// A part of a CheckRequest that Envoy sends only when its configuration says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Input {
     /// `include_peer_certificate`
@@ -224,15 +224,18 @@ pub enum Input {
     TlsSession,
     /// `encode_raw_headers`
     RawHeaders,
+    /// The header of our own setting `clientAddressHeader`.
+    ClientAddress,
 }
 
 impl Input {
-    /// The label: the name of the Envoy setting that provides it.
+    /// The label: the name of the setting that provides it, Envoy's or ours.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::PeerCertificate => "include_peer_certificate",
             Self::TlsSession => "include_tls_session",
             Self::RawHeaders => "encode_raw_headers",
+            Self::ClientAddress => "client_address_header",
         }
     }
 }
@@ -246,6 +249,7 @@ struct InputCounters {
     peer_certificate: Missing,
     tls_session: Missing,
     raw_headers: Missing,
+    client_address: Missing,
 }
 
 #[derive(Debug)]
@@ -259,7 +263,7 @@ impl InputMetrics {
         let family = Family::<Labels, Counter>::default();
         registry.register(
             "missing_inputs",
-            "Requests without an input that Envoy sends when its ext_authz filter says so",
+            "Requests without an input that Envoy sends when its configuration says so",
             family.clone(),
         );
         let missing = |input: Input| Missing {
@@ -270,6 +274,7 @@ impl InputMetrics {
             peer_certificate: missing(Input::PeerCertificate),
             tls_session: missing(Input::TlsSession),
             raw_headers: missing(Input::RawHeaders),
+            client_address: missing(Input::ClientAddress),
         }))
     }
 
@@ -279,6 +284,7 @@ impl InputMetrics {
             Input::PeerCertificate => &self.0.peer_certificate,
             Input::TlsSession => &self.0.tls_session,
             Input::RawHeaders => &self.0.raw_headers,
+            Input::ClientAddress => &self.0.client_address,
         };
         missing.counter.inc();
         !missing.seen.load(Ordering::Relaxed) && !missing.seen.swap(true, Ordering::Relaxed)
@@ -290,6 +296,7 @@ impl InputMetrics {
             (Input::PeerCertificate, &self.0.peer_certificate),
             (Input::TlsSession, &self.0.tls_session),
             (Input::RawHeaders, &self.0.raw_headers),
+            (Input::ClientAddress, &self.0.client_address),
         ];
         let seen = |(_, missing): &(Input, &Missing)| missing.seen.load(Ordering::Relaxed);
         all.into_iter().filter(seen).map(|(input, _)| input).collect()

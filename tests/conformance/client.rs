@@ -47,7 +47,10 @@ async fn exchange(
     pki: &Pki,
     request: &Request,
 ) -> io::Result<Observed> {
-    let source = stream.local_addr()?;
+    let mut source = stream.local_addr()?;
+    if let Some(proxied) = request.proxied {
+        source.set_ip(proxied);
+    }
     stream.write_all(proxy_header(source, request.destination).as_bytes()).await?;
 
     let names = match &request.peer {

@@ -31,7 +31,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, transport};
 
 use crate::{
-    cases::{Set, WorkloadSettings},
+    cases::{self, Set, WorkloadSettings},
     envoy_config::LISTENER_METADATA,
 };
 
@@ -129,11 +129,20 @@ async fn service(set: &Set) -> Result<AuthorizationService, String> {
     let listener = &set.workload.listener;
     let request_settings = RequestSettings {
         client_address: ClientAddress {
-            use_remote_address: false,
+            use_remote_address: listener.use_remote_address,
             trusted_hops: listener.xff_num_trusted_hops.try_into().unwrap(),
         },
-        // The listener has done it.
-        path_normalization: PathNormalization::None,
+        client_address_header: listener.client_address_header.as_deref().map(Into::into),
+        path_normalization: match listener.path_normalization {
+            // The listener has done it.
+            _ if !listener.postern_normalizes => PathNormalization::None,
+            cases::PathNormalization::None => PathNormalization::None,
+            cases::PathNormalization::Base => PathNormalization::Base,
+            cases::PathNormalization::MergeSlashes => PathNormalization::MergeSlashes,
+            cases::PathNormalization::DecodeAndMergeSlashes => {
+                PathNormalization::DecodeAndMergeSlashes
+            }
+        },
     };
     let service = AuthorizationService::new(cell, keys, request_settings, Clock::system());
     Ok(service.with_token_cache(Arc::new(TokenCache::new(1 << 20))))

@@ -6,7 +6,7 @@ mod compare;
 mod minimize;
 mod patterns;
 mod policies;
-mod random;
+pub(crate) mod random;
 mod replay;
 mod requests;
 mod scenario;

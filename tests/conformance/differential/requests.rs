@@ -65,6 +65,7 @@ impl<'s> Draft<'s> {
             request: Request {
                 name: String::new(),
                 is_l4: chance.percent(18),
+                proxied: None,
                 is_http2: chance.percent(20),
                 method: if chance.percent(60) {
                     "GET".into()
@@ -508,7 +509,11 @@ fn sendable(chance: &mut Chance, request: &mut Request) {
         Peer::Certificate(names) => names.as_mut_slice(),
         Peer::Plaintext | Peer::Tls => &mut [],
     } {
-        let (Name::Uri(text) | Name::Dns(text) | Name::Subject(text)) = name;
+        let (Name::Uri(text)
+        | Name::Dns(text)
+        | Name::Subject(text)
+        | Name::Unit(text)
+        | Name::Email(text)) = name;
         text.retain(|c| c.is_ascii_graphic() || c == '\n');
     }
 }
