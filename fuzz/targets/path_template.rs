@@ -127,7 +127,7 @@ fn tokens(template: &str) -> Vec<Token> {
             (Token::Char(c), c.len_utf8())
         };
         tokens.push(token);
-        rest = &rest[length..];
+        rest = rest.split_at(length).1;
     }
     tokens
 }

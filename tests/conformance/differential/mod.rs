@@ -40,11 +40,21 @@ pub(crate) struct Plan {
     pub(crate) batch: u64,
     /// How many differences are made smaller before they are shown.
     pub(crate) minimized: usize,
+    /// End with the first batch that has a difference.
+    pub(crate) stops_early: bool,
 }
 
 impl Plan {
     pub(crate) fn new(seed: u64, count: u64) -> Self {
-        Self { seed, first: 0, count, requests_per_set: 10, batch: 50, minimized: 5 }
+        Self {
+            seed,
+            first: 0,
+            count,
+            requests_per_set: 10,
+            batch: 50,
+            minimized: 5,
+            stops_early: false,
+        }
     }
 }
 
@@ -69,7 +79,7 @@ pub(crate) async fn run(plan: &Plan, told: &mut dyn FnMut(&str)) -> Outcome {
     let mut outcome = Outcome::default();
     let mut next = plan.first;
     let end = plan.first + plan.count;
-    while next < end {
+    while next < end && !(plan.stops_early && outcome.has_found()) {
         let numbers: Vec<u64> = (next..end.min(next + plan.batch)).collect();
         next += plan.batch;
         let sets: Vec<Set> =
@@ -174,8 +184,12 @@ impl Outcome {
         out
     }
 
+    fn has_found(&self) -> bool {
+        self.agree < self.all || !self.not_run.is_empty()
+    }
+
     /// Whether everything was asked and agreed.
     pub(crate) fn passed(&self) -> bool {
-        self.agree == self.all && self.all > 0 && self.not_run.is_empty()
+        self.all > 0 && !self.has_found()
     }
 }
