@@ -45,13 +45,21 @@ struct Arguments {
     list: bool,
 }
 
-/// Tests in the order they are asked, each with what it is called in the table.
-const TESTS: [(&str, &[&str]); 4] = [
-    ("generated sets", &["--test", "conformance", "generated_sets"]),
-    ("recorded answers", &["--test", "conformance", "in_process"]),
-    ("cases", &["--test", "cases"]),
-    ("unit tests", &["--lib"]),
+/// Tests, in the order they are asked.
+const TESTS: [Test; 4] = [
+    Test { name: "generated sets", target: &["--test", "conformance"], part: "generated_sets" },
+    Test { name: "recorded answers", target: &["--test", "conformance"], part: "in_process" },
+    Test { name: "cases", target: &["--test", "cases"], part: "" },
+    Test { name: "unit tests", target: &["--lib"], part: "" },
 ];
+
+struct Test {
+    name: &'static str,
+    /// What cargo calls it.
+    target: &'static [&'static str],
+    /// Of the names of its tests.
+    part: &'static str,
+}
 
 enum Result {
     Caught {
@@ -80,10 +88,10 @@ fn main() -> ExitCode {
     let started = Instant::now();
     let scratch = Scratch::new(Path::new(env!("CARGO_MANIFEST_DIR")), &arguments.scratch);
     println!("a copy in {}", arguments.scratch.display());
-    for (name, test) in &TESTS {
-        let (built, told) = (scratch.build(test), Instant::now());
-        let passed = built.and_then(|()| match scratch.test(test) {
-            Ended::Passed => Ok(()),
+    for Test { name, target, part } in &TESTS {
+        let (built, told) = (scratch.build(target), Instant::now());
+        let passed = built.and_then(|program| match scratch.test(&program, part) {
+            Ended::Passed(_) => Ok(()),
             Ended::Failed(output) | Ended::TookTooLong(output) => Err(output),
         });
         if let Err(output) = passed {
@@ -147,12 +155,13 @@ fn result(scratch: &Scratch, mutation: &Mutation) -> Result {
 }
 
 fn ask(scratch: &Scratch) -> Result {
-    for (by, test) in TESTS {
-        if let Err(output) = scratch.build(test) {
-            return Result::DoesNotCompile(line(&output, &["error"]));
-        }
-        let detail = match scratch.test(test) {
-            Ended::Passed => continue,
+    for Test { name: by, target, part } in TESTS {
+        let program = match scratch.build(target) {
+            Ok(program) => program,
+            Err(output) => return Result::DoesNotCompile(line(&output, &["error"])),
+        };
+        let detail = match scratch.test(&program, part) {
+            Ended::Passed(_) => continue,
             Ended::Failed(output) => detail(&output),
             Ended::TookTooLong(_) => "it took too long".to_owned(),
         };

@@ -2,7 +2,6 @@
 //! `cargo run --example postern-mutations`, which takes a while.
 
 #![expect(
-    clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,

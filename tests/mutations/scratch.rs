@@ -22,7 +22,8 @@ pub(crate) struct Scratch {
 
 /// How a test ended.
 pub(crate) enum Ended {
-    Passed,
+    /// With what it printed.
+    Passed(String),
     /// With what it printed.
     Failed(String),
     /// With what it had printed until then.
@@ -53,48 +54,43 @@ impl Scratch {
         fs::write(self.tree.join(file), text).expect("the copy can be written");
     }
 
-    /// Builds a test; what the compiler said where it does not compile.
-    pub(crate) fn build(&self, test: &[&str]) -> Result<(), String> {
-        let mut command = self.cargo();
-        // What comes after names tests.
-        let target = if test[0] == "--test" { &test[..2] } else { &test[..1] };
-        command.args(target).arg("--no-run");
+    /// Builds a test; gives the program, or what the compiler said where it does not compile.
+    pub(crate) fn build(&self, target: &[&str]) -> Result<PathBuf, String> {
+        let mut command = Command::new(env!("CARGO"));
+        command
+            .args(["test", "--offline", "--no-run", "--target-dir"])
+            .arg(&self.target)
+            .args(target)
+            .env("CARGO_PROFILE_DEV_DEBUG", "0");
         match self.run(&mut command) {
-            Ended::Passed => Ok(()),
+            Ended::Passed(output) => Ok(self.tree.join(program(&output))),
             Ended::Failed(output) | Ended::TookTooLong(output) => Err(output),
         }
     }
 
-    /// Runs a test that is built.
-    pub(crate) fn test(&self, test: &[&str]) -> Ended {
-        let mut command = self.cargo();
-        command.args(test).args(["--", "--nocapture"]);
-        self.run(&mut command)
-    }
-
-    fn cargo(&self) -> Command {
-        let mut command = Command::new(env!("CARGO"));
+    /// Runs those tests of a program that have `part` in their names.
+    pub(crate) fn test(&self, program: &Path, part: &str) -> Ended {
+        let mut command = Command::new(program);
         command
-            .current_dir(&self.tree)
-            .args(["test", "--offline", "--quiet", "--target-dir"])
-            .arg(&self.target)
-            .env("CARGO_PROFILE_DEV_DEBUG", "0")
+            .args([part, "--nocapture"])
+            .env("CARGO_MANIFEST_DIR", &self.tree)
             .env("RUST_BACKTRACE", "0")
             .env("CONFORMANCE_FIRST", "1");
-        command
+        self.run(&mut command)
     }
 
     fn run(&self, command: &mut Command) -> Ended {
         let file = File::create(&self.output).expect("the output can be written");
         let errors = file.try_clone().expect("the output can be written");
         let mut child = command
+            .current_dir(&self.tree)
             .stdin(Stdio::null())
             .stdout(file)
             .stderr(errors)
             // So that what it starts can be ended with it.
             .process_group(0)
             .spawn()
-            .expect("cargo runs");
+            .expect("it runs");
         let deadline = Instant::now() + LONGEST;
         let status = loop {
             if let Some(status) = child.try_wait().expect("cargo runs") {
@@ -111,11 +107,18 @@ impl Scratch {
         let bytes = fs::read(&self.output).expect("the output can be read");
         let output = String::from_utf8_lossy(&bytes).into_owned();
         match status {
-            Some(status) if status.success() => Ended::Passed,
+            Some(status) if status.success() => Ended::Passed(output),
             Some(_) => Ended::Failed(output),
             None => Ended::TookTooLong(output),
         }
     }
+}
+
+/// Cargo names it last: `Executable tests/a.rs (target/debug/deps/a-0123)`.
+fn program(output: &str) -> &str {
+    let named = output.lines().rev().find(|line| line.contains("Executable"));
+    let path = named.and_then(|line| line.rsplit_once('(')).map(|(_, path)| path);
+    path.expect("cargo names the program").trim_end_matches(')')
 }
 
 /// Makes `to` what `from` is. Files that are the same keep their times, so that cargo builds anew

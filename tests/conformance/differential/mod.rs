@@ -15,6 +15,7 @@ mod tokens;
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -40,7 +41,7 @@ pub(crate) struct Plan {
     pub(crate) batch: u64,
     /// How many differences are made smaller before they are shown.
     pub(crate) minimized: usize,
-    /// End with the first batch that has a difference.
+    /// Ends when a batch of this run or of another one of this program has shown a difference.
     pub(crate) stops_early: bool,
 }
 
@@ -72,6 +73,9 @@ pub(crate) struct Outcome {
     pub(crate) took: Duration,
 }
 
+/// Whether any run has found a difference.
+static FOUND: AtomicBool = AtomicBool::new(false);
+
 /// Runs it all. `told` gets each difference when it is found.
 pub(crate) async fn run(plan: &Plan, told: &mut dyn FnMut(&str)) -> Outcome {
     let started = Instant::now();
@@ -79,7 +83,7 @@ pub(crate) async fn run(plan: &Plan, told: &mut dyn FnMut(&str)) -> Outcome {
     let mut outcome = Outcome::default();
     let mut next = plan.first;
     let end = plan.first + plan.count;
-    while next < end && !(plan.stops_early && outcome.has_found()) {
+    while next < end && !(plan.stops_early && FOUND.load(Ordering::Relaxed)) {
         let numbers: Vec<u64> = (next..end.min(next + plan.batch)).collect();
         next += plan.batch;
         let sets: Vec<Set> =
@@ -90,6 +94,7 @@ pub(crate) async fn run(plan: &Plan, told: &mut dyn FnMut(&str)) -> Outcome {
                 Ok(answers) => add(plan, &bench, &mut outcome, set, &answers, told).await,
             }
         }
+        FOUND.fetch_or(outcome.has_found(), Ordering::Relaxed);
     }
     outcome.took = started.elapsed();
     outcome
