@@ -174,7 +174,7 @@ fn ask(scratch: &Scratch) -> Result {
 fn detail(output: &str) -> String {
     if let Some((_, found)) = output.split_once("DIFFERENCE ") {
         let lines: Vec<_> = found.lines().take(2).map(str::trim).collect();
-        return lines.join(": ");
+        return shortened(&lines.join(": "));
     }
     line(output, &["NOT RUN", "... FAILED", "panicked at"])
 }
@@ -182,5 +182,12 @@ fn detail(output: &str) -> String {
 /// The first line with the first of the texts that is there.
 fn line(output: &str, texts: &[&str]) -> String {
     let found = texts.iter().find_map(|text| output.lines().find(|line| line.contains(text)));
-    found.unwrap_or("it failed").trim().to_owned()
+    shortened(found.unwrap_or("it failed").trim())
+}
+
+/// Tokens are long.
+fn shortened(text: &str) -> String {
+    const MOST: usize = 110;
+    let start: String = text.chars().take(MOST).collect();
+    if start.len() < text.len() { format!("{start}...") } else { start }
 }
