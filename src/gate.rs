@@ -22,19 +22,21 @@ impl Passage {
     }
 }
 
-/// Decides one request at `now` (seconds since 1970) and changes it as the upstream shall see it.
+/// Decides one request at `now` (seconds since 1970) and changes it as the upstream shall see it. Of
+/// tokens over `max_token_size` bytes nothing is read.
 pub fn pass(
     plan: &WorkloadPlan,
     attributes: &mut Attributes<'_>,
     keys: &dyn KeyLookup,
     now: u64,
+    max_token_size: usize,
 ) -> Passage {
     forget_peer_where_disabled(plan, attributes);
     if let Some(reason) = decide::before_tokens(plan, attributes) {
         return refused(reason, Authentication::default());
     }
     let authentication = match &mut attributes.http {
-        Some(http) => authn::authenticate(&plan.jwt, http, keys, now),
+        Some(http) => authn::authenticate(&plan.jwt, http, keys, now, max_token_size),
         None => Authentication::default(),
     };
     if let Some(error) = authentication.error {
@@ -61,6 +63,7 @@ pub fn explain(
     attributes: &mut Attributes<'_>,
     keys: &dyn KeyLookup,
     now: u64,
+    max_token_size: usize,
 ) -> Explanation {
     let is_custom = |trace: &RuleTrace| {
         plan.policy(trace.id).is_some_and(|p| matches!(p.action, Action::Custom { .. }))
@@ -68,7 +71,7 @@ pub fn explain(
     forget_peer_where_disabled(plan, attributes);
     let mut rules = reference::traces(plan, attributes, &Identity::default());
     rules.retain(is_custom);
-    let passage = pass(plan, attributes, keys, now);
+    let passage = pass(plan, attributes, keys, now, max_token_size);
     let reached_rules = match passage.verdict.reason {
         Reason::NoAllowPolicy
         | Reason::AllowRule(_)

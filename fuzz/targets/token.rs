@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use aws_lc_rs::hmac;
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL};
-use postern::authn::{NoKeys, authenticate};
+use postern::authn::{DEFAULT_MAX_TOKEN_SIZE, NoKeys, authenticate};
 use postern::compile::{Settings, compile};
 use postern::manifest::{Options, decode};
 use postern::model::{Headers, Http, Mesh, Value, Workload};
@@ -44,7 +44,9 @@ fn at_each_place(token: &str) {
             scheme: "http".into(),
             headers: Headers::new(lines, false),
         };
-        let found = authenticate(&SNAPSHOT.workloads[0].jwt, &mut http, &NoKeys, 1_700_000_000);
+        let rules = &SNAPSHOT.workloads[0].jwt;
+        let found =
+            authenticate(rules, &mut http, &NoKeys, 1_700_000_000, DEFAULT_MAX_TOKEN_SIZE);
         let values = |name| http.headers.values(name).count();
         assert!(http.headers.iter().all(|(_, value)| value != b"forged"), "a client's own header");
         assert_eq!(found.changes.path, *http.path != *path, "Envoy is told what changed");

@@ -132,5 +132,7 @@ pub(crate) fn request_settings(config: &Config) -> RequestSettings {
             trusted_hops: usize::try_from(config.xff_num_trusted_hops).unwrap_or(usize::MAX),
         },
         path_normalization: config.path_normalization,
+        max_headers_size: config.max_headers_size,
+        max_token_size: config.max_token_size,
     }
 }

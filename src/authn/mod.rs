@@ -20,6 +20,10 @@ use crate::plan::{JwtPlan, KeySourceId};
 
 pub use requirement::{Authentication, Changes};
 
+/// The largest token that is read unless configured otherwise, in bytes. Envoy's own limit on all
+/// headers together is 60 KiB, so that by default this refuses nothing that native filters take.
+pub const DEFAULT_MAX_TOKEN_SIZE: usize = 64 << 10;
+
 /// Where fetched keys are looked up.
 pub trait KeyLookup {
     /// The last good keys of a source; `None` before the first fetch succeeded.
@@ -37,7 +41,8 @@ impl KeyLookup for NoKeys {
 }
 
 /// Looks for tokens, verifies them at `now` (seconds since 1970), and changes `http` as the filter
-/// would: verified tokens out, claim headers in, the client's copies of those headers out.
+/// would: verified tokens out, claim headers in, the client's copies of those headers out. A token
+/// over `max_token_size` bytes is refused unread.
 ///
 /// A request without tokens passes without claims. Of a CORS preflight, and of a request whose path
 /// does not start with a slash, only the client's copies of output headers are taken out.
@@ -46,8 +51,9 @@ pub fn authenticate(
     http: &mut Http<'_>,
     keys: &dyn KeyLookup,
     now: u64,
+    max_token_size: usize,
 ) -> Authentication {
-    requirement::verify(plan, http, keys, now)
+    requirement::verify(plan, http, keys, now, max_token_size)
 }
 
 /// Requests whose tokens are not looked at: those outside the prefix `/` that Istio's rules are

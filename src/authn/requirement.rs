@@ -49,8 +49,9 @@ pub(super) fn verify(
     http: &mut Http<'_>,
     keys: &dyn KeyLookup,
     now: u64,
+    max_token_size: usize,
 ) -> Authentication {
-    let mut walk = Walk { keys, now, result: Authentication::default() };
+    let mut walk = Walk { keys, now, max_token_size, result: Authentication::default() };
     // First for all rules, then once more for each rule that is tried: so a rule that fails in the
     // end leaves no header behind when it is tried again.
     for rule in &plan.rules {
@@ -66,6 +67,7 @@ pub(super) fn verify(
 struct Walk<'a> {
     keys: &'a dyn KeyLookup,
     now: u64,
+    max_token_size: usize,
     result: Authentication,
 }
 
@@ -114,7 +116,7 @@ impl Walk<'_> {
             return Err(Failure::Missing);
         }
         while let Some(found) = found.pop() {
-            let token = Token::parse(&found.token).map_err(Failure::Bad)?;
+            let token = Token::parse(&found.token, self.max_token_size).map_err(Failure::Bad)?;
             self.check(rule, &token).map_err(Failure::Bad)?;
             self.accept(rule, &token, found.place, http);
         }

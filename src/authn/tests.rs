@@ -75,7 +75,7 @@ fn run(rules: Vec<JwtRule>, http: &mut Http<'_>) -> Authentication {
     };
     let resource = Arc::new(Resource::RequestAuthentication(policy));
     let snapshot = compile(1, &[resource], &[], &settings);
-    authenticate(&snapshot.workloads[0].jwt, http, &NoKeys, NOW)
+    authenticate(&snapshot.workloads[0].jwt, http, &NoKeys, NOW, DEFAULT_MAX_TOKEN_SIZE)
 }
 
 fn http(path: impl Into<String>, lines: &[(&'static str, String)]) -> Http<'static> {

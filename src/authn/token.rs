@@ -42,8 +42,11 @@ pub(super) struct Token<'a> {
 }
 
 impl<'a> Token<'a> {
-    /// Parses the compact form.
-    pub(super) fn parse(text: &'a str) -> Result<Self, JwtError> {
+    /// Parses the compact form; of a text over `max_size` bytes nothing is read.
+    pub(super) fn parse(text: &'a str, max_size: usize) -> Result<Self, JwtError> {
+        if text.len() > max_size {
+            return Err(JwtError::TooLarge);
+        }
         // Empty sections are skipped, so extra dots do no harm. A fourth one does.
         let mut sections = text.split('.').filter(|section| !section.is_empty());
         let (Some(header_section), Some(payload_section), Some(signature_section), None) =
@@ -62,6 +65,13 @@ impl<'a> Token<'a> {
         // RFC 7515 section 4.1.11: what is named here must be understood, and nothing is.
         if header.get("crit").is_some() {
             return Err(JwtError::CritUnsupported);
+        }
+        // Both change what the payload is. Who says so without `crit` gets no other reading of it.
+        if header.get("zip").is_some() {
+            return Err(JwtError::ZipUnsupported);
+        }
+        if header.get("b64").is_some_and(|b64| *b64 != Value::Bool(true)) {
+            return Err(JwtError::B64Unsupported);
         }
 
         let payload = decode(payload_section).ok_or(JwtError::PayloadBase64)?;
@@ -156,12 +166,17 @@ fn seconds(
 
 fn audiences(payload: &Value) -> Result<Vec<String>, JwtError> {
     match payload.get("aud") {
-        None | Some(Value::Null) => Ok(Vec::new()),
+        None => Ok(Vec::new()),
         Some(Value::String(audience)) => Ok(vec![audience.clone()]),
         Some(Value::List(items)) => items
             .iter()
             .map(|item| item.as_str().map(str::to_owned).ok_or(JwtError::AudNotStrings))
             .collect(),
-        Some(Value::Bool(_) | Value::Number(_) | Value::Object(_)) => Err(JwtError::AudNotStrings),
+        Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_)) => {
+            Err(JwtError::AudNotStrings)
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -173,7 +173,7 @@ async fn decide<'p>(
             let needs_keys = !request.connection && !plan.jwt.rules.is_empty();
             let sources = if needs_keys { snapshot.key_sources.as_slice() } else { &[] };
             let keys = fetch_keys(sources, clock).await?;
-            (gate::explain(plan, &mut attributes, &keys, now), None)
+            (gate::explain(plan, &mut attributes, &keys, now, settings.max_token_size), None)
         }
         Err(malformed) => {
             let verdict = Verdict::from_reason(Reason::MalformedRequest);

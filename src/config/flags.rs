@@ -60,6 +60,14 @@ pub struct PolicyFlags {
     #[arg(long, value_name = "MODE", help_heading = "Requests")]
     pub path_normalization: Option<String>,
 
+    /// The most bytes of headers of a request; larger ones are denied unread [default: 128KiB]
+    #[arg(long, value_name = "SIZE", help_heading = "Requests")]
+    pub max_headers_size: Option<String>,
+
+    /// The most bytes of a token; larger ones are refused unread [default: 64KiB]
+    #[arg(long, value_name = "SIZE", help_heading = "Requests")]
+    pub max_token_size: Option<String>,
+
     /// A YAML file with any of these settings, in camelCase
     #[arg(long, value_name = "FILE")]
     pub config: Option<String>,
@@ -115,6 +123,8 @@ impl Flags {
             ("useRemoteAddress", &policy.use_remote_address),
             ("xffNumTrustedHops", &policy.xff_num_trusted_hops),
             ("pathNormalization", &policy.path_normalization),
+            ("maxHeadersSize", &policy.max_headers_size),
+            ("maxTokenSize", &policy.max_token_size),
             ("config", &policy.config),
             ("listen", &server.listen),
             ("socketMode", &server.socket_mode),

@@ -21,7 +21,9 @@ use std::{
 
 use serde_json::{Value, json};
 
+use crate::authn::DEFAULT_MAX_TOKEN_SIZE;
 use crate::compile::Settings;
+use crate::extauthz::RequestSettings;
 use crate::model::{Mesh, Workload};
 use crate::normalize::PathNormalization;
 use crate::telemetry::logging::{LogFilter, LogFormat};
@@ -65,6 +67,10 @@ pub struct Config {
     pub jwks_refresh_interval: Duration,
     /// The largest CheckRequest, in bytes.
     pub max_message_size: usize,
+    /// The most bytes of a request's headers.
+    pub max_headers_size: usize,
+    /// The most bytes of one token.
+    pub max_token_size: usize,
     /// What is allowed and probably not meant; for the log.
     pub warnings: Vec<String>,
     /// Where each setting that is not a default was set.
@@ -179,6 +185,8 @@ impl Config {
             "shutdownGrace": values::show_duration(self.shutdown_grace),
             "jwksRefreshInterval": values::show_duration(self.jwks_refresh_interval),
             "maxMessageSize": self.max_message_size,
+            "maxHeadersSize": self.max_headers_size,
+            "maxTokenSize": self.max_token_size,
             "setBy": self.origins.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
         })
     }
@@ -240,6 +248,16 @@ impl Reader<'_> {
                 values::refresh_interval,
             ),
             max_message_size: self.setting("maxMessageSize", 4 << 20, values::message_size),
+            max_headers_size: self.setting(
+                "maxHeadersSize",
+                RequestSettings::DEFAULT_MAX_HEADERS_SIZE,
+                values::headers_size,
+            ),
+            max_token_size: self.setting(
+                "maxTokenSize",
+                DEFAULT_MAX_TOKEN_SIZE,
+                values::token_size,
+            ),
             warnings,
             origins: self.layers.origins(),
         }

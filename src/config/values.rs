@@ -234,6 +234,20 @@ pub(super) fn show_duration(duration: Duration) -> String {
 }
 
 pub(super) fn message_size(value: &Value) -> Parsed<usize> {
+    // Envoy's own limit on headers is 60 KiB, and they are not all of a CheckRequest.
+    size(value, 128 << 10, 256 << 20)
+}
+
+pub(super) fn headers_size(value: &Value) -> Parsed<usize> {
+    // From less than Envoy's default to the most that it can be told to take.
+    size(value, 4 << 10, 16 << 20)
+}
+
+pub(super) fn token_size(value: &Value) -> Parsed<usize> {
+    size(value, 1 << 10, 16 << 20)
+}
+
+fn size(value: &Value, least: usize, most: usize) -> Parsed<usize> {
     let text = scalar(value)?;
     let (number, unit) = split_unit(&text);
     let factor: usize = match unit {
@@ -246,11 +260,20 @@ pub(super) fn message_size(value: &Value) -> Parsed<usize> {
         .parse()
         .map_err(|_| format!("`{text}` is not a size, such as `4MiB` or `512KiB`"))?;
     let size = number.saturating_mul(factor);
-    // Envoy's own limit on headers is 60 KiB, and they are not all of a CheckRequest.
-    if !(128 << 10..=256 << 20).contains(&size) {
-        return Err(format!("`{text}` is not between `128KiB` and `256MiB`"));
+    if !(least..=most).contains(&size) {
+        let (least, most) = (show_size(least), show_size(most));
+        return Err(format!("`{text}` is not between `{least}` and `{most}`"));
     }
     Ok(size)
+}
+
+/// As it would be typed.
+fn show_size(size: usize) -> String {
+    let units = [(1 << 20, "MiB"), (1 << 10, "KiB")];
+    match units.iter().find(|(unit, _)| size.is_multiple_of(*unit)) {
+        Some((unit, name)) => format!("{}{name}", size / unit),
+        None => size.to_string(),
+    }
 }
 
 fn split_unit(text: &str) -> (&str, &str) {

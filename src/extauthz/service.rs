@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status};
 
 use super::response::{self, Realm, Report};
 use super::{CertificateNames, ClientAddress, attributes};
-use crate::authn::KeyLookup;
+use crate::authn::{self, KeyLookup};
 use crate::authn::clock::Clock;
 use crate::control::publish::SnapshotCell;
 use crate::decide;
@@ -22,12 +22,33 @@ use crate::plan::{Snapshot, WorkloadPlan};
 use crate::telemetry::metrics::{DecisionMetrics, Input, InputMetrics};
 
 /// How requests are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestSettings {
     /// How the listener finds the client's address.
     pub client_address: ClientAddress,
     /// What is left to do to paths.
     pub path_normalization: PathNormalization,
+    /// The most bytes of headers, counted as HTTP/2 counts them: 32 more for each line.
+    pub max_headers_size: usize,
+    /// The most bytes of one token.
+    pub max_token_size: usize,
+}
+
+impl RequestSettings {
+    /// Envoy takes 60 KiB of headers from clients and adds some of its own; a client certificate in
+    /// `x-forwarded-client-cert` is the largest.
+    pub const DEFAULT_MAX_HEADERS_SIZE: usize = 128 << 10;
+}
+
+impl Default for RequestSettings {
+    fn default() -> Self {
+        Self {
+            client_address: ClientAddress::default(),
+            path_normalization: PathNormalization::default(),
+            max_headers_size: Self::DEFAULT_MAX_HEADERS_SIZE,
+            max_token_size: authn::DEFAULT_MAX_TOKEN_SIZE,
+        }
+    }
 }
 
 /// One answered Check, for whoever counts and logs them.
@@ -149,7 +170,9 @@ impl AuthorizationService {
             (!plan.jwt.rules.is_empty()).then(|| attributes.http.as_ref().map(Realm::of)).flatten();
 
         let now = self.clock.now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let passage = gate::pass(plan, &mut attributes, self.keys.as_ref(), now);
+        let max_token_size = self.settings.max_token_size;
+        let keys = self.keys.as_ref();
+        let passage = gate::pass(plan, &mut attributes, keys, now, max_token_size);
         let verdict = passage.verdict;
         let audited_by = if verdict.audited_by.is_some() {
             decide::audited_by(plan, &attributes, &passage.identity()).collect()

@@ -136,6 +136,7 @@ async fn service(set: &Set) -> Result<AuthorizationService, String> {
         },
         // The listener has done it.
         path_normalization: PathNormalization::None,
+        ..RequestSettings::default()
     };
     Ok(AuthorizationService::new(cell, keys, request_settings, Clock::system()))
 }

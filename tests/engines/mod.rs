@@ -171,6 +171,8 @@ impl Engines {
                 trusted_hops: config.xff_num_trusted_hops.try_into().unwrap(),
             },
             path_normalization: config.path_normalization,
+            max_headers_size: config.max_headers_size,
+            max_token_size: config.max_token_size,
         };
         let log = LogLevel::detached(LogFilter::default());
         let running = app::start(config, log).await.unwrap_or_else(|error| {
@@ -217,8 +219,9 @@ impl Engines {
     ) -> Vec<Named> {
         let snapshot = self.running.snapshots.load();
         let plan = snapshot.workloads.first().unwrap();
-        let by = |engine: fn(&WorkloadPlan, &mut Attributes<'_>, u64) -> Answer| match &attributes {
-            Ok(attributes) => engine(plan, &mut attributes.clone(), at.unwrap_or_else(now)),
+        let max_token_size = self.settings.max_token_size;
+        let by = |engine: fn(&WorkloadPlan, &mut Attributes<'_>, u64, usize) -> Answer| match &attributes {
+            Ok(attributes) => engine(plan, &mut attributes.clone(), at.unwrap_or_else(now), max_token_size),
             Err(_) => Answer::of_reason(plan, Reason::MalformedRequest),
         };
         vec![("on the plan", by(by_plan)), ("on the reference", by(by_reference))]
@@ -245,10 +248,10 @@ pub(crate) fn config(folder: &Path, settings: &serde_json::Map<String, Json>) ->
     Config::load(&flags, &Environment::default()).unwrap()
 }
 
-fn by_plan(plan: &WorkloadPlan, attributes: &mut Attributes<'_>, now: u64) -> Answer {
+fn by_plan(plan: &WorkloadPlan, attributes: &mut Attributes<'_>, now: u64, max_token_size: usize) -> Answer {
     let mut explained = attributes.clone();
-    let explanation = gate::explain(plan, &mut explained, &NoKeys, now);
-    let passage = gate::pass(plan, attributes, &NoKeys, now);
+    let explanation = gate::explain(plan, &mut explained, &NoKeys, now, max_token_size);
+    let passage = gate::pass(plan, attributes, &NoKeys, now, max_token_size);
     assert_eq!(explanation.passage.verdict, passage.verdict, "an explanation of something else");
     let Passage { verdict, .. } = &passage;
     let audited_by: Vec<_> = if verdict.audited_by.is_some() {
@@ -260,7 +263,7 @@ fn by_plan(plan: &WorkloadPlan, attributes: &mut Attributes<'_>, now: u64) -> An
 }
 
 /// The same way, with nothing of the plan but the policies as written.
-fn by_reference(plan: &WorkloadPlan, attributes: &mut Attributes<'_>, now: u64) -> Answer {
+fn by_reference(plan: &WorkloadPlan, attributes: &mut Attributes<'_>, now: u64, max_token_size: usize) -> Answer {
     if plan.peer.mode_of(attributes.destination_port) == MutualTlsMode::Disable {
         attributes.peer = Peer::default();
     }
@@ -273,7 +276,7 @@ fn by_reference(plan: &WorkloadPlan, attributes: &mut Attributes<'_>, now: u64) 
         return Answer::of_reason(plan, reason);
     }
     let authentication = match &mut attributes.http {
-        Some(http) => authn::authenticate(&plan.jwt, http, &NoKeys, now),
+        Some(http) => authn::authenticate(&plan.jwt, http, &NoKeys, now, max_token_size),
         None => authn::Authentication::default(),
     };
     if let Some(error) = authentication.error {
