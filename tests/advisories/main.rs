@@ -10,6 +10,7 @@ mod engines;
 mod headers_and_bytes;
 mod paths_and_hosts;
 mod policy_engine;
+mod provider;
 mod scene;
 mod tokens;
 mod tokens_and_keys;

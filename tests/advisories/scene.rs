@@ -87,6 +87,11 @@ impl Scene {
         get(address.to_string(), path, &address.to_string()).await
     }
 
+    /// Returns once every key source was asked.
+    pub(crate) async fn until_ready(&self) {
+        soon(async { while self.get("/readyz").await.0 != StatusCode::OK {} }).await;
+    }
+
     /// Asks until the server says so.
     pub(crate) async fn until_serves(&self, request: &str, expect: &str) {
         let check = self.check_request(request);
