@@ -45,8 +45,7 @@ fn at_each_place(token: &str) {
             headers: Headers::new(lines, false),
         };
         let rules = &SNAPSHOT.workloads[0].jwt;
-        let found =
-            authenticate(rules, &mut http, &NoKeys, 1_700_000_000, DEFAULT_MAX_TOKEN_SIZE);
+        let found = authenticate(rules, &mut http, &NoKeys, 1_700_000_000, DEFAULT_MAX_TOKEN_SIZE);
         let values = |name| http.headers.values(name).count();
         assert!(http.headers.iter().all(|(_, value)| value != b"forged"), "a client's own header");
         assert_eq!(found.changes.path, *http.path != *path, "Envoy is told what changed");

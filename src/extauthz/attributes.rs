@@ -117,10 +117,7 @@ fn peer<'a>(
     Ok((Peer { names: vec![Cow::Borrowed(&peer.principal)] }, false))
 }
 
-fn from_http<'a>(
-    http: &'a HttpRequest,
-    settings: &RequestSettings,
-) -> Result<Http<'a>, Malformed> {
+fn from_http<'a>(http: &'a HttpRequest, settings: &RequestSettings) -> Result<Http<'a>, Malformed> {
     if headers_size(http) > settings.max_headers_size {
         return Err(Malformed::HeadersTooLarge);
     }
@@ -133,7 +130,10 @@ fn from_http<'a>(
     if !has_path {
         return Err(Malformed::Path);
     }
-    let path = settings.path_normalization.apply(&http.path).map_err(|_| Malformed::PathNotNormalizable)?;
+    let path = settings
+        .path_normalization
+        .apply(&http.path)
+        .map_err(|_| Malformed::PathNotNormalizable)?;
     let headers = match &http.header_map {
         Some(map) if !map.headers.is_empty() => {
             Headers::new(map.headers.iter().filter_map(line).collect(), false)

@@ -11,8 +11,8 @@ use tonic::{Request, Response, Status};
 
 use super::response::{self, Realm, Report};
 use super::{CertificateNames, ClientAddress, attributes};
-use crate::authn::{self, KeyLookup};
 use crate::authn::clock::Clock;
+use crate::authn::{self, KeyLookup};
 use crate::control::publish::SnapshotCell;
 use crate::decide;
 use crate::gate;

@@ -4,8 +4,8 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Stdio};
 
 use envoy_types::pb::envoy::config::core::v3::HeaderValue;
-use envoy_types::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest};
 use envoy_types::pb::envoy::service::auth::v3::authorization_client::AuthorizationClient;
+use envoy_types::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest};
 use rcgen::{CertificateParams, CustomExtension, KeyPair};
 use serde_json::{Value as Json, json};
 use tonic::Code;
@@ -40,11 +40,8 @@ fn header(action: &str, name: &str, condition: &str) -> String {
 
 /// Adds a line that no request file can say.
 fn add_line(check: &mut CheckRequest, name: &str, value: &[u8]) {
-    let line = HeaderValue {
-        key: name.to_owned(),
-        raw_value: value.to_vec(),
-        ..HeaderValue::default()
-    };
+    let line =
+        HeaderValue { key: name.to_owned(), raw_value: value.to_vec(), ..HeaderValue::default() };
     http(check).header_map.as_mut().unwrap().headers.push(line);
 }
 
@@ -100,7 +97,8 @@ async fn cve_2026_26308_joining_hides_no_line() {
     let deny = Scene::of(&header("DENY", "x-role", "values: [admin]")).await;
     let lines = "{headers: [[x-role, user], [x-other, a], [X-Role, admin], [x-role, user]]}";
     deny.says(&[(lines, DENIED), ("{headers: {x-role: 'user,admin'}}", MISSED)]).await;
-    for request in [lines, "{headers: {x-role: 'user,admin'}}", "{headers: {x-role: 'user,other'}}"] {
+    for request in [lines, "{headers: {x-role: 'user,admin'}}", "{headers: {x-role: 'user,other'}}"]
+    {
         let mut joined = deny.check_request(request);
         without_raw_headers(&mut joined);
         deny.says_to(joined, DENIED).await;
@@ -143,7 +141,8 @@ async fn cve_2026_73552_bytes_beyond_ascii_hide_nothing() {
         }
     }
     // Hosts and paths are text in a CheckRequest, of any characters.
-    let policy = rule("DENY", r#"{to: [{operation: {hosts: ["a*"]}}, {operation: {paths: ["/a*"]}}]}"#);
+    let policy =
+        rule("DENY", r#"{to: [{operation: {hosts: ["a*"]}}, {operation: {paths: ["/a*"]}}]}"#);
     let scene = Scene::of(&policy).await;
     for request in [json!({"host": "a\u{ff}"}), json!({"path": "/a\u{2028}\u{ff}"})] {
         scene.says(&[(&request.to_string(), DENIED)]).await;
@@ -157,9 +156,10 @@ async fn cve_2023_27487_x_envoy_original_path_is_not_the_path() {
         + &rule("DENY", r#"{to: [{operation: {paths: ["/admin*"]}}]}"#)
         + &rule("ALLOW", r#"{to: [{operation: {paths: ["/public"]}}]}"#);
     let scene = Scene::of(&policies).await;
-    for name in ["x-envoy-original-path", "x-original-url", "x-rewrite-url", "x-envoy-original-host"] {
-        let request =
-            |path, value| json!({"path": path, "headers": {name: value}}).to_string();
+    for name in
+        ["x-envoy-original-path", "x-original-url", "x-rewrite-url", "x-envoy-original-host"]
+    {
+        let request = |path, value| json!({"path": path, "headers": {name: value}}).to_string();
         scene.says(&[(&request("/admin", "/public"), DENIED)]).await;
         scene.says(&[(&request("/other", "/public"), NOT_ALLOWED)]).await;
         scene.says(&[(&request("/public", "/admin"), ALLOWED)]).await;
@@ -177,7 +177,8 @@ async fn cve_2024_45806_a_private_address_is_no_trust() {
         + &rule("ALLOW", "{from: [{source: {ipBlocks: [198.51.100.0/24]}}]}");
     let scene = Scene::of(&policies).await;
     for source in ["10.0.0.7", "192.168.1.1", "127.0.0.1", "::1", "fd00::1"] {
-        for name in ["x-envoy-external-address", "x-envoy-internal", "x-real-ip", "true-client-ip"] {
+        for name in ["x-envoy-external-address", "x-envoy-internal", "x-real-ip", "true-client-ip"]
+        {
             for claimed in ["203.0.113.7", "198.51.100.1", "true"] {
                 let request = json!({"source": {"ip": source}, "headers": {name: claimed}});
                 scene.says(&[(&request.to_string(), NOT_ALLOWED)]).await;
@@ -211,14 +212,15 @@ async fn ghsa_vhr5_ggp3_qq85_forwarded_headers_are_not_the_request() {
         request.to_string()
     };
     scene.says(&[(&honest.to_string(), ALLOWED)]).await;
-    scene.says(&[
-        (&edited("scheme", json!("http")), DENIED),
-        (&edited("path", json!("/other")), NOT_ALLOWED),
-        (&edited("host", json!("other.example")), NOT_ALLOWED),
-        (&edited("method", json!("POST")), NOT_ALLOWED),
-        (&edited("source", json!({"ip": "192.0.2.1"})), NOT_ALLOWED),
-    ])
-    .await;
+    scene
+        .says(&[
+            (&edited("scheme", json!("http")), DENIED),
+            (&edited("path", json!("/other")), NOT_ALLOWED),
+            (&edited("host", json!("other.example")), NOT_ALLOWED),
+            (&edited("method", json!("POST")), NOT_ALLOWED),
+            (&edited("source", json!({"ip": "192.0.2.1"})), NOT_ALLOWED),
+        ])
+        .await;
 }
 
 /// `X-Forwarded-Uri` was taken from anyone, and the trusted proxies were all of them by default. The
@@ -226,11 +228,12 @@ async fn ghsa_vhr5_ggp3_qq85_forwarded_headers_are_not_the_request() {
 #[tokio::test]
 async fn ghsa_7x63_xv5r_3p2x_cve_2026_40575_forwarding_is_trusted_hop_by_hop() {
     let scene = Scene::of(&rule("DENY", r#"{to: [{operation: {paths: ["/admin*"]}}]}"#)).await;
-    scene.says(&[
-        ("{path: /admin, headers: {x-forwarded-uri: /public}}", DENIED),
-        ("{path: /public, headers: {x-forwarded-uri: /admin, x-original-url: /admin}}", MISSED),
-    ])
-    .await;
+    scene
+        .says(&[
+            ("{path: /admin, headers: {x-forwarded-uri: /public}}", DENIED),
+            ("{path: /public, headers: {x-forwarded-uri: /admin, x-original-url: /admin}}", MISSED),
+        ])
+        .await;
 
     let policy = rule("ALLOW", "{from: [{source: {remoteIpBlocks: [10.9.9.9]}}]}");
     // At the edge, the peer is 192.0.2.1 and appended by Envoy.
@@ -355,11 +358,10 @@ fn attributes(check: &mut CheckRequest) -> &mut AttributeContext {
 /// it takes time in proportion to its size, however many headers and cookies it has.
 #[tokio::test]
 async fn cve_2026_47774_limits_come_before_parsing() {
-    let policies =
-        crate::tokens::authentication(&format!(
-            "jwks: '{}'\n    fromCookies: [session]",
-            crate::tokens::jwks()
-        )) + &header("DENY", "x-role", "values: [banned]");
+    let policies = crate::tokens::authentication(&format!(
+        "jwks: '{}'\n    fromCookies: [session]",
+        crate::tokens::jwks()
+    )) + &header("DENY", "x-role", "values: [banned]");
     let scene = Scene::with(json!({"maxMessageSize": "128KiB"}), &policies).await;
     let cookies = |count: usize| {
         let mut check = scene.check_request("{}");
@@ -367,12 +369,10 @@ async fn cve_2026_47774_limits_come_before_parsing() {
         check
     };
     scene.says_to(cookies(12_000), MISSED).await;
-    let mut client = AuthorizationClient::connect(format!(
-        "http://{}",
-        scene.engines.running.grpc_addr
-    ))
-    .await
-    .unwrap();
+    let mut client =
+        AuthorizationClient::connect(format!("http://{}", scene.engines.running.grpc_addr))
+            .await
+            .unwrap();
     let refused = soon(client.check(cookies(40_000))).await.unwrap_err();
     assert_eq!(refused.code(), Code::OutOfRange, "{refused}");
     // And the connection lives on.

@@ -121,7 +121,8 @@ async fn cve_2021_39155_hosts_know_no_case() {
         "[2001:DB8::A]:80",
         "[2001:db8::a]:80",
     ];
-    let other = ["httpbin.foo.", "httpbin.foo.:80", "a.shop.example:80", "[2001:db8::a]", "foo", ""];
+    let other =
+        ["httpbin.foo.", "httpbin.foo.:80", "a.shop.example:80", "[2001:db8::a]", "foo", ""];
     let deny = Scene::of(&operation("DENY", hosts)).await;
     let allow = Scene::of(&operation("ALLOW", hosts)).await;
     for host in same {
@@ -214,7 +215,8 @@ async fn cve_2026_73553_cve_2026_73511_and_cve_2026_39852_parameters_are_part_of
 /// text: two slashes start nothing, and an absolute form is no path.
 #[tokio::test]
 async fn cve_2026_26205_a_path_is_never_read_as_a_uri() {
-    let scene = Scene::of(&operation("DENY", r#"{paths: ["//admin*", "///x", "//u@h:80/p"]}"#)).await;
+    let scene =
+        Scene::of(&operation("DENY", r#"{paths: ["//admin*", "///x", "//u@h:80/p"]}"#)).await;
     for path in ["//admin/x", "//admin", "///x", "//u@h:80/p?q"] {
         scene.says(&[(&at(path), DENIED)]).await;
     }
@@ -273,15 +275,16 @@ async fn cve_2026_33186_a_path_without_a_slash_is_denied() {
 async fn cve_2026_73547_parts_that_are_not_there_are_answered() {
     let scene = Scene::of(&operation("DENY", r#"{paths: ["/admin*"], methods: [GET]}"#)).await;
     let connect = "{method: CONNECT, path: '', host: 'db.example:3306'}";
-    scene.says(&[
-        (connect, MISSED),
-        ("{method: CONNECT, path: '', host: ''}", MISSED),
-        ("{path: ''}", MALFORMED),
-        ("{method: ''}", MALFORMED),
-        ("{method: '', path: '', host: '', scheme: ''}", MALFORMED),
-        ("{host: '', scheme: ''}", MISSED),
-    ])
-    .await;
+    scene
+        .says(&[
+            (connect, MISSED),
+            ("{method: CONNECT, path: '', host: ''}", MISSED),
+            ("{path: ''}", MALFORMED),
+            ("{method: ''}", MALFORMED),
+            ("{method: '', path: '', host: '', scheme: ''}", MALFORMED),
+            ("{host: '', scheme: ''}", MISSED),
+        ])
+        .await;
 
     let whole = scene.check_request(connect);
     let edited = |edit: fn(&mut CheckRequest)| {

@@ -87,7 +87,8 @@ fn cve_2026_31837_no_private_key_is_built_in() {
 /// Where a JWK's private member or a PEM private key begins.
 fn private_keys(bytes: &[u8]) -> Vec<usize> {
     let is_value = |rest: &[u8]| {
-        let rest: Vec<u8> = rest.iter().take(40).copied().filter(|b| !b" \\\n\r".contains(b)).collect();
+        let rest: Vec<u8> =
+            rest.iter().take(40).copied().filter(|b| !b" \\\n\r".contains(b)).collect();
         let value = rest.strip_prefix(b":\"").unwrap_or_default();
         value.iter().take_while(|b| b.is_ascii_alphanumeric() || b"-_".contains(b)).count() >= 20
     };
@@ -235,7 +236,12 @@ async fn cve_2024_45809_policies_change_while_keys_are_fetched() {
     let scene = Scene::of(&(with_tokens.clone() + MEMBERS)).await;
     let request = bearer(&token(ALICE));
     assert_eq!(scene.serves(scene.check_request(&request)).await, UNVERIFIED);
-    soon(async { while provider.asked() == 0 { tokio::task::yield_now().await } }).await;
+    soon(async {
+        while provider.asked() == 0 {
+            tokio::task::yield_now().await
+        }
+    })
+    .await;
     for _ in 0..3 {
         scene.rewrite(MEMBERS);
         scene.until_serves(&request, STRANGER).await;
@@ -335,7 +341,8 @@ async fn cve_2026_44699_a_public_key_is_no_secret() {
 async fn dsa_3293_algorithms_are_known_and_key_ids_are_compared() {
     let scene = Scene::of(&trusting_issuer()).await;
     let unsupported = "deny jwt Jwt header [alg] is not supported";
-    for alg in ["none", "None", "NONE", "nOnE", "none ", " none", "n\u{6f}ne", "", "null", "eddsa"] {
+    for alg in ["none", "None", "NONE", "nOnE", "none ", " none", "n\u{6f}ne", "", "null", "eddsa"]
+    {
         let header = json!({"alg": alg, "kid": "k1"}).to_string();
         refused(&scene, &signed(&header, ALICE), unsupported).await;
         let unsigned = format!("{}.{}.", b64(&header), b64(ALICE));
@@ -382,7 +389,8 @@ async fn cve_2025_59420_what_is_critical_is_refused() {
     }
     for b64 in [json!(false), json!("false"), json!(0), json!(null)] {
         let header = json!({"alg": "EdDSA", "kid": "k1", "b64": b64}).to_string();
-        refused(&scene, &signed(&header, ALICE), "deny jwt Jwt header [b64] is not supported").await;
+        refused(&scene, &signed(&header, ALICE), "deny jwt Jwt header [b64] is not supported")
+            .await;
     }
     scene.says(&[(&bearer(&signed(r#"{"alg":"EdDSA","b64":true}"#, ALICE)), MISSED)]).await;
 }
@@ -415,7 +423,8 @@ async fn cve_2024_28180_and_cve_2024_29371_nothing_is_decrypted_or_inflated() {
     refused(&scene, &signed(r#"{"alg":"RSA-OAEP","enc":"A128GCM"}"#, ALICE), unsupported).await;
     for zip in [json!("DEF"), json!(""), json!(null)] {
         let header = json!({"alg": "EdDSA", "kid": "k1", "zip": zip}).to_string();
-        refused(&scene, &signed(&header, ALICE), "deny jwt Jwt header [zip] is not supported").await;
+        refused(&scene, &signed(&header, ALICE), "deny jwt Jwt header [zip] is not supported")
+            .await;
     }
 }
 
@@ -451,11 +460,9 @@ async fn ghsa_4mq7_pvjg_xp2r_what_one_key_set_verified_another_has_not() {
     let good = Provider::of_keys(jwks()).await;
     let other = json!({"kty": "OKP", "crv": "Ed25519", "kid": "k1", "x": b64([7; 32])});
     let bad = Provider::of_keys(json!({"keys": [other]}).to_string()).await;
-    let scene = two_workloads(
-        &format!("jwksUri: '{}'", good.uri()),
-        &format!("jwksUri: '{}'", bad.uri()),
-    )
-    .await;
+    let scene =
+        two_workloads(&format!("jwksUri: '{}'", good.uri()), &format!("jwksUri: '{}'", bad.uri()))
+            .await;
     scene.until_ready().await;
     for _ in 0..3 {
         assert_eq!(served_by(&scene, "foo", &token(ALICE)).await, MISSED);
@@ -527,7 +534,8 @@ kind: AuthorizationPolicy
 metadata: {name: web, namespace: foo}
 spec: {rules: [{when: [{key: 'request.auth.audiences', values: [web]}]}]}
 ";
-    let rule = Scene::of(&authentication(&format!("jwks: '{}'\n    audiences: [web]", jwks()))).await;
+    let rule =
+        Scene::of(&authentication(&format!("jwks: '{}'\n    audiences: [web]", jwks()))).await;
     let when = Scene::of(&(trusting_issuer() + condition)).await;
     let with = |audience: &str| bearer(&token(&format!(r#"{{"iss":"{ISSUER}"{audience}}}"#)));
     let matched = "allow allow_rule foo/web rule 0";
@@ -535,13 +543,19 @@ spec: {rules: [{when: [{key: 'request.auth.audiences', values: [web]}]}]}
         rule.says(&[(&with(audience), MISSED)]).await;
         when.says(&[(&with(audience), matched)]).await;
     }
-    for audience in
-        ["", r#","aud":"""#, r#","aud":[]"#, r#","aud":[""]"#, r#","aud":"api,web""#, r#","aud":"web api""#]
-    {
+    for audience in [
+        "",
+        r#","aud":"""#,
+        r#","aud":[]"#,
+        r#","aud":[""]"#,
+        r#","aud":"api,web""#,
+        r#","aud":"web api""#,
+    ] {
         rule.says(&[(&with(audience), "deny jwt Audiences in Jwt are not allowed")]).await;
         when.says(&[(&with(audience), STRANGER)]).await;
     }
-    for audience in [r#","aud":null"#, r#","aud":5"#, r#","aud":["web",5]"#, r#","aud":{"web":1}"#] {
+    for audience in [r#","aud":null"#, r#","aud":5"#, r#","aud":["web",5]"#, r#","aud":{"web":1}"#]
+    {
         let expect = "deny jwt Jwt payload [aud] field is not a string or string list";
         rule.says(&[(&with(audience), expect)]).await;
         when.says(&[(&with(audience), expect)]).await;

@@ -220,9 +220,13 @@ impl Engines {
         let snapshot = self.running.snapshots.load();
         let plan = snapshot.workloads.first().unwrap();
         let max_token_size = self.settings.max_token_size;
-        let by = |engine: fn(&WorkloadPlan, &mut Attributes<'_>, u64, usize) -> Answer| match &attributes {
-            Ok(attributes) => engine(plan, &mut attributes.clone(), at.unwrap_or_else(now), max_token_size),
-            Err(_) => Answer::of_reason(plan, Reason::MalformedRequest),
+        let by = |engine: fn(&WorkloadPlan, &mut Attributes<'_>, u64, usize) -> Answer| {
+            match &attributes {
+                Ok(attributes) => {
+                    engine(plan, &mut attributes.clone(), at.unwrap_or_else(now), max_token_size)
+                }
+                Err(_) => Answer::of_reason(plan, Reason::MalformedRequest),
+            }
         };
         vec![("on the plan", by(by_plan)), ("on the reference", by(by_reference))]
     }
@@ -248,7 +252,12 @@ pub(crate) fn config(folder: &Path, settings: &serde_json::Map<String, Json>) ->
     Config::load(&flags, &Environment::default()).unwrap()
 }
 
-fn by_plan(plan: &WorkloadPlan, attributes: &mut Attributes<'_>, now: u64, max_token_size: usize) -> Answer {
+fn by_plan(
+    plan: &WorkloadPlan,
+    attributes: &mut Attributes<'_>,
+    now: u64,
+    max_token_size: usize,
+) -> Answer {
     let mut explained = attributes.clone();
     let explanation = gate::explain(plan, &mut explained, &NoKeys, now, max_token_size);
     let passage = gate::pass(plan, attributes, &NoKeys, now, max_token_size);
@@ -263,7 +272,12 @@ fn by_plan(plan: &WorkloadPlan, attributes: &mut Attributes<'_>, now: u64, max_t
 }
 
 /// The same way, with nothing of the plan but the policies as written.
-fn by_reference(plan: &WorkloadPlan, attributes: &mut Attributes<'_>, now: u64, max_token_size: usize) -> Answer {
+fn by_reference(
+    plan: &WorkloadPlan,
+    attributes: &mut Attributes<'_>,
+    now: u64,
+    max_token_size: usize,
+) -> Answer {
     if plan.peer.mode_of(attributes.destination_port) == MutualTlsMode::Disable {
         attributes.peer = Peer::default();
     }
