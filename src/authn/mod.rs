@@ -5,6 +5,7 @@
 
 pub mod clock;
 mod extract;
+mod inspect;
 mod json;
 pub mod jwks;
 mod output;
@@ -15,10 +16,12 @@ mod token;
 use std::sync::Arc;
 
 use crate::key_set::KeySet;
-use crate::model::Http;
-use crate::plan::{JwtPlan, KeySourceId};
+use crate::model::{Http, JwtError};
+use crate::plan::{JwtPlan, JwtRulePlan, KeySourceId};
 
+pub use inspect::{Inspection, inspect};
 pub use requirement::{Authentication, Changes};
+pub use token::CLOCK_SKEW_SECONDS;
 
 /// The largest token that is read unless configured otherwise, in bytes. Envoy's own limit on all
 /// headers together is 60 KiB, so that by default this refuses nothing that native filters take.
@@ -54,6 +57,19 @@ pub fn authenticate(
     max_token_size: usize,
 ) -> Authentication {
     requirement::verify(plan, http, keys, now, max_token_size)
+}
+
+/// What one rule says of one token at `now`, as [`authenticate`] would of a token at one of its
+/// places: the `kid` of the key that verified it, if that has one, or why it is refused. For people
+/// who ask about a token; a request is only ever let in by [`authenticate`].
+pub fn check_token(
+    rule: &JwtRulePlan,
+    token: &str,
+    keys: &dyn KeyLookup,
+    now: u64,
+    max_token_size: usize,
+) -> Result<Option<Box<str>>, JwtError> {
+    requirement::check_token(rule, token, keys, now, max_token_size)
 }
 
 /// Requests whose tokens are not looked at: those outside the prefix `/` that Istio's rules are

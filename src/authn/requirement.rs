@@ -117,29 +117,10 @@ impl Walk<'_> {
         }
         while let Some(found) = found.pop() {
             let token = Token::parse(&found.token, self.max_token_size).map_err(Failure::Bad)?;
-            self.check(rule, &token).map_err(Failure::Bad)?;
+            check(rule, &token, self.keys, self.now, |_| ()).map_err(Failure::Bad)?;
             self.accept(rule, &token, found.place, http);
         }
         Ok(())
-    }
-
-    fn check(&self, rule: &JwtRulePlan, token: &Token<'_>) -> Result<(), JwtError> {
-        if !rule.issuer.is_empty() && *rule.issuer != *token.issuer {
-            return Err(JwtError::UnknownIssuer);
-        }
-        token.check_time(self.now)?;
-        token.check_audience(&rule.audiences, normalize_audience)?;
-        let verify = |keys: &KeySet| {
-            let input = token.signing_input.as_bytes();
-            keys.verify(token.algorithm, Some(&token.key_id), input, &token.signature)
-        };
-        match &rule.keys {
-            KeyReference::Inline(keys) => verify(keys),
-            KeyReference::Remote(source) => match self.keys.keys(source) {
-                Some(keys) => verify(&keys),
-                None => verify(&KeySet::unavailable()),
-            },
-        }
     }
 
     fn accept(
@@ -188,4 +169,42 @@ impl Walk<'_> {
             self.result.changes.headers.insert(name.into());
         }
     }
+}
+
+/// What the rule says of a token; `signed_by` is told the `kid` of the key that verified it.
+fn check<T>(
+    rule: &JwtRulePlan,
+    token: &Token<'_>,
+    keys: &dyn KeyLookup,
+    now: u64,
+    signed_by: impl FnOnce(Option<&str>) -> T,
+) -> Result<T, JwtError> {
+    if !rule.issuer.is_empty() && *rule.issuer != *token.issuer {
+        return Err(JwtError::UnknownIssuer);
+    }
+    token.check_time(now)?;
+    token.check_audience(&rule.audiences, normalize_audience)?;
+    let signer = |keys: &KeySet| {
+        let input = token.signing_input.as_bytes();
+        keys.signer(token.algorithm, Some(&token.key_id), input, &token.signature).map(signed_by)
+    };
+    match &rule.keys {
+        KeyReference::Inline(keys) => signer(keys),
+        KeyReference::Remote(source) => match keys.keys(source) {
+            Some(keys) => signer(&keys),
+            None => signer(&KeySet::unavailable()),
+        },
+    }
+}
+
+/// What one rule says of one token, wherever it stands: the `kid` of the key that verified it.
+pub(super) fn check_token(
+    rule: &JwtRulePlan,
+    token: &str,
+    keys: &dyn KeyLookup,
+    now: u64,
+    max_token_size: usize,
+) -> Result<Option<Box<str>>, JwtError> {
+    let token = Token::parse(token, max_token_size)?;
+    check(rule, &token, keys, now, |kid| kid.map(Into::into))
 }

@@ -11,8 +11,8 @@ use super::json;
 use crate::key_set::Algorithm;
 use crate::model::{JwtError, Value};
 
-/// Envoy's default, which Istio does not change.
-const CLOCK_SKEW_SECONDS: u64 = 60;
+/// How far clocks may differ: Envoy's default, which Istio does not change.
+pub const CLOCK_SKEW_SECONDS: u64 = 60;
 
 const BASE64URL: GeneralPurpose = GeneralPurpose::new(
     &alphabet::URL_SAFE,
@@ -47,8 +47,7 @@ impl<'a> Token<'a> {
         if text.len() > max_size {
             return Err(JwtError::TooLarge);
         }
-        // Empty sections are skipped, so extra dots do no harm. A fourth one does.
-        let mut sections = text.split('.').filter(|section| !section.is_empty());
+        let mut sections = sections(text);
         let (Some(header_section), Some(payload_section), Some(signature_section), None) =
             (sections.next(), sections.next(), sections.next(), sections.next())
         else {
@@ -126,8 +125,13 @@ impl<'a> Token<'a> {
     }
 }
 
+/// What stands between the dots. Nothing does no harm, so extra dots do none.
+pub(super) fn sections(text: &str) -> impl Iterator<Item = &str> {
+    text.split('.').filter(|section| !section.is_empty())
+}
+
 /// base64url with or without padding; white space is skipped, as Envoy's decoder does.
-fn decode(section: &str) -> Option<Vec<u8>> {
+pub(super) fn decode(section: &str) -> Option<Vec<u8>> {
     let text: String = section.chars().filter(|c| !c.is_ascii_whitespace()).collect();
     if text.contains('=') && !text.len().is_multiple_of(4) {
         return None;

@@ -122,6 +122,11 @@ impl Key {
         kid_fits && alg_fits
     }
 
+    /// Its `kid`; `None` where absent or empty.
+    pub(super) fn kid(&self) -> Option<&str> {
+        self.kid.as_deref()
+    }
+
     /// Whether it is one of Ed25519.
     pub(super) fn is_ed25519(&self) -> bool {
         self.verifiers.iter().any(|(algorithm, _)| *algorithm == Algorithm::EdDsa)
