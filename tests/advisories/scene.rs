@@ -60,7 +60,7 @@ impl Scene {
     pub(crate) async fn says_to(&self, check: CheckRequest, expect: &str) {
         let names = CertificateNames::default();
         let attributes = from_check(&check, &self.engines.settings, &names);
-        for (engine, answer) in self.engines.decide(attributes, None) {
+        for (engine, answer) in self.engines.decide(&attributes, None) {
             assert_eq!(shown(&answer), expect, "{engine}: {check:?}");
         }
         assert_eq!(self.serves(check.clone()).await, expect, "over gRPC: {check:?}");
@@ -124,7 +124,7 @@ pub(crate) async fn refusal(policies: &str) -> String {
     let settings = in_folder(&folder, json!({}), policies);
     let config = engines::config(folder.path(), &settings);
     let started = app::start(config, LogLevel::detached(LogFilter::default())).await;
-    format!("{:#}", started.expect_err("it starts"))
+    format!("{:#}", started.unwrap_err())
 }
 
 /// The HTTP part of a message.

@@ -73,41 +73,43 @@ async fn cve_2026_31837_without_keys_no_token_is_good() {
 #[test]
 fn cve_2026_31837_no_private_key_is_built_in() {
     let binary = fs::read(env!("CARGO_BIN_EXE_postern")).unwrap();
-    assert_eq!(private_keys(&binary), Vec::<usize>::new());
+    assert_eq!(private_keys(&binary), Vec::<String>::new());
     for secret in [
         &br#"{"kty":"RSA","d": "0123456789abcdefABCDEF_-"}"#[..],
         br#"\"k\":\"0123456789abcdefABCDEF_-\""#,
-        b"-----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIIGl",
+        b"-----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIIGlMHcCAQEEIIGl",
     ] {
-        let hidden = [&binary[..1_000], secret].concat();
+        let hidden = [&b"before \" - "[..], secret, b"\" - after"].concat();
         assert_eq!(private_keys(&hidden).len(), 1, "the scan does not see {secret:?}");
     }
 }
 
-/// Where a JWK's private member or a PEM private key begins.
-fn private_keys(bytes: &[u8]) -> Vec<usize> {
-    let is_value = |rest: &[u8]| {
-        let rest: Vec<u8> =
-            rest.iter().take(40).copied().filter(|b| !b" \\\n\r".contains(b)).collect();
-        let value = rest.strip_prefix(b":\"").unwrap_or_default();
-        value.iter().take_while(|b| b.is_ascii_alphanumeric() || b"-_".contains(b)).count() >= 20
+/// What looks like a private member of a JWK, or like a PEM private key.
+fn private_keys(bytes: &[u8]) -> Vec<String> {
+    const SHORTEST: usize = 20;
+    let bare = |piece: &[u8]| {
+        let piece = String::from_utf8_lossy(piece).into_owned();
+        piece.trim_matches([' ', '\\', '\n']).to_owned()
     };
-    let is_pem = |rest: &[u8]| {
+    // Of `"d":"..."`, its quotes escaped or not, the quotes leave `d`, `:` and the value.
+    let quoted: Vec<_> = bytes.split(|byte| *byte == b'"').collect();
+    let members = quoted.windows(3).filter(|pieces| {
+        let [name, colon, value] = pieces else { return false };
+        name.len() <= 2
+            && colon.len() <= 4
+            && ["d", "k"].contains(&bare(name).as_str())
+            && bare(colon) == ":"
+            && value.len() >= SHORTEST
+            && bare(value).bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+    });
+    let dashed: Vec<_> = bytes.split(|byte| *byte == b'-').collect();
+    let pems = dashed.windows(6).filter(|pieces| {
+        let [label, .., body] = pieces else { return false };
         let base64 = |b: &&u8| b.is_ascii_alphanumeric() || b"+/=\n\r\\".contains(*b);
-        rest.iter().skip(1).take_while(base64).count() >= 10
-    };
-    let ends_with = |at: usize, word: &[u8]| bytes[..at].ends_with(word);
-    (0..bytes.len())
-        .filter(|&at| match bytes[at] {
-            // After the name, its quote escaped or not.
-            b'"' => {
-                [&b"\"d"[..], b"\"k", b"\"d\\", b"\"k\\"].iter().any(|name| ends_with(at, name))
-                    && is_value(&bytes[at + 1..])
-            }
-            b'-' => ends_with(at, b"PRIVATE KEY----") && is_pem(&bytes[at + 1..]),
-            _ => false,
-        })
-        .collect()
+        label.ends_with(b"PRIVATE KEY") && body.iter().take_while(base64).count() >= SHORTEST
+    });
+    let shown = |pieces: &[&[u8]]| String::from_utf8_lossy(&pieces.concat()).into_owned();
+    members.map(shown).chain(pems.map(shown)).collect()
 }
 
 fn fetching(uri: &str) -> String {
@@ -238,7 +240,7 @@ async fn cve_2024_45809_policies_change_while_keys_are_fetched() {
     assert_eq!(scene.serves(scene.check_request(&request)).await, UNVERIFIED);
     soon(async {
         while provider.asked() == 0 {
-            tokio::task::yield_now().await
+            tokio::task::yield_now().await;
         }
     })
     .await;
@@ -488,10 +490,10 @@ async fn cve_2021_32701_what_one_audience_may_another_may_not() {
 }
 
 /// Workloads in `foo` and `bar`, with one rule each for the same issuer.
-async fn two_workloads(foo: &str, bar: &str) -> Scene {
+async fn two_workloads(of_foo: &str, of_bar: &str) -> Scene {
     let settings = json!({"workloads": [{"namespace": "bar"}]});
-    let in_bar = authentication(bar).replace("namespace: foo", "namespace: bar");
-    Scene::with(settings, &(authentication(foo) + &in_bar)).await
+    let in_bar = authentication(of_bar).replace("namespace: foo", "namespace: bar");
+    Scene::with(settings, &(authentication(of_foo) + &in_bar)).await
 }
 
 async fn served_by(scene: &Scene, namespace: &str, token: &str) -> String {

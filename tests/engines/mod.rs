@@ -187,7 +187,7 @@ impl Engines {
     pub(crate) async fn answers(&self, request: &RequestFile) -> Vec<Named> {
         let check = request.check_request(self.settings.client_address);
         let attributes = request.attributes(&check, &self.settings);
-        let mut answers = self.decide(attributes, request.now);
+        let mut answers = self.decide(&attributes, request.now);
         // A server decides at the time it is.
         if request.now.is_none() {
             let response = self.ask(self.check_request(request)).await;
@@ -214,20 +214,20 @@ impl Engines {
     /// What the plan and its twin say.
     pub(crate) fn decide(
         &self,
-        attributes: Result<Attributes<'_>, Malformed>,
+        attributes: &Result<Attributes<'_>, Malformed>,
         at: Option<u64>,
     ) -> Vec<Named> {
         let snapshot = self.running.snapshots.load();
         let plan = snapshot.workloads.first().unwrap();
         let max_token_size = self.settings.max_token_size;
-        let by = |engine: fn(&WorkloadPlan, &mut Attributes<'_>, u64, usize) -> Answer| {
-            match &attributes {
+        let by =
+            |engine: fn(&WorkloadPlan, &mut Attributes<'_>, u64, usize) -> Answer| match attributes
+            {
                 Ok(attributes) => {
                     engine(plan, &mut attributes.clone(), at.unwrap_or_else(now), max_token_size)
                 }
                 Err(_) => Answer::of_reason(plan, Reason::MalformedRequest),
-            }
-        };
+            };
         vec![("on the plan", by(by_plan)), ("on the reference", by(by_reference))]
     }
 }
