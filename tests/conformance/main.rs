@@ -71,6 +71,7 @@ use crate::{
 #[case::jwt_several_tokens("16-jwt-several-tokens.yaml")]
 #[case::jwt_output_order("17-jwt-output-order.yaml")]
 #[case::found_by_chance("19-found-by-chance.yaml")]
+#[case::jwt_json("30-jwt-json.yaml")]
 #[tokio::test(flavor = "multi_thread")]
 async fn in_process(#[case] file: &str) {
     let world = World::new().await;
