@@ -86,9 +86,9 @@ mod tests {
                 let readable = readable_members(&claims);
                 assert!(readable.get("y").is_some());
                 if readable.get("x").is_some() {
-                    kept += 1
+                    kept += 1;
                 } else {
-                    left_out += 1
+                    left_out += 1;
                 }
                 // As deep as in a response: a message, its metadata, an entry of that.
                 let metadata = Struct { fields: [("p".to_owned(), to_value(&readable))].into() };
