@@ -137,10 +137,7 @@ impl KeySet {
     }
 
     /// Whether `signature` over `signing_input` (header, dot, payload) is made with one of these
-    /// keys.
-    ///
-    /// A token's `kid` asks for keys of that `kid` and keys without; no or an empty `kid` asks for
-    /// all. A key's `alg`, where it has one, must be the token's.
+    /// keys, as [`KeySet::signer`] finds it.
     pub fn verify(
         &self,
         algorithm: Algorithm,
@@ -148,6 +145,20 @@ impl KeySet {
         signing_input: &[u8],
         signature: &[u8],
     ) -> Result<(), JwtError> {
+        self.signer(algorithm, kid, signing_input, signature).map(|_| ())
+    }
+
+    /// The `kid`, if it has one, of the key that `signature` over `signing_input` is made with.
+    ///
+    /// A token's `kid` asks for keys of that `kid` and keys without; no or an empty `kid` asks for
+    /// all. A key's `alg`, where it has one, must be the token's.
+    pub fn signer(
+        &self,
+        algorithm: Algorithm,
+        kid: Option<&str>,
+        signing_input: &[u8],
+        signature: &[u8],
+    ) -> Result<Option<&str>, JwtError> {
         let keys = match &self.keys {
             Keys::Unavailable => return Err(JwtError::VerificationFails),
             Keys::Parsed(keys) if keys.is_empty() => return Err(JwtError::NoValidKeys),
@@ -161,7 +172,7 @@ impl KeySet {
                 return Err(JwtError::Ed25519WrongLength);
             }
             if key.verifies(algorithm, signing_input, signature) {
-                return Ok(());
+                return Ok(key.kid());
             }
             error = JwtError::VerificationFails;
         }
@@ -187,6 +198,15 @@ impl KeySet {
             Keys::Unavailable => 0,
             Keys::Parsed(keys) => keys.len(),
         }
+    }
+
+    /// The `kid` of each key that verifies, as far as it has one.
+    pub fn key_ids(&self) -> impl Iterator<Item = Option<&str>> {
+        let keys = match &self.keys {
+            Keys::Unavailable => &[][..],
+            Keys::Parsed(keys) => keys,
+        };
+        keys.iter().map(Key::kid)
     }
 
     /// The keys that do not, in the order of the set.

@@ -205,6 +205,12 @@ fn help() {
 
           --path-normalization <MODE>
               NONE, BASE, MERGE_SLASHES or DECODE_AND_MERGE_SLASHES [default: NONE, Envoy has done it]
+
+          --max-headers-size <SIZE>
+              The most bytes of headers of a request; larger ones are denied unread [default: 128KiB]
+
+          --max-token-size <SIZE>
+              The most bytes of a token; larger ones are refused unread [default: 64KiB]
     --- 0
     "#);
 }

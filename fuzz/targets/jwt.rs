@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use aws_lc_rs::hmac;
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL};
-use postern::authn::{NoKeys, TokenCache, Verifier, authenticate};
+use postern::authn::{DEFAULT_MAX_TOKEN_SIZE, NoKeys, TokenCache, Verifier, authenticate};
 use postern::compile::{Settings, compile};
 use postern::manifest::{Options, decode};
 use postern::model::{Headers, Http, Mesh, Value, Workload};
@@ -46,7 +46,12 @@ fn at_each_place(token: &str) {
         };
         // What was verified before must not show, neither in this run nor from an earlier one.
         static CACHE: LazyLock<TokenCache> = LazyLock::new(|| TokenCache::new(1 << 20));
-        let verifier = Verifier { keys: &NoKeys, cache: Some(&CACHE), now: 1_700_000_000 };
+        let verifier = Verifier {
+            keys: &NoKeys,
+            cache: Some(&CACHE),
+            now: 1_700_000_000,
+            max_token_size: DEFAULT_MAX_TOKEN_SIZE,
+        };
         let plan = &SNAPSHOT.workloads[0].jwt;
         let mut untouched = http.clone();
         let without = authenticate(plan, &mut untouched, &Verifier { cache: None, ..verifier });

@@ -5,6 +5,7 @@
 
 pub mod clock;
 mod extract;
+mod inspect;
 pub mod introspection;
 mod json;
 pub mod jwks;
@@ -23,11 +24,17 @@ use std::{
 };
 
 use crate::key_set::{Generation, KeySet};
-use crate::model::Http;
-use crate::plan::{JwtPlan, KeySourceId};
+use crate::model::{Http, JwtError};
+use crate::plan::{JwtPlan, JwtRulePlan, KeySourceId};
 
+pub use inspect::{Inspection, inspect};
 pub use requirement::{Authentication, Changes};
+pub use token::CLOCK_SKEW_SECONDS;
 pub use token_cache::{TokenCache, TokenCacheStatus};
+
+/// The largest token that is read unless configured otherwise, in bytes. Envoy's own limit on all
+/// headers together is 60 KiB, so that by default this refuses nothing that native filters take.
+pub const DEFAULT_MAX_TOKEN_SIZE: usize = 64 << 10;
 
 /// Where fetched keys are looked up.
 pub trait KeyLookup {
@@ -74,12 +81,18 @@ pub struct Verifier<'a> {
     pub cache: Option<&'a TokenCache>,
     /// The time, in seconds since 1970.
     pub now: u64,
+    /// A token over this many bytes is refused unread.
+    pub max_token_size: usize,
 }
 
 impl fmt::Debug for Verifier<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { keys: _, cache, now } = self;
-        f.debug_struct("Verifier").field("cache", cache).field("now", now).finish_non_exhaustive()
+        let Self { keys: _, cache, now, max_token_size } = self;
+        f.debug_struct("Verifier")
+            .field("cache", cache)
+            .field("now", now)
+            .field("max_token_size", max_token_size)
+            .finish_non_exhaustive()
     }
 }
 
@@ -94,6 +107,17 @@ pub fn authenticate(
     verifier: &Verifier<'_>,
 ) -> Authentication {
     requirement::verify(plan, http, verifier)
+}
+
+/// What one rule says of one token, as [`authenticate`] would of a token at one of its places: the
+/// `kid` of the key that verified it, if that has one, or why it is refused. For people who ask about
+/// a token; a request is only ever let in by [`authenticate`].
+pub fn check_token(
+    rule: &JwtRulePlan,
+    token: &str,
+    verifier: &Verifier<'_>,
+) -> Result<Option<Box<str>>, JwtError> {
+    requirement::check_token(rule, token, verifier)
 }
 
 /// Requests whose tokens are not looked at: those outside the prefix `/` that Istio's rules are

@@ -12,9 +12,9 @@ use super::extract::{self, Found, Place};
 use super::query::Query;
 use super::token::Token;
 use super::token_cache::ParsedToken;
-use super::{Verifier, WantedKey, is_exempt, output};
+use super::{KeyLookup, Verifier, WantedKey, is_exempt, output};
 use crate::compile::normalize_audience;
-use crate::key_set::Generation;
+use crate::key_set::{Generation, KeySet};
 use crate::model::{Http, JwtError, Value};
 use crate::plan::{JwtPlan, JwtRulePlan, KeyReference};
 
@@ -137,12 +137,15 @@ impl Walk<'_> {
 
     /// The token of this text, if it is good for the rule.
     fn token(&mut self, rule: &JwtRulePlan, text: &str) -> Result<Arc<ParsedToken>, JwtError> {
-        let Verifier { keys, cache, now } = *self.verifier;
+        let Verifier { keys, cache, now, max_token_size } = *self.verifier;
+        if text.len() > max_token_size {
+            return Err(JwtError::TooLarge);
+        }
         let known = cache.and_then(|cache| cache.get(text, now));
         let is_known = known.is_some();
         let parsed = match known {
             Some(parsed) => parsed,
-            None => Arc::new(ParsedToken::new(Token::parse(text)?)),
+            None => Arc::new(ParsedToken::new(Token::parse(text, max_token_size)?)),
         };
         let token = &parsed.token;
         if !rule.issuer.is_empty() && *rule.issuer != *token.issuer {
@@ -150,15 +153,8 @@ impl Walk<'_> {
         }
         token.check_time(now)?;
         token.check_audience(&rule.audiences, normalize_audience)?;
-        let fetched;
-        let key_set = match &rule.keys {
-            KeyReference::Inline(keys) => Some(&**keys),
-            KeyReference::Remote(source) => {
-                fetched = keys.keys(source);
-                fetched.as_deref()
-            }
-        };
-        let Some(key_set) = key_set else {
+        let mut fetched = None;
+        let Some(key_set) = key_set(rule, keys, &mut fetched) else {
             self.want(rule, token, None);
             return Err(JwtError::VerificationFails);
         };
@@ -170,7 +166,7 @@ impl Walk<'_> {
             cache.filter(|_| !is_known).and_then(|c| c.rejection(generation, text, now));
         let verified = match rejection {
             Some(error) => Err(error),
-            None => token.verify(key_set),
+            None => token.signer(key_set).map(|_| ()),
         };
         match verified {
             Ok(()) => {
@@ -252,4 +248,33 @@ impl Walk<'_> {
             self.result.changes.headers.insert(name.into());
         }
     }
+}
+
+/// The keys of a rule, if they can be had.
+fn key_set<'k>(
+    rule: &'k JwtRulePlan,
+    keys: &dyn KeyLookup,
+    fetched: &'k mut Option<Arc<KeySet>>,
+) -> Option<&'k KeySet> {
+    match &rule.keys {
+        KeyReference::Inline(keys) => Some(keys),
+        KeyReference::Remote(source) => {
+            *fetched = keys.keys(source);
+            fetched.as_deref()
+        }
+    }
+}
+
+/// What one rule says of one token, wherever it stands: the `kid` of the key that verified it.
+pub(super) fn check_token(
+    rule: &JwtRulePlan,
+    token: &str,
+    verifier: &Verifier<'_>,
+) -> Result<Option<Box<str>>, JwtError> {
+    let mut walk = Walk { verifier, result: Authentication::default() };
+    let parsed = walk.token(rule, token)?;
+    // A second time, to name the key: who verifies requests has no use for its name.
+    let mut fetched = None;
+    let keys = key_set(rule, verifier.keys, &mut fetched).ok_or(JwtError::VerificationFails)?;
+    parsed.token.signer(keys).map(|kid| kid.map(Into::into))
 }

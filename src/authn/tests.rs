@@ -75,7 +75,8 @@ fn run(rules: Vec<JwtRule>, http: &mut Http<'_>) -> Authentication {
     };
     let resource = Arc::new(Resource::RequestAuthentication(policy));
     let snapshot = compile(1, &[resource], &[], &settings);
-    let verifier = Verifier { keys: &NoKeys, cache: None, now: NOW };
+    let verifier =
+        Verifier { keys: &NoKeys, cache: None, now: NOW, max_token_size: DEFAULT_MAX_TOKEN_SIZE };
     authenticate(&snapshot.workloads[0].jwt, http, &verifier)
 }
 

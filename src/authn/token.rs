@@ -11,8 +11,8 @@ use super::json;
 use crate::key_set::{Algorithm, KeySet};
 use crate::model::{JwtError, Value};
 
-/// Envoy's default, which Istio does not change.
-const CLOCK_SKEW_SECONDS: u64 = 60;
+/// How far clocks may differ: Envoy's default, which Istio does not change.
+pub const CLOCK_SKEW_SECONDS: u64 = 60;
 
 const BASE64URL: GeneralPurpose = GeneralPurpose::new(
     &alphabet::URL_SAFE,
@@ -42,10 +42,12 @@ pub(super) struct Token {
 }
 
 impl Token {
-    /// Parses the compact form.
-    pub(super) fn parse(text: &str) -> Result<Self, JwtError> {
-        // Empty sections are skipped, so extra dots do no harm. A fourth one does.
-        let mut sections = text.split('.').filter(|section| !section.is_empty());
+    /// Parses the compact form; of a text over `max_size` bytes nothing is read.
+    pub(super) fn parse(text: &str, max_size: usize) -> Result<Self, JwtError> {
+        if text.len() > max_size {
+            return Err(JwtError::TooLarge);
+        }
+        let mut sections = sections(text);
         let (Some(header_section), Some(payload_section), Some(signature_section), None) =
             (sections.next(), sections.next(), sections.next(), sections.next())
         else {
@@ -62,6 +64,13 @@ impl Token {
         // RFC 7515 section 4.1.11: what is named here must be understood, and nothing is.
         if header.get("crit").is_some() {
             return Err(JwtError::CritUnsupported);
+        }
+        // Both change what the payload is. Who says so without `crit` gets no other reading of it.
+        if header.get("zip").is_some() {
+            return Err(JwtError::ZipUnsupported);
+        }
+        if header.get("b64").is_some_and(|b64| *b64 != Value::Bool(true)) {
+            return Err(JwtError::B64Unsupported);
         }
 
         let payload = decode(payload_section).ok_or(JwtError::PayloadBase64)?;
@@ -101,10 +110,10 @@ impl Token {
         Ok(())
     }
 
-    /// Whether it is signed with one of these keys.
-    pub(super) fn verify(&self, keys: &KeySet) -> Result<(), JwtError> {
+    /// The `kid` of that of the keys that it is signed with, if it has one.
+    pub(super) fn signer<'k>(&self, keys: &'k KeySet) -> Result<Option<&'k str>, JwtError> {
         let input = self.signing_input.as_bytes();
-        keys.verify(self.algorithm, Some(&self.key_id), input, &self.signature)
+        keys.signer(self.algorithm, Some(&self.key_id), input, &self.signature)
     }
 
     /// When it ceases to be good, whoever asks, in seconds since 1970.
@@ -131,8 +140,13 @@ impl Token {
     }
 }
 
+/// What stands between the dots. Nothing does no harm, so extra dots do none.
+pub(super) fn sections(text: &str) -> impl Iterator<Item = &str> {
+    text.split('.').filter(|section| !section.is_empty())
+}
+
 /// base64url with or without padding; white space is skipped, as Envoy's decoder does.
-fn decode(section: &str) -> Option<Vec<u8>> {
+pub(super) fn decode(section: &str) -> Option<Vec<u8>> {
     let text: String = section.chars().filter(|c| !c.is_ascii_whitespace()).collect();
     if text.contains('=') && !text.len().is_multiple_of(4) {
         return None;
@@ -171,12 +185,17 @@ fn seconds(
 
 fn audiences(payload: &Value) -> Result<Vec<String>, JwtError> {
     match payload.get("aud") {
-        None | Some(Value::Null) => Ok(Vec::new()),
+        None => Ok(Vec::new()),
         Some(Value::String(audience)) => Ok(vec![audience.clone()]),
         Some(Value::List(items)) => items
             .iter()
             .map(|item| item.as_str().map(str::to_owned).ok_or(JwtError::AudNotStrings))
             .collect(),
-        Some(Value::Bool(_) | Value::Number(_) | Value::Object(_)) => Err(JwtError::AudNotStrings),
+        Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_)) => {
+            Err(JwtError::AudNotStrings)
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -64,6 +64,14 @@ pub struct PolicyFlags {
     #[arg(long, value_name = "MODE", help_heading = "Requests")]
     pub path_normalization: Option<String>,
 
+    /// The most bytes of headers of a request; larger ones are denied unread [default: 128KiB]
+    #[arg(long, value_name = "SIZE", help_heading = "Requests")]
+    pub max_headers_size: Option<String>,
+
+    /// The most bytes of a token; larger ones are refused unread [default: 64KiB]
+    #[arg(long, value_name = "SIZE", help_heading = "Requests")]
+    pub max_token_size: Option<String>,
+
     /// A YAML file with any of these settings, in camelCase
     #[arg(long, value_name = "FILE")]
     pub config: Option<String>,
@@ -148,6 +156,8 @@ impl Flags {
             ("xffNumTrustedHops", &policy.xff_num_trusted_hops),
             ("clientAddressHeader", &policy.client_address_header),
             ("pathNormalization", &policy.path_normalization),
+            ("maxHeadersSize", &policy.max_headers_size),
+            ("maxTokenSize", &policy.max_token_size),
             ("config", &policy.config),
             ("listen", &server.listen),
             ("socketMode", &server.socket_mode),

@@ -8,7 +8,7 @@ use super::{Environment, Problems, document, read};
 
 /// Every setting by its name in files. Flags are the same in kebab-case, variables in
 /// SCREAMING_SNAKE_CASE behind `POSTERN_`.
-const SETTINGS: [&str; 29] = [
+const SETTINGS: [&str; 31] = [
     "admin",
     "clientAddressHeader",
     "config",
@@ -24,7 +24,9 @@ const SETTINGS: [&str; 29] = [
     "listen",
     "logFormat",
     "logLevel",
+    "maxHeadersSize",
     "maxMessageSize",
+    "maxTokenSize",
     "meshConfig",
     "namespace",
     "pathNormalization",

@@ -22,7 +22,9 @@ use std::{
 
 use serde_json::{Value, json};
 
+use crate::authn::DEFAULT_MAX_TOKEN_SIZE;
 use crate::compile::Settings;
+use crate::extauthz::RequestSettings;
 use crate::model::{Mesh, Workload};
 use crate::normalize::PathNormalization;
 use crate::telemetry::logging::{LogFilter, LogFormat};
@@ -71,6 +73,10 @@ pub struct Config {
     pub token_cache_size: usize,
     /// The largest CheckRequest, in bytes.
     pub max_message_size: usize,
+    /// The most bytes of a request's headers.
+    pub max_headers_size: usize,
+    /// The most bytes of one token.
+    pub max_token_size: usize,
     /// What is allowed and probably not meant; for the log.
     pub warnings: Vec<String>,
     /// Where each setting that is not a default was set.
@@ -186,6 +192,8 @@ impl Config {
             "shutdownGrace": values::show_duration(self.shutdown_grace),
             "tokenCacheSize": values::show_size(self.token_cache_size),
             "maxMessageSize": self.max_message_size,
+            "maxHeadersSize": self.max_headers_size,
+            "maxTokenSize": self.max_token_size,
         });
         if let Value::Object(settings) = &mut settings {
             self.key_sources.show(settings);
@@ -258,6 +266,16 @@ impl Reader<'_> {
             key_sources: KeySourcesConfig::read(self),
             token_cache_size: self.setting("tokenCacheSize", 32 << 20, values::token_cache_size),
             max_message_size: self.setting("maxMessageSize", 4 << 20, values::message_size),
+            max_headers_size: self.setting(
+                "maxHeadersSize",
+                RequestSettings::DEFAULT_MAX_HEADERS_SIZE,
+                values::headers_size,
+            ),
+            max_token_size: self.setting(
+                "maxTokenSize",
+                DEFAULT_MAX_TOKEN_SIZE,
+                values::token_size,
+            ),
             warnings,
             origins: self.layers.origins(),
         }

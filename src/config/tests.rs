@@ -119,7 +119,9 @@ fn everything_can_be_set_in_a_file() {
                 "logFormat": "json",
                 "shutdownGrace": "1m",
                 "jwksRefreshInterval": "90s",
-                "maxMessageSize": "1MiB"
+                "maxMessageSize": "1MiB",
+                "maxHeadersSize": "64KiB",
+                "maxTokenSize": 16384
             }"#,
         )
         .load();
@@ -168,6 +170,8 @@ fn everything_can_be_set_in_a_file() {
       "shutdownGrace": "1m",
       "tokenCacheSize": "32MiB",
       "maxMessageSize": 1048576,
+      "maxHeadersSize": 65536,
+      "maxTokenSize": 16384,
       "jwksRefreshInterval": "90s",
       "jwksMaxAge": "168h",
       "jwksUnknownKidInterval": "10s",
@@ -220,7 +224,7 @@ fn mistyped_variables_are_pointed_out_and_service_links_are_not() {
 fn every_problem_is_reported_at_once() {
     let mut given = Given::flags(
         "--listen localhost:1 --labels app --xff-num-trusted-hops -1 --trust-domain spiffe://a/ \
-         --shutdown-grace 5 --max-message-size 1",
+         --shutdown-grace 5 --max-message-size 1 --max-headers-size 1KiB --max-token-size 1TiB",
     )
     .variable("POSTERN_ADMIN", "localhost")
     .config(
@@ -242,6 +246,8 @@ fn every_problem_is_reported_at_once() {
       postern.json: logLevel: `inof` is not a level: write `off`, `error`, `warn`, `info`, `debug` or `trace`, or a target and a level such as `postern::control=debug`
       --shutdown-grace: `5` needs a unit, such as `5s` or `5ms`
       --max-message-size: `1` is not between `128KiB` and `256MiB`
+      --max-headers-size: `1KiB` is not between `4KiB` and `16MiB`
+      --max-token-size: `1TiB` is not a size, such as `4MiB` or `512KiB`
     ");
 }
 

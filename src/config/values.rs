@@ -271,6 +271,15 @@ pub(super) fn token_cache_size(value: &Value) -> Parsed<usize> {
     size(value, 0, 16 << 30)
 }
 
+pub(super) fn headers_size(value: &Value) -> Parsed<usize> {
+    // From less than Envoy's default to the most that it can be told to take.
+    size(value, 4 << 10, 16 << 20)
+}
+
+pub(super) fn token_size(value: &Value) -> Parsed<usize> {
+    size(value, 1 << 10, 16 << 20)
+}
+
 fn size(value: &Value, least: usize, most: usize) -> Parsed<usize> {
     let text = scalar(value)?;
     let (number, unit) = split_unit(&text);

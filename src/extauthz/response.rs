@@ -14,7 +14,7 @@ use envoy_types::pb::google::protobuf::Struct;
 use envoy_types::pb::google::rpc::Status;
 use tonic::Code;
 
-use super::metadata::to_value;
+use super::metadata::{readable_members, to_value};
 use crate::authn::Changes;
 use crate::model::{Http, JwtError, Outcome, Reason, RuleId, Value, Verdict};
 use crate::plan::WorkloadPlan;
@@ -161,7 +161,7 @@ fn dynamic_metadata(report: &Report<'_>) -> Struct {
         fields.push(("jwt_error", text(&JwtError::to_string(&error))));
     }
     if let Some(claims) = report.claims {
-        fields.push(("jwt_payload", claims.clone()));
+        fields.push(("jwt_payload", readable_members(claims)));
     }
     let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), to_value(&value)));
     Struct { fields: fields.collect() }

@@ -12,7 +12,7 @@ use tonic::{Request, Response, Status};
 use super::response::{self, Realm, Report};
 use super::{CertificateNames, ClientAddress, Malformed, attributes, deadline};
 use crate::authn::clock::Clock;
-use crate::authn::{KeyLookup, TokenCache, Verifier, WantedKey};
+use crate::authn::{self, KeyLookup, TokenCache, Verifier, WantedKey};
 use crate::control::publish::SnapshotCell;
 use crate::decide;
 use crate::gate;
@@ -22,7 +22,7 @@ use crate::plan::{Snapshot, WorkloadPlan};
 use crate::telemetry::metrics::{DecisionMetrics, Input, InputMetrics};
 
 /// How requests are read.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestSettings {
     /// How the listener finds the client's address.
     pub client_address: ClientAddress,
@@ -31,6 +31,28 @@ pub struct RequestSettings {
     pub client_address_header: Option<Arc<str>>,
     /// What is left to do to paths.
     pub path_normalization: PathNormalization,
+    /// The most bytes of headers, counted as HTTP/2 counts them: 32 more for each line.
+    pub max_headers_size: usize,
+    /// The most bytes of one token.
+    pub max_token_size: usize,
+}
+
+impl RequestSettings {
+    /// Envoy takes 60 KiB of headers from clients and adds some of its own; a client certificate in
+    /// `x-forwarded-client-cert` is the largest.
+    pub const DEFAULT_MAX_HEADERS_SIZE: usize = 128 << 10;
+}
+
+impl Default for RequestSettings {
+    fn default() -> Self {
+        Self {
+            client_address: ClientAddress::default(),
+            client_address_header: None,
+            path_normalization: PathNormalization::default(),
+            max_headers_size: Self::DEFAULT_MAX_HEADERS_SIZE,
+            max_token_size: authn::DEFAULT_MAX_TOKEN_SIZE,
+        }
+    }
 }
 
 /// One answered Check, for whoever counts and logs them.
@@ -192,6 +214,7 @@ impl AuthorizationService {
                     Malformed::NoAttributes
                     | Malformed::NoHttp
                     | Malformed::NoMethod
+                    | Malformed::HeadersTooLarge
                     | Malformed::Path
                     | Malformed::Certificate => response::denied(&report, None),
                 };
@@ -208,8 +231,12 @@ impl AuthorizationService {
             (!plan.jwt.rules.is_empty()).then(|| attributes.http.as_ref().map(Realm::of)).flatten();
 
         let now = self.clock.now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let cache = self.token_cache.as_deref();
-        let verifier = Verifier { keys: self.keys.as_ref(), cache, now };
+        let verifier = Verifier {
+            keys: self.keys.as_ref(),
+            cache: self.token_cache.as_deref(),
+            now,
+            max_token_size: self.settings.max_token_size,
+        };
         let mut passage = gate::pass(plan, &mut attributes, &verifier);
         if let Some(name) = &self.settings.client_address_header {
             passage.authentication.changes.headers.insert((&**name).into());

@@ -22,7 +22,7 @@ use crate::authn::clock::Clock;
 use crate::compile::{Rejected, Settings, compile};
 use crate::control::publish::SnapshotCell;
 use crate::manifest;
-use crate::model::{Kind, Mesh, Outcome, Reason, ResourceId, Workload};
+use crate::model::{JwtError, Kind, Mesh, Outcome, Reason, ResourceId, Workload};
 
 fn service(policies: &str) -> AuthorizationService {
     service_with(policies, &[], RequestSettings::default())
@@ -419,4 +419,53 @@ proptest! {
         attributes.source = Some(Peer { address: address(&ip, port), principal, ..Peer::default() });
         let _ = status(&service(ALLOW_TIER).answer(&check).response);
     }
+}
+
+/// Each way in which headers come, and the path, count; nothing of them is read.
+#[test]
+fn headers_over_the_limit_are_denied() {
+    let settings = RequestSettings { max_headers_size: 1_000, ..RequestSettings::default() };
+    let service = service_with("", &[], settings);
+    let verdict = |edit: &dyn Fn(&mut HttpRequest)| service.answer(&check_http(edit)).verdict;
+    let allowed = Reason::NoAllowPolicy;
+    let denied = Reason::MalformedRequest;
+    let line = |size: usize| HeaderValue {
+        key: "x".into(),
+        raw_value: vec![b'a'; size],
+        ..HeaderValue::default()
+    };
+    let raw = |lines: Vec<HeaderValue>| {
+        verdict(&|http| http.header_map = Some(HeaderMap { headers: lines.clone() })).reason
+    };
+    assert_eq!(raw(vec![line(1_000 - 34)]), allowed);
+    assert_eq!(raw(vec![line(1_000 - 33)]), denied);
+    assert_eq!(raw(vec![line(0); 30]), allowed);
+    assert_eq!(raw(vec![line(0); 31]), denied, "empty lines count too");
+    let map = |size: usize| {
+        verdict(&|http| http.headers = [("x".into(), "a".repeat(size))].into()).reason
+    };
+    assert_eq!(map(900), allowed);
+    assert_eq!(map(1_000), denied);
+    assert_eq!(verdict(&|http| http.path = format!("/{}", "a".repeat(900))).reason, allowed);
+    assert_eq!(verdict(&|http| http.path = format!("/{}", "a".repeat(1_000))).reason, denied);
+}
+
+/// The size of a token is the rule's business, so it gets the answer of a bad token.
+#[test]
+fn a_token_over_the_limit_is_refused() {
+    let settings = RequestSettings { max_token_size: 100, ..RequestSettings::default() };
+    let policies = "
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {name: r, namespace: foo}
+spec: {jwtRules: [{issuer: a, jwks: '{\"keys\":[]}'}]}
+";
+    let service = service_with(policies, &[], settings);
+    let error = |size: usize| {
+        let value = format!("Bearer {}", "a".repeat(size));
+        let check = check_http(|http| http.headers = [("authorization".into(), value)].into());
+        service.answer(&check).verdict.reason
+    };
+    assert_eq!(error(100), Reason::Jwt(JwtError::BadFormat));
+    assert_eq!(error(101), Reason::Jwt(JwtError::TooLarge));
 }

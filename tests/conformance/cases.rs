@@ -330,3 +330,15 @@ impl Fields {
         assert!(keys.is_empty(), "{}: unknown {keys:?}", self.place);
     }
 }
+
+/// UTF-8, but U+E080 to U+E0FF are the bytes 80 to FF, as no text can hold them alone.
+pub(crate) fn bytes_of(text: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    for c in text.chars() {
+        match u8::try_from(u32::from(c).wrapping_sub(0xE000)) {
+            Ok(byte) if byte >= 0x80 => out.push(byte),
+            _ => out.extend(c.encode_utf8(&mut [0; 4]).bytes()),
+        }
+    }
+    out
+}

@@ -22,8 +22,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use crate::{
-    cases::{ListenerSettings, Peer, Request},
-    client::bytes_of,
+    cases::{ListenerSettings, Peer, Request, bytes_of},
     normalize::normalize,
     pki::{Leaf, Name, Pki, SERVER_URI},
 };

@@ -143,6 +143,7 @@ async fn service(set: &Set) -> Result<AuthorizationService, String> {
                 PathNormalization::DecodeAndMergeSlashes
             }
         },
+        ..RequestSettings::default()
     };
     let service = AuthorizationService::new(cell, keys, request_settings, Clock::system());
     Ok(service.with_token_cache(Arc::new(TokenCache::new(1 << 20))))

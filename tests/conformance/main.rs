@@ -86,6 +86,7 @@ use crate::{
 #[case::jwt_claims("27-jwt-claims.yaml")]
 #[case::matchers("28-matchers.yaml")]
 #[case::peer_names("29-peer-names.yaml")]
+#[case::jwt_json("30-jwt-json.yaml")]
 #[tokio::test(flavor = "multi_thread")]
 async fn in_process(#[case] file: &str) {
     let world = World::new().await;

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use proptest::prelude::*;
 
 use super::*;
-use crate::authn::{Authentication, KeyLookup, Verifier, authenticate};
+use crate::authn::{Authentication, DEFAULT_MAX_TOKEN_SIZE, KeyLookup, Verifier, authenticate};
 use crate::key_set::KeySet;
 use crate::model::{Headers, Http};
 use crate::plan::{ClaimHeader, JwtPlan, JwtRulePlan, KeyReference, KeySourceId, TokenPlaces};
@@ -80,7 +80,9 @@ fn ask(
         scheme: "http".into(),
         headers,
     };
-    let result = authenticate(plan, &mut http, &Verifier { keys: sources, cache, now });
+    let max_token_size = DEFAULT_MAX_TOKEN_SIZE;
+    let verifier = Verifier { keys: sources, cache, now, max_token_size };
+    let result = authenticate(plan, &mut http, &verifier);
     let left = http.headers.iter().map(|(n, v)| (n.to_owned(), v.to_vec())).collect();
     (result, left)
 }
@@ -241,7 +243,7 @@ fn what_a_token_takes_is_not_underestimated() {
         let text = token(&payload, "k");
         let mut parsed = None;
         let taken = allocation_counter::measure(|| {
-            let Ok(token) = Token::parse(&text) else { return };
+            let Ok(token) = Token::parse(&text, DEFAULT_MAX_TOKEN_SIZE) else { return };
             let token = ParsedToken::new(token);
             token.claims(&["scope".into()]);
             parsed = Some(token);
@@ -277,7 +279,7 @@ fn a_hit_allocates_nothing() {
 #[test]
 fn more_sets_than_slots_are_verified_again() {
     let text = token(r#"{"iss":"i"}"#, "k");
-    let parsed = ParsedToken::new(Token::parse(&text).unwrap());
+    let parsed = ParsedToken::new(Token::parse(&text, DEFAULT_MAX_TOKEN_SIZE).unwrap());
     let sets: Vec<_> = (0..6).map(|_| keys(&["k"]).generation()).collect();
     for set in &sets {
         assert!(!parsed.is_verified_by(*set));
