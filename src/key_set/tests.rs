@@ -462,6 +462,15 @@ fn deep_nesting_is_refused() {
 }
 
 #[test]
+fn more_keys_than_the_cap_are_refused() {
+    let of = |count| json!({ "keys": vec![oct_jwk(); count] }).to_string();
+    assert!(KeySet::parse(&of(super::MAX_KEYS)).is_ok());
+    let count = super::MAX_KEYS + 1;
+    let found = KeySet::parse(&of(count));
+    assert!(matches!(found, Err(InvalidKeySet::TooManyKeys { count: c }) if c == count));
+}
+
+#[test]
 fn json_that_is_no_key_set() {
     assert!(matches!(KeySet::parse("[]"), Err(InvalidKeySet::NotAnObject)));
     assert!(matches!(KeySet::parse("{}"), Err(InvalidKeySet::NoKeys)));

@@ -56,11 +56,14 @@ impl DialGuard {
 }
 
 /// The IPv4 address that an IPv6 address leads to: mapped (`::ffff:a.b.c.d`), compatible
-/// (`::a.b.c.d`), and behind the well-known NAT64 prefix (`64:ff9b::a.b.c.d`).
+/// (`::a.b.c.d`), behind the well-known NAT64 prefix (`64:ff9b::a.b.c.d`), and by 6to4
+/// (`2002:abcd:abcd::`).
 fn embedded_ipv4(v6: Ipv6Addr) -> Option<Ipv4Addr> {
     match v6.segments() {
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => None,
-        [0, 0, 0, 0, 0, 0 | 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
+        [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
+        | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+        | [0x2002, high, low, ..] => {
             Some(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)))
         }
         _ => None,
@@ -147,6 +150,8 @@ mod tests {
     #[case("::ffff:0.0.0.0", true)]
     #[case("::169.254.169.254", true)]
     #[case("64:ff9b::169.254.169.254", true)]
+    #[case("2002:a9fe:a9fe::1", true)]
+    #[case("2002:c000:204::1", false)]
     #[case("127.0.0.1", false)]
     #[case("::1", false)]
     #[case("::ffff:127.0.0.1", false)]
