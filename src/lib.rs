@@ -38,6 +38,8 @@ pub mod gate;
 
 pub mod telemetry;
 
+pub mod store;
+
 pub mod source;
 
 pub mod control;
