@@ -6,6 +6,8 @@ use std::{io, path::Path, sync::Arc};
 
 pub mod file;
 mod links;
+pub mod local;
+mod objects;
 mod scan;
 mod watch;
 
