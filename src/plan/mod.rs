@@ -3,16 +3,20 @@
 //! Immutable once built; `compile` builds it, `decide` and `authn` read it.
 
 mod authentication;
-mod tree;
+pub mod index;
+pub mod rules;
+mod trees;
+pub mod vocabulary;
 
 use std::sync::Arc;
 
 pub use authentication::{
     ClaimHeader, JwtPlan, JwtRulePlan, KeyReference, KeySource, KeySourceId, PeerPlan, TokenPlaces,
 };
-pub use tree::{AttributeTest, CompiledRule, DecisionTree, Test, Trees, Unknown};
+pub use trees::{DecisionTree, Trees, Unknown};
 
 use crate::model::{AuthorizationPolicy, ResourceId, RuleId, Workload};
+use vocabulary::Vocabulary;
 
 /// All plans of one revision of the policies. Immutable; replaced whole.
 #[derive(Debug, Default)]
@@ -37,6 +41,8 @@ pub struct WorkloadPlan {
     pub peer: PeerPlan,
     /// Tokens.
     pub jwt: JwtPlan,
+    /// The words of all rules.
+    pub vocabulary: Vocabulary,
     /// Rules for HTTP requests.
     pub http: Trees,
     /// Rules for L4 connections.
@@ -55,4 +61,9 @@ impl WorkloadPlan {
     pub fn trees(&self, is_http: bool) -> &Trees {
         if is_http { &self.http } else { &self.l4 }
     }
+}
+
+/// A number of the plan as a place in a list.
+fn at(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
