@@ -116,45 +116,45 @@ impl<'p> Builder<'p, '_> {
         self.field(
             &mut all,
             (&source.principals, &source.not_principals),
-            Attribute::Principal,
+            &Attribute::Principal,
             Words::principals,
         )?;
         if self.http([&source.request_principals, &source.not_request_principals]) {
             self.field(
                 &mut all,
                 (&source.request_principals, &source.not_request_principals),
-                Attribute::RequestPrincipal,
+                &Attribute::RequestPrincipal,
                 Words::request_principals,
             )?;
         }
         self.field(
             &mut all,
             (&source.namespaces, &source.not_namespaces),
-            Attribute::Namespace,
+            &Attribute::Namespace,
             Words::namespaces,
         )?;
         self.field(
             &mut all,
             (&source.service_accounts, &source.not_service_accounts),
-            Attribute::ServiceAccount,
+            &Attribute::ServiceAccount,
             |words, list| words.service_accounts(list, namespace),
         )?;
         self.field(
             &mut all,
             (&source.trust_domains, &source.not_trust_domains),
-            Attribute::TrustDomain,
+            &Attribute::TrustDomain,
             Words::trust_domains,
         )?;
         self.field(
             &mut all,
             (&source.ip_blocks, &source.not_ip_blocks),
-            Attribute::SourceIp,
+            &Attribute::SourceIp,
             |words, list| words.blocks(list),
         )?;
         self.field(
             &mut all,
             (&source.remote_ip_blocks, &source.not_remote_ip_blocks),
-            Attribute::RemoteIp,
+            &Attribute::RemoteIp,
             |words, list| words.blocks(list),
         )?;
         Ok(all)
@@ -166,7 +166,7 @@ impl<'p> Builder<'p, '_> {
             self.field(
                 &mut all,
                 (&operation.hosts, &operation.not_hosts),
-                Attribute::Host,
+                &Attribute::Host,
                 |words, list| words.strings(list, Star::Present, Case::Ignored),
             )?;
         }
@@ -174,7 +174,7 @@ impl<'p> Builder<'p, '_> {
             self.field(
                 &mut all,
                 (&operation.methods, &operation.not_methods),
-                Attribute::Method,
+                &Attribute::Method,
                 |words, list| words.strings(list, Star::Present, Case::Counts),
             )?;
         }
@@ -184,7 +184,7 @@ impl<'p> Builder<'p, '_> {
                     let patterns = self.words.paths(list).ok_or(TooLarge)?;
                     match patterns {
                         Some(patterns) => {
-                            self.test(&mut all, Attribute::Path, negated, patterns)?
+                            self.test(&mut all, &Attribute::Path, negated, patterns)?;
                         }
                         None => self.unknowable(&mut all)?,
                     }
@@ -194,7 +194,7 @@ impl<'p> Builder<'p, '_> {
         self.field(
             &mut all,
             (&operation.ports, &operation.not_ports),
-            Attribute::DestinationPort,
+            &Attribute::DestinationPort,
             |_, list| ports(list),
         )?;
         Ok(all)
@@ -219,10 +219,10 @@ impl<'p> Builder<'p, '_> {
                 } else {
                     Attribute::SourceIp
                 };
-                self.field(all, (yes, no), attribute, |words, list| words.blocks(list))
+                self.field(all, (yes, no), &attribute, |words, list| words.blocks(list))
             }
             (ConditionValues::Ports(yes), ConditionValues::Ports(no)) => {
-                self.field(all, (yes, no), Attribute::DestinationPort, |_, list| ports(list))
+                self.field(all, (yes, no), &Attribute::DestinationPort, |_, list| ports(list))
             }
             (ConditionValues::Patterns(yes), ConditionValues::Patterns(no)) => {
                 self.pattern_condition(all, key, (yes, no))
@@ -240,7 +240,7 @@ impl<'p> Builder<'p, '_> {
     ) -> Result<(), TooLarge> {
         let namespace = &*self.policy.metadata.namespace;
         let mut claim = |path: Vec<Box<str>>| {
-            self.field(all, lists, Attribute::Claim(path.into()), |words, list| {
+            self.field(all, lists, &Attribute::Claim(path.into()), |words, list| {
                 words.strings(list, Star::OneOrMore, Case::Counts)
             })
         };
@@ -251,33 +251,35 @@ impl<'p> Builder<'p, '_> {
                 claim(path.iter().map(|name| name.as_str().into()).collect())
             }
             ConditionKey::RequestHeader(name) => {
-                self.field(all, lists, Attribute::Header(name.as_str().into()), |words, list| {
+                self.field(all, lists, &Attribute::Header(name.as_str().into()), |words, list| {
                     words.strings(list, Star::Present, Case::Counts)
                 })
             }
             ConditionKey::SourceNamespace => {
-                self.field(all, lists, Attribute::Namespace, Words::namespaces)
+                self.field(all, lists, &Attribute::Namespace, Words::namespaces)
             }
             ConditionKey::SourceServiceAccount => {
-                self.field(all, lists, Attribute::ServiceAccount, |words, list| {
+                self.field(all, lists, &Attribute::ServiceAccount, |words, list| {
                     words.service_accounts(list, namespace)
                 })
             }
             ConditionKey::SourcePrincipal => {
-                self.field(all, lists, Attribute::Principal, Words::principals)
+                self.field(all, lists, &Attribute::Principal, Words::principals)
             }
             ConditionKey::SourceTrustDomain => {
-                self.field(all, lists, Attribute::TrustDomain, Words::trust_domains)
+                self.field(all, lists, &Attribute::TrustDomain, Words::trust_domains)
             }
             ConditionKey::RequestPrincipal => {
-                self.field(all, lists, Attribute::RequestPrincipal, Words::request_principals)
+                self.field(all, lists, &Attribute::RequestPrincipal, Words::request_principals)
             }
-            ConditionKey::ConnectionSni => self.field(all, lists, Attribute::Sni, |words, list| {
-                words.strings(list, Star::OneOrMore, Case::Counts)
-            }),
+            ConditionKey::ConnectionSni => {
+                self.field(all, lists, &Attribute::Sni, |words, list| {
+                    words.strings(list, Star::OneOrMore, Case::Counts)
+                })
+            }
             ConditionKey::EnvoyFilterMetadata { filter, key } => {
                 let (filter, key) = (filter.as_str().into(), key.as_str().into());
-                self.field(all, lists, Attribute::Metadata { filter, key }, Words::metadata)
+                self.field(all, lists, &Attribute::Metadata { filter, key }, Words::metadata)
             }
             // Typed as addresses and ports by the decoder.
             ConditionKey::SourceIp
@@ -292,13 +294,13 @@ impl<'p> Builder<'p, '_> {
         &mut self,
         all: &mut Vec<TestDraft>,
         (yes, no): (&'p Vec<T>, &'p Vec<T>),
-        attribute: Attribute,
+        attribute: &Attribute,
         read: impl Fn(&mut Words<'p>, &'p Vec<T>) -> Option<Patterns>,
     ) -> Result<(), TooLarge> {
         for (list, negated) in [(yes, false), (no, true)] {
             if !list.is_empty() {
                 let patterns = read(self.words, list).ok_or(TooLarge)?;
-                self.test(all, attribute.clone(), negated, patterns)?;
+                self.test(all, attribute, negated, patterns)?;
             }
         }
         Ok(())
@@ -307,7 +309,7 @@ impl<'p> Builder<'p, '_> {
     fn test(
         &mut self,
         all: &mut Vec<TestDraft>,
-        attribute: Attribute,
+        attribute: &Attribute,
         negated: bool,
         patterns: Patterns,
     ) -> Result<(), TooLarge> {
@@ -318,7 +320,7 @@ impl<'p> Builder<'p, '_> {
     }
 
     fn unknowable(&mut self, all: &mut Vec<TestDraft>) -> Result<(), TooLarge> {
-        self.test(all, Attribute::Unknowable, false, Patterns::default())
+        self.test(all, &Attribute::Unknowable, false, Patterns::default())
     }
 
     /// Whether an HTTP-only field is to be compiled; notes that it was met where it is not.

@@ -124,6 +124,3 @@ fn plan_workload(
         invalid,
     }
 }
-
-#[cfg(test)]
-mod tests;

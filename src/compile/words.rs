@@ -40,13 +40,13 @@ pub(super) struct Words<'p> {
 
 /// `None` of these functions: more of something than a word can count.
 impl<'p> Words<'p> {
-    pub(super) fn attribute(&mut self, attribute: Attribute) -> Option<u32> {
-        if let Some(number) = self.numbers_of_attributes.get(&attribute) {
+    pub(super) fn attribute(&mut self, attribute: &Attribute) -> Option<u32> {
+        if let Some(number) = self.numbers_of_attributes.get(attribute) {
             return Some(*number);
         }
         let number = count(self.attributes.len())?;
         self.attributes.push(attribute.clone());
-        self.numbers_of_attributes.insert(attribute, number);
+        self.numbers_of_attributes.insert(attribute.clone(), number);
         Some(number)
     }
 

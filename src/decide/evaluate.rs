@@ -3,8 +3,9 @@
 //! Which rules are worth it is `candidates`' business.
 
 use super::Certainty;
-use super::request::{Actual, Request, keys};
+use super::request::{Actual, Request, case, keys};
 use crate::matcher::StringMatch;
+use crate::plan::index::key::Case;
 use crate::plan::index::{Index, Table, Target};
 use crate::plan::rules::{Alternatives, CompiledRule, Test};
 use crate::plan::vocabulary::{Attribute, Pattern, Vocabulary, Word};
@@ -103,9 +104,9 @@ fn matches(attribute: &Attribute, pattern: Pattern<'_>, actual: Actual<'_>) -> b
         (Pattern::RequestPrincipal(pattern), Actual::Token(token)) => pattern.matches(token),
         (Pattern::Block(block), Actual::Address(ip)) => block.contains(&ip),
         (Pattern::Port(wanted), Actual::Port(port)) => wanted == u32::from(port),
-        (Pattern::Text(pattern), Actual::Text(text)) => match attribute {
-            Attribute::Host => pattern.matches_ignore_case(text),
-            _ => pattern.matches(text),
+        (Pattern::Text(pattern), Actual::Text(text)) => match case(attribute) {
+            Case::Ignored => pattern.matches_ignore_case(text),
+            Case::Counts => pattern.matches(text),
         },
         (Pattern::Text(pattern), Actual::Unclear) => pattern == StringMatch::Present,
         (Pattern::Template(template), Actual::Text(path)) => {

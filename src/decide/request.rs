@@ -162,11 +162,7 @@ pub(super) fn keys(
         Actual::Token((issuer, subject)) => lookup.pair(issuer, subject, found),
         Actual::Address(ip) => lookup.address(ip, found),
         Actual::Port(port) => lookup.number(port, found),
-        Actual::Text(text) => {
-            let host = matches!(attribute, Attribute::Host);
-            let case = if host { Case::Ignored } else { Case::Counts };
-            lookup.text(text, case, found)
-        }
+        Actual::Text(text) => lookup.text(text, case(attribute), found),
         Actual::Metadata(Value::String(text)) => lookup.text(text.as_bytes(), Case::Counts, found),
         Actual::Metadata(Value::List(items)) => items
             .iter()
@@ -177,28 +173,34 @@ pub(super) fn keys(
     }
 }
 
+/// Whether texts of the attribute differ where only their case does.
+#[inline]
+pub(super) fn case(attribute: &Attribute) -> Case {
+    if matches!(attribute, Attribute::Host) { Case::Ignored } else { Case::Counts }
+}
+
 fn name_keys(
     attribute: &Attribute,
     name: &str,
     lookup: &Lookup,
     mut found: impl FnMut(u64) -> bool,
 ) -> bool {
-    match attribute {
-        Attribute::Namespace => behind_each(name, "/ns/")
-            .any(|behind| lookup.text(behind.as_bytes(), Case::Counts, &mut found)),
-        Attribute::ServiceAccount => behind_each(name, "/ns/").any(|behind| {
+    if matches!(attribute, Attribute::Namespace) {
+        return behind_each(name, "/ns/")
+            .any(|behind| lookup.text(behind.as_bytes(), Case::Counts, &mut found));
+    }
+    if matches!(attribute, Attribute::ServiceAccount) {
+        return behind_each(name, "/ns/").any(|behind| {
             let Some((namespace, rest)) = behind.split_once('/') else { return false };
             let first = rest.strip_prefix("sa/");
             first.into_iter().chain(behind_each(rest, "/sa/")).any(|behind| {
                 let account = behind.split('/').next().unwrap_or_default();
                 lookup.pair(namespace, account, &mut found)
             })
-        }),
-        // Principals and trust domains.
-        _ => name
-            .strip_prefix(SCHEME)
-            .is_some_and(|id| lookup.text(id.as_bytes(), Case::Counts, found)),
+        });
     }
+    // Principals and trust domains.
+    name.strip_prefix(SCHEME).is_some_and(|id| lookup.text(id.as_bytes(), Case::Counts, found))
 }
 
 /// What stands behind each place of a word that begins and ends with a slash; places may overlap.

@@ -1,7 +1,7 @@
 //! What single patterns match: strings, path templates, peer identities, claims.
 //!
-//! Total and allocation-free; patterns borrow their text from where it is kept. Which attribute a pattern is held against is `plan`'s and `decide`'s
-//! business.
+//! Total and allocation-free; patterns borrow their text from where it is kept. Which attribute a
+//! pattern is held against is `plan`'s and `decide`'s business.
 
 mod identity;
 mod path_template;

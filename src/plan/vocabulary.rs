@@ -246,9 +246,8 @@ impl Vocabulary {
 
     /// The names of the headers that some rule looks at, pseudo headers among them.
     pub fn header_names(&self) -> impl Iterator<Item = &str> {
-        self.attributes.iter().filter_map(|attribute| match attribute {
-            Attribute::Header(name) => Some(&**name),
-            _ => None,
+        self.attributes.iter().filter_map(|attribute| {
+            if let Attribute::Header(name) = attribute { Some(&**name) } else { None }
         })
     }
 

@@ -92,7 +92,7 @@ impl Lists {
             match same {
                 [] => {}
                 [(hash, number)] => {
-                    self.entries.push(Entry { hash: *hash, target: Target::One(*number) })
+                    self.entries.push(Entry { hash: *hash, target: Target::One(*number) });
                 }
                 [(hash, _), ..] => {
                     if elsewhere(*hash, same).is_none() {
