@@ -149,3 +149,6 @@ impl Hasher for AsHashed {
         self.0 = hash;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -134,3 +134,94 @@ fn tag(hash: u64) -> u32 {
 fn place(hash: u64, mask: usize) -> usize {
     at(u32::try_from(hash & u64::from(u32::MAX)).unwrap_or_default()) & mask
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn found(table: &Table, hash: u64) -> Vec<Target> {
+        let mut found = Vec::new();
+        table.find(hash, |target| {
+            found.push(target);
+            false
+        });
+        found
+    }
+
+    fn target() -> impl Strategy<Value = Target> {
+        let number = || 0..Target::NUMBERS;
+        prop_oneof![
+            number().prop_map(Target::One),
+            number().prop_map(Target::List),
+            number().prop_map(Target::Node),
+        ]
+    }
+
+    proptest! {
+        /// Hashes of few bits: full of collisions, in the place, the tag and both.
+        #[test]
+        fn what_was_put_in_is_found(
+            entries in vec((0u64..4, 0u64..4, target()), 0..60),
+            other in (0u64..8, 0u64..8),
+        ) {
+            let hash = |tag: u64, place: u64| tag << 32 | place;
+            let entries: Vec<_> = entries
+                .into_iter()
+                .map(|(tag, place, target)| Entry { hash: hash(tag, place), target })
+                .collect();
+            let table = Table::new(&entries).unwrap();
+            for entry in &entries {
+                prop_assert!(found(&table, entry.hash).contains(&entry.target));
+            }
+            let (tag, place) = other;
+            let same_tag = |target: &Target| {
+                entries.iter().any(|e| e.hash >> 32 == tag && e.target == *target)
+            };
+            prop_assert!(found(&table, hash(tag, place)).iter().all(same_tag));
+        }
+    }
+
+    #[test]
+    fn an_empty_table_has_nothing() {
+        assert_eq!(found(&Table::new(&[]).unwrap(), 0), []);
+        assert_eq!(found(&Table::default(), 7), []);
+    }
+
+    #[test]
+    fn a_search_ends_when_told_to() {
+        let entries = [1, 2, 3].map(|rule| Entry { hash: 5, target: Target::One(rule) });
+        let table = Table::new(&entries).unwrap();
+        let mut seen = 0;
+        assert!(table.find(5, |_| {
+            seen += 1;
+            seen == 2
+        }));
+        assert_eq!(seen, 2);
+    }
+
+    #[test]
+    fn numbers_that_do_not_fit_are_refused() {
+        for target in [Target::One, Target::List, Target::Node] {
+            let table = |number| Table::new(&[Entry { hash: 1, target: target(number) }]);
+            assert!(table(Target::NUMBERS).is_none());
+            assert_eq!(
+                found(&table(Target::NUMBERS - 1).unwrap(), 1),
+                [target(Target::NUMBERS - 1)]
+            );
+        }
+    }
+
+    #[test]
+    fn owners_and_attributes_have_keys_of_their_own() {
+        let set = Table::set(0).unwrap();
+        let hashes = [(0, 0), (1, 0), (0, 1), (1, 1), (set, 0), (set, 1)];
+        let hashes: std::collections::BTreeSet<_> =
+            hashes.iter().map(|(owner, attribute)| Table::hash(*owner, *attribute, 9)).collect();
+        assert_eq!(hashes.len(), 6);
+        assert_eq!(Table::place_of_set(Table::set(7).unwrap()), 7);
+        assert_eq!(Table::set(1 << 31), None);
+    }
+}
