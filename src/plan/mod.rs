@@ -5,6 +5,7 @@
 mod authentication;
 pub mod index;
 pub mod rules;
+mod size;
 mod trees;
 pub mod vocabulary;
 
@@ -13,6 +14,7 @@ use std::sync::Arc;
 pub use authentication::{
     ClaimHeader, JwtPlan, JwtRulePlan, KeyReference, KeySource, KeySourceId, PeerPlan, TokenPlaces,
 };
+pub use size::CompiledSize;
 pub use trees::{DecisionTree, Trees, Unknown};
 
 use crate::model::{AuthorizationPolicy, ResourceId, RuleId, Workload};
@@ -51,7 +53,23 @@ pub struct WorkloadPlan {
     pub invalid: Vec<ResourceId>,
 }
 
+impl Snapshot {
+    /// What deciding takes in memory, all workloads together.
+    pub fn compiled_size(&self) -> CompiledSize {
+        self.workloads.iter().map(|plan| plan.compiled_size()).sum()
+    }
+}
+
 impl WorkloadPlan {
+    /// What deciding takes in memory. The policies as written, kept for explanations, are not part
+    /// of it.
+    pub fn compiled_size(&self) -> CompiledSize {
+        CompiledSize {
+            rules: self.policies.iter().map(|policy| policy.rules.len()).sum(),
+            bytes: self.vocabulary.heap_size() + self.http.heap_size() + self.l4.heap_size(),
+        }
+    }
+
     /// The policy a rule belongs to.
     pub fn policy(&self, rule: RuleId) -> Option<&AuthorizationPolicy> {
         self.policies.get(usize::try_from(rule.policy).ok()?).map(AsRef::as_ref)

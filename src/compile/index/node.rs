@@ -221,16 +221,18 @@ impl Builder<'_> {
     /// Makes a node of a crowded list, where that helps; else leaves it a list.
     fn settle(&mut self, crowd: Crowd) -> Result<(), TooLarge> {
         let Crowd { hash, rules, depth } = crowd;
-        let choice = self.choose(&rules, count(self.nodes.len())?);
-        let thinner = 2 * (choice.longest + choice.always.len()) <= rules.len();
-        let affordable = self.filed + choice.keys <= FILED_PER_RULE * self.filing.len();
-        if thinner && affordable {
-            let node = self.node(choice, depth)?;
-            self.lists.node(hash, node);
-            Ok(())
-        } else {
-            self.lists.list(hash, rules.into_iter())
+        let affordable = (FILED_PER_RULE * self.filing.len()).saturating_sub(self.filed);
+        // Rules have a key or more; it takes time to find out how many.
+        if rules.len() <= affordable {
+            let choice = self.choose(&rules, count(self.nodes.len())?);
+            let thinner = 2 * (choice.longest + choice.always.len()) <= rules.len();
+            if thinner && choice.keys <= affordable {
+                let node = self.node(choice, depth)?;
+                self.lists.node(hash, node);
+                return Ok(());
+            }
         }
+        self.lists.list(hash, rules.into_iter())
     }
 
     fn run(&mut self, rules: &[u32]) -> Result<Run, TooLarge> {
