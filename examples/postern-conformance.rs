@@ -89,6 +89,7 @@ fn main() -> ExitCode {
         requests_per_set: arguments.requests,
         batch: arguments.batch.max(1),
         minimized: arguments.minimize,
+        stops_early: false,
     };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let outcome = runtime.block_on(differential::run(&plan, &mut |text| println!("{text}")));

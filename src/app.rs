@@ -3,6 +3,7 @@
 //! Reads as a list of what is connected with what; every part's work is its own.
 
 mod health;
+mod key_sources;
 mod listener;
 mod services;
 
@@ -24,6 +25,7 @@ use crate::telemetry::metrics::Metrics;
 pub(crate) use services::{decode, request_settings};
 
 use health::Health;
+use key_sources::KeySources;
 use listener::Listener;
 
 /// Starts everything, or says why it cannot. Must be called in a tokio runtime.
@@ -39,7 +41,7 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
     // Policies.
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
     let (snapshots, publisher) = SnapshotCell::new();
-    let keys = services::key_sets(&config, &metrics)?;
+    let keys = KeySources::new(&config.key_sources, &metrics)?;
     let mut controller = Controller::new(Parts {
         settings: config.settings.clone(),
         decode: services::decode(&config),
@@ -73,8 +75,9 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
     let (health, health_service) = Health::follow(&readiness).await;
     let wait = {
         let (keys, readiness) = (keys.clone(), readiness.clone());
+        let within = config.key_sources.startup_timeout;
         async move {
-            keys.settled().await;
+            keys.settled(within).await;
             readiness.update(|checks| checks.key_sources = true);
         }
     };

@@ -1,6 +1,6 @@
 //! The whole way of one request: what comes before tokens, tokens, rules.
 
-use crate::authn::{self, Authentication, KeyLookup};
+use crate::authn::{self, Authentication, Verifier};
 use crate::decide;
 use crate::decide::reference::{self, RuleTrace};
 use crate::model::{Action, Attributes, Identity, MutualTlsMode, Peer, Reason, Verdict};
@@ -18,29 +18,28 @@ pub struct Passage {
 impl Passage {
     /// Who the verified token names.
     pub fn identity(&self) -> Identity<'_> {
-        Identity { claims: self.authentication.claims.as_ref() }
+        Identity { claims: self.authentication.claims.as_deref() }
     }
 }
 
-/// Decides one request at `now` (seconds since 1970) and changes it as the upstream shall see it.
+/// Decides one request and changes it as the upstream shall see it.
 pub fn pass(
     plan: &WorkloadPlan,
     attributes: &mut Attributes<'_>,
-    keys: &dyn KeyLookup,
-    now: u64,
+    verifier: &Verifier<'_>,
 ) -> Passage {
     forget_peer_where_disabled(plan, attributes);
     if let Some(reason) = decide::before_tokens(plan, attributes) {
         return refused(reason, Authentication::default());
     }
     let authentication = match &mut attributes.http {
-        Some(http) => authn::authenticate(&plan.jwt, http, keys, now),
+        Some(http) => authn::authenticate(&plan.jwt, http, verifier),
         None => Authentication::default(),
     };
     if let Some(error) = authentication.error {
         return refused(Reason::Jwt(error), authentication);
     }
-    let identity = Identity { claims: authentication.claims.as_ref() };
+    let identity = Identity { claims: authentication.claims.as_deref() };
     let verdict = decide::decide(plan, attributes, &identity);
     Passage { verdict, authentication }
 }
@@ -59,8 +58,7 @@ pub struct Explanation {
 pub fn explain(
     plan: &WorkloadPlan,
     attributes: &mut Attributes<'_>,
-    keys: &dyn KeyLookup,
-    now: u64,
+    verifier: &Verifier<'_>,
 ) -> Explanation {
     let is_custom = |trace: &RuleTrace| {
         plan.policy(trace.id).is_some_and(|p| matches!(p.action, Action::Custom { .. }))
@@ -68,7 +66,7 @@ pub fn explain(
     forget_peer_where_disabled(plan, attributes);
     let mut rules = reference::traces(plan, attributes, &Identity::default());
     rules.retain(is_custom);
-    let passage = pass(plan, attributes, keys, now);
+    let passage = pass(plan, attributes, verifier);
     let reached_rules = match passage.verdict.reason {
         Reason::NoAllowPolicy
         | Reason::AllowRule(_)

@@ -25,7 +25,11 @@ mod unique_names;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
+use std::{
+    fmt,
+    num::NonZeroU64,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use serde_json::Value;
 
@@ -33,13 +37,36 @@ pub use self::{algorithm::Algorithm, jwk::SkipReason};
 use self::{jwk::Key, unique_names::UniqueNames};
 use crate::model::JwtError;
 
+/// The most entries a set may have. Providers publish a handful; every one of them costs memory, and
+/// may cost a verification for each token.
+pub const MAX_KEYS: usize = 1024;
+
 /// Of a signature made with an Ed25519 key (RFC 8032).
 const ED25519_SIGNATURE_LEN: usize = 64;
 
 /// The keys of one issuer. Immutable; replaced whole.
 pub struct KeySet {
+    generation: Generation,
     keys: Keys,
     skipped: Vec<Skipped>,
+}
+
+/// Tells one parsed set from every other of this process, those of the same text included: what was
+/// verified with one says nothing about another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Generation(NonZeroU64);
+
+impl Generation {
+    fn next() -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        let number = LAST.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        Self(NonZeroU64::new(number).unwrap_or(NonZeroU64::MAX))
+    }
+
+    /// The same as a number.
+    pub fn number(self) -> NonZeroU64 {
+        self.0
+    }
 }
 
 enum Keys {
@@ -73,6 +100,12 @@ pub enum InvalidKeySet {
     /// `keys` is something else.
     #[error("`keys` is not a list")]
     KeysNotAList,
+    /// More than [`MAX_KEYS`].
+    #[error("{count} keys, which is more than {MAX_KEYS}")]
+    TooManyKeys {
+        /// How many.
+        count: usize,
+    },
 }
 
 impl KeySet {
@@ -83,6 +116,9 @@ impl KeySet {
         let document = document.as_object().ok_or(InvalidKeySet::NotAnObject)?;
         let entries = document.get("keys").ok_or(InvalidKeySet::NoKeys)?;
         let entries = entries.as_array().ok_or(InvalidKeySet::KeysNotAList)?;
+        if entries.len() > MAX_KEYS {
+            return Err(InvalidKeySet::TooManyKeys { count: entries.len() });
+        }
         let mut keys = Vec::with_capacity(entries.len());
         let mut skipped = Vec::new();
         for (index, entry) in entries.iter().enumerate() {
@@ -91,20 +127,17 @@ impl KeySet {
                 Err(reason) => skipped.push(Skipped { index, kid: kid(entry), reason }),
             }
         }
-        Ok(Self { keys: Keys::Parsed(keys), skipped })
+        Ok(Self { generation: Generation::next(), keys: Keys::Parsed(keys), skipped })
     }
 
     /// The state without any keys: they could not be had yet. Every token fails, as under Istio,
     /// which then installs a key that nobody can sign with.
     pub fn unavailable() -> Self {
-        Self { keys: Keys::Unavailable, skipped: Vec::new() }
+        Self { generation: Generation::next(), keys: Keys::Unavailable, skipped: Vec::new() }
     }
 
     /// Whether `signature` over `signing_input` (header, dot, payload) is made with one of these
-    /// keys.
-    ///
-    /// A token's `kid` asks for keys of that `kid` and keys without; no or an empty `kid` asks for
-    /// all. A key's `alg`, where it has one, must be the token's.
+    /// keys, as [`KeySet::signer`] finds it.
     pub fn verify(
         &self,
         algorithm: Algorithm,
@@ -112,6 +145,20 @@ impl KeySet {
         signing_input: &[u8],
         signature: &[u8],
     ) -> Result<(), JwtError> {
+        self.signer(algorithm, kid, signing_input, signature).map(|_| ())
+    }
+
+    /// The `kid`, if it has one, of the key that `signature` over `signing_input` is made with.
+    ///
+    /// A token's `kid` asks for keys of that `kid` and keys without; no or an empty `kid` asks for
+    /// all. A key's `alg`, where it has one, must be the token's.
+    pub fn signer(
+        &self,
+        algorithm: Algorithm,
+        kid: Option<&str>,
+        signing_input: &[u8],
+        signature: &[u8],
+    ) -> Result<Option<&str>, JwtError> {
         let keys = match &self.keys {
             Keys::Unavailable => return Err(JwtError::VerificationFails),
             Keys::Parsed(keys) if keys.is_empty() => return Err(JwtError::NoValidKeys),
@@ -125,11 +172,24 @@ impl KeySet {
                 return Err(JwtError::Ed25519WrongLength);
             }
             if key.verifies(algorithm, signing_input, signature) {
-                return Ok(());
+                return Ok(key.kid());
             }
             error = JwtError::VerificationFails;
         }
         Err(error)
+    }
+
+    /// Which set this is.
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// Whether a key has this `kid`.
+    pub fn names(&self, kid: &str) -> bool {
+        match &self.keys {
+            Keys::Unavailable => false,
+            Keys::Parsed(keys) => keys.iter().any(|key| key.kid() == Some(kid)),
+        }
     }
 
     /// How many keys verify.
@@ -138,6 +198,15 @@ impl KeySet {
             Keys::Unavailable => 0,
             Keys::Parsed(keys) => keys.len(),
         }
+    }
+
+    /// The `kid` of each key that verifies, as far as it has one.
+    pub fn key_ids(&self) -> impl Iterator<Item = Option<&str>> {
+        let keys = match &self.keys {
+            Keys::Unavailable => &[][..],
+            Keys::Parsed(keys) => keys,
+        };
+        keys.iter().map(Key::kid)
     }
 
     /// The keys that do not, in the order of the set.

@@ -26,6 +26,8 @@ pub mod compile;
 
 // 4 deciding
 
+pub mod outbound;
+
 pub mod authn;
 
 pub mod decide;

@@ -61,7 +61,7 @@ impl PathNormalization {
         } else {
             bare.into()
         };
-        let mut resolved = resolve_dots(&canonical(&bare)?);
+        let mut resolved = resolve_dots(&canonical(&without_parameters_of_dots(&bare))?);
         if self != Self::Base {
             resolved = merge_slashes(&resolved);
         }
@@ -77,10 +77,24 @@ fn decode_slashes(path: &str) -> String {
     out
 }
 
+/// `..;a=b` is `..`, while it is still as the client wrote it: only plain dots and slashes count.
+fn without_parameters_of_dots(path: &str) -> String {
+    let segments: Vec<&str> = path
+        .split('/')
+        .map(|segment| match segment.split_once(';') {
+            Some((dots @ ("." | ".."), _)) => dots,
+            _ => segment,
+        })
+        .collect();
+    segments.join("/")
+}
+
 /// Decodes escapes of unreserved characters, escapes what may not stand in a path.
 fn canonical(path: &str) -> Result<String, NotNormalizable> {
     let mut out = String::with_capacity(path.len());
     let mut rest = path.as_bytes();
+    // Where a `%` stands that starts no escape.
+    let mut lone_percent = None;
     while let Some((&byte, after)) = rest.split_first() {
         rest = after;
         match byte {
@@ -90,16 +104,35 @@ fn canonical(path: &str) -> Result<String, NotNormalizable> {
                 Some(decoded) if is_unreserved(decoded) => {
                     out.push(char::from(decoded));
                     rest = after.get(2..).unwrap_or_default();
+                    if let Some(at) = lone_percent
+                        && starts_an_escape(&out, at, rest.first().copied())
+                    {
+                        out.insert_str(at + 1, "25");
+                    }
                 }
-                Some(_) | None => out.push('%'),
+                Some(_) => out.push('%'),
+                None => {
+                    lone_percent = Some(out.len());
+                    out.push('%');
+                }
             },
-            b'"' | b'<' | b'>' | b'`' | b'{' | b'}' | 0x7f.. | ..=0x20 => {
+            b'"' | b'<' | b'>' | b'^' | b'`' | b'{' | b'|' | b'}' | 0x7f.. | ..=0x20 => {
                 out.push_str(&format!("%{byte:02X}"));
             }
             _ => out.push(char::from(byte)),
         }
     }
     Ok(out)
+}
+
+/// Whether the `%` there has become the start of an escape by what was decoded behind it, which ends
+/// `out`; `next` comes after that.
+fn starts_an_escape(out: &str, percent: usize, next: Option<u8>) -> bool {
+    let hex = match (out.as_bytes().get(percent + 1..), next) {
+        (Some(&[high, low]), _) | (Some(&[high]), Some(low)) => [high, low],
+        (Some(_) | None, _) => return false,
+    };
+    hex_byte(hex).is_some()
 }
 
 fn hex_byte([high, low]: [u8; 2]) -> Option<u8> {
@@ -142,7 +175,11 @@ fn resolve_dots(path: &str) -> String {
     out
 }
 
+/// Of nothing but slashes Envoy leaves two, the first and the last.
 fn merge_slashes(path: &str) -> String {
+    if path.len() > 1 && path.bytes().all(|byte| byte == b'/') {
+        return "//".to_owned();
+    }
     let mut out = String::with_capacity(path.len());
     for c in path.chars() {
         if !(c == '/' && out.ends_with('/')) {
@@ -179,6 +216,24 @@ mod tests {
     #[case("/..", "/", "/", "/")]
     #[case("/a/.", "/a/", "/a/", "/a/")]
     #[case("/one/{x}", "/one/%7Bx%7D", "/one/%7Bx%7D", "/one/%7Bx%7D")]
+    #[case("/a%2Fb", "/a%2Fb", "/a%2Fb", "/a/b")]
+    #[case("/%c3%a9", "/%c3%a9", "/%c3%a9", "/%c3%a9")]
+    #[case("//", "//", "//", "//")]
+    #[case("///?//", "///?//", "//?//", "//?//")]
+    #[case("/%2F", "/%2F", "/%2F", "//")]
+    #[case("/a^b|c", "/a%5Eb%7Cc", "/a%5Eb%7Cc", "/a%5Eb%7Cc")]
+    #[case("/a/..;/b", "/b", "/b", "/b")]
+    #[case("/a/..;x=1/b", "/b", "/b", "/b")]
+    #[case("/a/.;x/b", "/a/b", "/a/b", "/a/b")]
+    #[case("/a/..;", "/", "/", "/")]
+    #[case("/a/..;%2fb/c", "/c", "/c", "/b/c")]
+    #[case("/a/%2e%2e;/b", "/a/..;/b", "/a/..;/b", "/a/..;/b")]
+    #[case("/a\\..;x/b", "/a/..;x/b", "/a/..;x/b", "/a/..;x/b")]
+    #[case("/%%41", "/%A", "/%A", "/%A")]
+    #[case("/%%41%42", "/%25AB", "/%25AB", "/%25AB")]
+    #[case("/%2%65", "/%252e", "/%252e", "/%252e")]
+    #[case("/%%341", "/%2541", "/%2541", "/%2541")]
+    #[case("/%0%30", "/%2500", "/%2500", "/%2500")]
     #[case("/a/../b?c=/../d//", "/b?c=/../d//", "/b?c=/../d//", "/b?c=/../d//")]
     fn as_envoy(#[case] path: &str, #[case] base: &str, #[case] merge: &str, #[case] decode: &str) {
         let apply = |mode: PathNormalization| mode.apply(path).unwrap().into_owned();

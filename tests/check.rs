@@ -200,8 +200,17 @@ fn help() {
           --xff-num-trusted-hops <N>
               `xff_num_trusted_hops` of Envoy's listener [default: 0]
 
+          --client-address-header <NAME>
+              The header in which Envoy says the client's address, instead of the two above
+
           --path-normalization <MODE>
               NONE, BASE, MERGE_SLASHES or DECODE_AND_MERGE_SLASHES [default: NONE, Envoy has done it]
+
+          --max-headers-size <SIZE>
+              The most bytes of headers of a request; larger ones are denied unread [default: 128KiB]
+
+          --max-token-size <SIZE>
+              The most bytes of a token; larger ones are refused unread [default: 64KiB]
     --- 0
     "#);
 }

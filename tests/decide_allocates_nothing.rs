@@ -121,7 +121,11 @@ fn every_field_and_key(#[case] action: &str, #[case] dry_run: bool) {
             let mut attributes = call.attributes();
             attributes.filter_metadata = vec![("envoy.filters.http.rbac".into(), claims.clone())];
             attributes.http = attributes.http.filter(|_| http);
-            attributes.missing = Missing { peer_certificate: !all_sent, tls_session: !all_sent };
+            attributes.missing = Missing {
+                peer_certificate: !all_sent,
+                tls_session: !all_sent,
+                client_address: !all_sent,
+            };
             let identity = Identity { claims: token.then_some(&claims) };
             assert_none(&snapshot.workloads[0], &attributes, &identity);
         }

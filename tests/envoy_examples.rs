@@ -42,6 +42,7 @@ const CLIENT: &str = "spiffe://cluster.local/ns/shop/sa/web";
 #[rstest]
 #[case("tcp.yaml")]
 #[case("unix-socket.yaml")]
+#[case("client-address-header.yaml")]
 fn is_valid_as_it_is(#[case] example: &str) {
     let folder = tempfile::tempdir().unwrap();
     validate(&read(example), folder.path());
@@ -91,6 +92,40 @@ async fn mtls_tells_who_the_client_is() {
 
     assert_eq!(tls_get(listener, &pki, None).await, None, "a client without a certificate");
     assert!(recorder.take().is_empty());
+}
+
+const FORGED: &str = "GET / HTTP/1.1\r\nhost: shop.example\r\nx-postern-client-address: 9.9.9.9\r\n\
+                      X-Postern-Client-Address: 8.8.8.8\r\nx-forwarded-for: 203.0.113.7\r\n\r\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forged_client_address_does_not_survive() {
+    let example = read("client-address-header.yaml");
+    let formatter = "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%";
+    // One trusted proxy: the client is who it says, and not who the header said. And of a value that
+    // is empty, as here that of a certificate that nobody showed, nothing at all is left.
+    for (value, expected) in
+        [(formatter, vec!["203.0.113.7"]), ("%DOWNSTREAM_PEER_URI_SAN%", Vec::new())]
+    {
+        let (recorder, postern) = Recorder::start().await;
+        let (text, _upstream) = with_free_ports(&replaced(&example, formatter, &value)).await;
+        let envoy = Envoy::start("envoy.yaml", &replaced(&text, "9191", &postern.port())).await;
+        let mut stream = TcpStream::connect(envoy.listeners().await["inbound"].v4).await.unwrap();
+        stream.write_all(FORGED.as_bytes()).await.unwrap();
+        http1::read(&mut stream, Body::Response).await.unwrap().unwrap();
+        let http = attributes(&recorder).request.unwrap().http.unwrap();
+        let headers = http.header_map.unwrap().headers;
+        let named = headers.iter().filter(|header| header.key == "x-postern-client-address");
+        let found: Vec<_> = named.map(|h| str::from_utf8(&h.raw_value).unwrap()).collect();
+        assert_eq!(found, expected, "{value}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_header_example_asks_as_postern_needs_it() {
+    let (recorder, postern) = Recorder::start().await;
+    let (text, _upstream) = with_free_ports(&read("client-address-header.yaml")).await;
+    let envoy = Envoy::start("envoy.yaml", &replaced(&text, "9191", &postern.port())).await;
+    asks_and_fails_closed(&envoy, &recorder).await;
 }
 
 /// One request passes and was asked about with every header line; without an answer none passes.

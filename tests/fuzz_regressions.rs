@@ -19,20 +19,23 @@ use std::path::{Path, PathBuf};
 
 #[path = "../fuzz/targets/check_request.rs"]
 mod check_request;
+#[path = "../fuzz/targets/jwt.rs"]
+mod jwt;
 #[path = "../fuzz/targets/manifest.rs"]
 mod manifest;
+#[path = "../fuzz/targets/path_template.rs"]
+mod path_template;
 #[path = "../fuzz/targets/plan_equals_reference.rs"]
 mod plan_equals_reference;
-#[path = "../fuzz/targets/token.rs"]
-mod token;
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 4] = [
+const TARGETS: [(&str, Target); 5] = [
     ("check_request", check_request::run),
+    ("jwt", jwt::run),
     ("manifest", manifest::run),
+    ("path_template", path_template::run),
     ("plan_equals_reference", plan_equals_reference::run),
-    ("token", token::run),
 ];
 
 #[test]

@@ -199,6 +199,14 @@ fn metadata(response: &CheckResponse, name: &str) -> String {
     }
 }
 
+fn number(response: &CheckResponse, name: &str) -> usize {
+    let fields = &response.dynamic_metadata.as_ref().unwrap().fields;
+    match &fields[name].kind {
+        Some(Kind::NumberValue(number)) => number.to_string().parse().unwrap(),
+        other => panic!("{name} is {other:?}"),
+    }
+}
+
 fn denied(response: &CheckResponse) -> &DeniedHttpResponse {
     assert_ne!(response.status.as_ref().unwrap().code, i32::from(Code::Ok));
     match &response.http_response {
@@ -456,6 +464,156 @@ defaultConfig:
     assert_eq!(server.decision("{}").await, "allow no_allow_policy");
     let (_, dump) = server.get("/config_dump").await;
     assert!(dump.contains("MERGE_SLASHES") && dump.contains("old.example"), "{dump}");
+}
+
+/// Each path is allowed to one client.
+const BY_CLIENT: &str = "
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: clients, namespace: shop}
+spec:
+  rules:
+  - {to: [{operation: {paths: [/peer]}}], from: [{source: {remoteIpBlocks: [127.0.0.5]}}]}
+  - {to: [{operation: {paths: [/nine]}}], from: [{source: {remoteIpBlocks: [9.9.9.9]}}]}
+  - {to: [{operation: {paths: [/eight]}}], from: [{source: {remoteIpBlocks: [8.8.8.8]}}]}
+  - {to: [{operation: {paths: [/one]}}], when: [{key: remote.ip, values: [1.1.1.1]}]}
+  - {to: [{operation: {paths: [/two]}}], when: [{key: remote.ip, values: [2.2.2.2]}]}
+  - {to: [{operation: {paths: [/three]}}], when: [{key: remote.ip, values: [3.3.3.3]}]}
+  - {to: [{operation: {paths: [/six]}}], when: [{key: remote.ip, values: ['2001:db8::/32']}]}
+";
+
+/// What clients send, and who they are by `use_remote_address` false and true with 0, 1 and 2 hops.
+const CLIENTS: [(&str, [&str; 6]); 10] = [
+    ("", ["peer", "peer", "peer", "peer", "peer", "peer"]),
+    ("garbage", ["peer", "peer", "peer", "peer", "peer", "peer"]),
+    ("9.9.9.9:1234", ["peer", "peer", "peer", "peer", "peer", "peer"]),
+    ("9.9.9.9", ["nine", "peer", "peer", "peer", "nine", "peer"]),
+    ("9.9.9.9, 8.8.8.8", ["eight", "nine", "peer", "peer", "eight", "nine"]),
+    ("1.1.1.1,2.2.2.2,3.3.3.3", ["three", "two", "one", "peer", "three", "two"]),
+    ("9.9.9.9, garbage", ["peer", "nine", "peer", "peer", "peer", "nine"]),
+    ("9.9.9.9,", ["peer", "nine", "peer", "peer", "peer", "nine"]),
+    ("9.9.9.9, [2001:db8::1]:80", ["peer", "nine", "peer", "peer", "peer", "nine"]),
+    ("2001:db8::1", ["six", "peer", "peer", "peer", "six", "peer"]),
+];
+
+fn gateway_behind(proxies: u8) -> String {
+    format!("defaultConfig: {{gatewayTopology: {{numTrustedProxies: {proxies}}}}}")
+}
+
+#[rstest]
+#[case::default(0, &[], "{}")]
+#[case::flag(1, &["--xff-num-trusted-hops", "1"], "{}")]
+#[case::mesh_config_of_a_sidecar(0, &["--mesh-config", "file"], &gateway_behind(2))]
+#[case::config_file(2, &["--config", "file"], "xffNumTrustedHops: 2")]
+#[case::edge(3, &["--use-remote-address", "true"], "{}")]
+#[case::mesh_config_without_proxies(
+    3,
+    &["--use-remote-address", "true", "--mesh-config", "file"],
+    &gateway_behind(0)
+)]
+#[case::mesh_config(
+    4,
+    &["--use-remote-address", "true", "--mesh-config", "file"],
+    &gateway_behind(1)
+)]
+#[case::mesh_config_and_two_proxies(
+    5,
+    &["--use-remote-address", "true", "--mesh-config", "file"],
+    &gateway_behind(2)
+)]
+#[case::flag_over_mesh_config(
+    4,
+    &["--use-remote-address", "true", "--xff-num-trusted-hops", "1", "--mesh-config", "file"],
+    &gateway_behind(2)
+)]
+#[tokio::test]
+async fn the_client_is_who_the_settings_say(
+    #[case] column: usize,
+    #[case] arguments: &[&str],
+    #[case] file: &str,
+) {
+    let folder = Folder::new();
+    folder.file("policies/clients.yaml", BY_CLIENT);
+    folder.file("file", file);
+    let server = Server::start(folder, arguments).await;
+    let appends = arguments.contains(&"--use-remote-address");
+    for (sent, clients) in CLIENTS {
+        for path in ["peer", "nine", "eight", "one", "two", "three", "six"] {
+            // As Envoy has it when it asks.
+            let header = match (sent, appends) {
+                ("", true) => "127.0.0.5".to_owned(),
+                (sent, true) => format!("{sent},127.0.0.5"),
+                (sent, false) => sent.to_owned(),
+            };
+            let request = format!(
+                "{{path: /{path}, source: {{ip: 127.0.0.5}}, \
+                 headers: {{x-forwarded-for: '{header}'}}}}"
+            );
+            let is_client = clients.get(column) == Some(&path);
+            let expected = if is_client { "allow allow_rule" } else { "deny no_allow_rule" };
+            assert_eq!(server.decision(&request).await, expected, "`{sent}` at {path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_client_is_who_the_header_says() {
+    let folder = Folder::new();
+    folder.file("policies/clients.yaml", BY_CLIENT);
+    let server = Server::start(folder, &["--client-address-header", "X-Client"]).await;
+    let nine = "{path: /nine, headers: {x-client: 9.9.9.9}}";
+    let response = server.check(nine).await;
+    assert_eq!(allowed(&response).headers_to_remove, ["x-client"]);
+    let unknown = "{path: /nine, headers: {x-forwarded-for: 9.9.9.9}}";
+    assert_eq!(server.decision(unknown).await, "deny no_allow_rule");
+    let missing = "postern_missing_inputs_total{input=\"client_address_header\"}";
+    assert_eq!(server.metric(missing).await, 1.0);
+}
+
+/// What becomes of paths, in the words of the mesh config and of the flag.
+#[rstest]
+#[case::none("NONE", ["//a//b", "/a/../b", "/a%2fb", "/%61", "/a\\b", "/a%00b"])]
+#[case::base("BASE", ["//a//b", "/b", "/a%2fb", "/a", "/a/b", "400"])]
+#[case::default("DEFAULT", ["//a//b", "/b", "/a%2fb", "/a", "/a/b", "400"])]
+#[case::merge("MERGE_SLASHES", ["/a/b", "/b", "/a%2fb", "/a", "/a/b", "400"])]
+#[case::decode("DECODE_AND_MERGE_SLASHES", ["/a/b", "/b", "/a/b", "/a", "/a/b", "400"])]
+#[tokio::test]
+async fn paths_are_normalised_as_the_settings_say(
+    #[case] mode: &str,
+    #[case] expected: [&str; 6],
+    #[values("flag", "mesh config", "config file")] set_by: &str,
+) {
+    let folder = Folder::new();
+    // Each path denied by a rule of its own, whose number then says what became of it.
+    let all = ["//a//b", "/a/../b", "/a%2fb", "/%61", "/a\\b", "/a%00b", "/b", "/a", "/a/b"];
+    let rules: String = all
+        .iter()
+        .map(|path| format!("  - to: [{{operation: {{paths: ['{path}']}}}}]\n"))
+        .collect();
+    let policy = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n\
+                  metadata: {name: all, namespace: shop}\nspec:\n  action: DENY\n  rules:\n";
+    folder.file("policies/all.yaml", &format!("{policy}{rules}"));
+    folder.file("mesh", &format!("pathNormalization: {{normalization: {mode}}}"));
+    folder.file("config", &format!("pathNormalization: {mode}"));
+    let arguments = match set_by {
+        "flag" => ["--path-normalization", mode],
+        "mesh config" => ["--mesh-config", "mesh"],
+        _ => ["--config", "config"],
+    };
+    let server = Server::start(folder, &arguments).await;
+    for (sent, expected) in all.into_iter().zip(expected) {
+        let response = server.check(&format!("path: '{sent}'")).await;
+        let denied = denied(&response);
+        let found = match denied.status.as_ref().unwrap().code {
+            403 => {
+                let rule = number(&response, "rule");
+                all.into_iter().nth(rule).unwrap()
+            }
+            400 => "400",
+            other => panic!("{other}"),
+        };
+        assert_eq!(found, expected, "{sent}");
+    }
 }
 
 /// A key source that answers when told to, with this status.

@@ -2,22 +2,20 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use envoy_types::pb::envoy::service::auth::v3::authorization_server::AuthorizationServer;
-use tokio::runtime::Handle;
 use tonic::service::RoutesBuilder;
 
-use crate::admin::KeySourceStatus;
-use crate::authn::clock::Clock;
-use crate::authn::jwks::{self, KeySets};
+use super::key_sources::KeySources;
+use crate::authn::{TokenCache, TokenCacheStatus};
 use crate::config::Config;
 use crate::control::publish::SnapshotCell;
-use crate::control::{Decode, Decoded, Document, SyncKeys};
+use crate::control::{Decode, Decoded, Document};
 use crate::extauthz::{
     AuthorizationService, CheckMetrics, ClientAddress, DESCRIPTORS, RequestSettings,
 };
 use crate::manifest;
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{Metrics, TokenCacheSample};
 
 /// Text to resources. A resource without a namespace is in the workload's.
 pub(crate) fn decode(config: &Config) -> Decode {
@@ -36,68 +34,6 @@ pub(crate) fn decode(config: &Config) -> Decode {
     })
 }
 
-/// The remote key sets and what others need of them.
-#[derive(Debug, Clone)]
-pub(super) struct KeySources {
-    sets: KeySets,
-    clock: Clock,
-}
-
-pub(super) fn key_sets(config: &Config, metrics: &Metrics) -> Result<KeySources> {
-    let settings = jwks::Settings {
-        schedule: jwks::Schedule {
-            refresh: config.jwks_refresh_interval,
-            ..jwks::Schedule::default()
-        },
-        ..jwks::Settings::default()
-    };
-    let clock = Clock::system();
-    let refreshes = metrics.key_sources();
-    refreshes.expect(jwks::AttemptResult::ALL.map(jwks::AttemptResult::as_str));
-    let observer = Arc::new(move |attempt: &jwks::Attempt<'_>| {
-        refreshes.refreshed(attempt.result.as_str());
-    });
-    let sets = KeySets::new(settings, clock, observer, Handle::current())
-        .context("set up the fetching of key sets")?;
-    let ages = sets.clone();
-    metrics.register_key_ages(move || {
-        let now = clock.now();
-        let age = |at| now.duration_since(at).unwrap_or_default();
-        let status = ages.status().into_iter();
-        status.filter_map(|s| Some((s.id.issuer, age(s.last_success?)))).collect()
-    });
-    Ok(KeySources { sets, clock })
-}
-
-impl KeySources {
-    /// For control.
-    pub(super) fn sync(&self) -> Box<SyncKeys> {
-        let sets = self.sets.clone();
-        Box::new(move |wanted| sets.sync(wanted))
-    }
-
-    /// For the admin endpoints.
-    pub(super) fn status(&self) -> Arc<dyn Fn() -> Vec<KeySourceStatus> + Send + Sync> {
-        let Self { sets, clock } = self.clone();
-        Arc::new(move || {
-            let now = clock.now();
-            let status = sets.status().into_iter().map(|source| KeySourceStatus {
-                issuer: source.id.issuer,
-                uri: source.id.uri,
-                keys: source.keys,
-                age: source.last_success.map(|at| now.duration_since(at).unwrap_or_default()),
-                error: source.last_error.map(|error| error.describe()),
-            });
-            status.collect()
-        })
-    }
-
-    /// Returns once the first attempt of each has ended.
-    pub(super) async fn settled(&self) {
-        self.sets.wait_settled().await;
-    }
-}
-
 /// Adds every gRPC service but health.
 pub(super) fn grpc_services(
     routes: &mut RoutesBuilder,
@@ -108,9 +44,16 @@ pub(super) fn grpc_services(
 ) -> Result<()> {
     let settings = request_settings(config);
     let check_metrics = CheckMetrics { decisions: metrics.decisions(), inputs: metrics.inputs() };
-    let service =
+    let mut service =
         AuthorizationService::new(snapshots, Arc::new(keys.sets.clone()), settings, keys.clock)
+            .with_unknown_kid_wait(config.key_sources.unknown_kid_wait)
             .with_metrics(check_metrics);
+    if config.token_cache_size > 0 {
+        let bytes = u64::try_from(config.token_cache_size).unwrap_or(u64::MAX);
+        let cache = Arc::new(TokenCache::new(bytes));
+        service = service.with_token_cache(cache.clone());
+        metrics.register_token_cache(move || sample(cache.status()));
+    }
     routes.add_service(
         AuthorizationServer::new(service).max_decoding_message_size(config.max_message_size),
     );
@@ -124,6 +67,11 @@ pub(super) fn grpc_services(
     Ok(())
 }
 
+fn sample(status: TokenCacheStatus) -> TokenCacheSample {
+    let TokenCacheStatus { hits, misses, rejections, entries, bytes } = status;
+    TokenCacheSample { hits, misses, rejections, entries, bytes }
+}
+
 /// How requests are read, as configured.
 pub(crate) fn request_settings(config: &Config) -> RequestSettings {
     RequestSettings {
@@ -131,6 +79,9 @@ pub(crate) fn request_settings(config: &Config) -> RequestSettings {
             use_remote_address: config.use_remote_address,
             trusted_hops: usize::try_from(config.xff_num_trusted_hops).unwrap_or(usize::MAX),
         },
+        client_address_header: config.client_address_header.clone(),
         path_normalization: config.path_normalization,
+        max_headers_size: config.max_headers_size,
+        max_token_size: config.max_token_size,
     }
 }

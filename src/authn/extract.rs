@@ -2,16 +2,21 @@
 
 use std::borrow::Cow;
 
+use smallvec::SmallVec;
+
 use super::query::Query;
 use crate::model::Http;
 use crate::plan::TokenPlaces;
 
 /// A token and where it stood.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Found<'p> {
-    pub(super) token: String,
+pub(super) struct Found<'p, 'h> {
+    pub(super) token: Cow<'h, str>,
     pub(super) place: Place<'p>,
 }
+
+/// Hardly ever more than one or two.
+pub(super) type Tokens<'p, 'h> = SmallVec<[Found<'p, 'h>; 2]>;
 
 /// A place of a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,13 +27,19 @@ pub(super) enum Place<'p> {
 }
 
 /// Every token at a rule's places: headers, then parameters, then cookies.
-pub(super) fn tokens<'p>(places: &'p TokenPlaces, http: &Http<'_>) -> Vec<Found<'p>> {
-    let mut found = Vec::new();
+pub(super) fn tokens<'p, 'h>(places: &'p TokenPlaces, http: &'h Http<'_>) -> Tokens<'p, 'h> {
+    let mut found = Tokens::new();
     for (name, prefix) in &places.headers {
         let pseudo = http.pseudo_header(name).map(str::as_bytes);
         for value in pseudo.into_iter().chain(http.headers.values(name)) {
-            if let Some(token) = token_in_header(&String::from_utf8_lossy(value), prefix) {
-                found.push(Found { token: token.to_owned(), place: Place::Header(name) });
+            let token = match String::from_utf8_lossy(value) {
+                Cow::Borrowed(value) => token_in_header(value, prefix).map(Cow::Borrowed),
+                Cow::Owned(value) => {
+                    token_in_header(&value, prefix).map(|token| Cow::Owned(token.to_owned()))
+                }
+            };
+            if let Some(token) = token {
+                found.push(Found { token, place: Place::Header(name) });
             }
         }
     }
@@ -36,14 +47,14 @@ pub(super) fn tokens<'p>(places: &'p TokenPlaces, http: &Http<'_>) -> Vec<Found<
         let query = Query::of(&http.path);
         for name in &places.params {
             if let Some(value) = query.first(name) {
-                let token = String::from_utf8_lossy(value).into_owned();
+                let token = String::from_utf8_lossy(value).into_owned().into();
                 found.push(Found { token, place: Place::Param(name) });
             }
         }
     }
     for name in &places.cookies {
         if let Some(token) = cookie(http, name) {
-            found.push(Found { token, place: Place::Cookie });
+            found.push(Found { token: token.into(), place: Place::Cookie });
         }
     }
     found

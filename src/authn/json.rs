@@ -1,15 +1,28 @@
-//! JSON objects of tokens, as strict as protobuf's parser of `Struct`: no name twice.
+//! JSON objects of tokens, as strict as protobuf's parser of `Struct`: no name twice, no deep
+//! nesting.
+//!
+//! Protobuf's also takes what is not quite JSON (trailing commas, single quotes, names without
+//! quotes, control characters); this does not.
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use crate::model::Value;
 
-/// Parses one JSON object and nothing else.
+/// How deep objects and lists nest at most, the outermost included.
+const MAX_DEPTH: u8 = 100;
+
+/// Parses one JSON object and nothing else; `null` is one without members, as to protobuf.
 pub(super) fn parse_object(text: &[u8]) -> Option<Value> {
-    let Json(value) = serde_json::from_slice(text).ok()?;
-    matches!(value, Value::Object(_)).then_some(value)
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    let value = Json { depth_left: MAX_DEPTH }.deserialize(&mut reader).ok()?;
+    reader.end().ok()?;
+    match value {
+        Value::Object(_) => Some(value),
+        Value::Null => Some(Value::Object(Vec::new())),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::List(_) => None,
+    }
 }
 
 /// Writes compact JSON, numbers as protobuf writes them.
@@ -62,17 +75,28 @@ fn number(n: f64) -> String {
     plain
 }
 
-struct Json(Value);
+#[derive(Clone, Copy)]
+struct Json {
+    depth_left: u8,
+}
 
-impl<'de> Deserialize<'de> for Json {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(JsonVisitor).map(Json)
+impl Json {
+    fn inside<E: Error>(self) -> Result<Self, E> {
+        let depth_left = self.depth_left.checked_sub(1);
+        let depth_left = depth_left.ok_or_else(|| E::custom("nested too deeply"))?;
+        Ok(Self { depth_left })
     }
 }
 
-struct JsonVisitor;
+impl<'de> DeserializeSeed<'de> for Json {
+    type Value = Value;
 
-impl<'de> Visitor<'de> for JsonVisitor {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Json {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -105,21 +129,23 @@ impl<'de> Visitor<'de> for JsonVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let inside = self.inside()?;
         let mut items = Vec::new();
-        while let Some(Json(item)) = seq.next_element()? {
+        while let Some(item) = seq.next_element_seed(inside)? {
             items.push(item);
         }
         Ok(Value::List(items))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let inside = self.inside()?;
         let mut members: Vec<(String, Value)> = Vec::new();
         let mut names = std::collections::HashSet::new();
-        while let Some((name, Json(member))) = map.next_entry::<String, Json>()? {
+        while let Some(name) = map.next_key::<String>()? {
             if !names.insert(name.clone()) {
                 return Err(A::Error::custom("a name twice"));
             }
-            members.push((name, member));
+            members.push((name, map.next_value_seed(inside)?));
         }
         Ok(Value::Object(members))
     }
@@ -131,16 +157,88 @@ mod tests {
 
     use super::*;
 
+    /// Each as native Envoy answered.
     #[rstest]
     #[case(r#"{"a":1} "#, true)]
+    #[case(" \n{\"a\":1}\t\r", true)]
     #[case(r#"{"a":1,"a":2}"#, false)]
+    #[case(r#"{"sub":1,"s\u0075b":2}"#, false)]
+    #[case(r#"{"":1}"#, true)]
+    #[case(r#"{"":1,"":2}"#, false)]
     #[case(r#"{"a":{"b":1,"b":1}}"#, false)]
+    #[case(r#"{"a":[{"b":1,"b":1}]}"#, false)]
     #[case(r#"{"a":1} x"#, false)]
+    #[case("{}\0", false)]
+    #[case("\x0c{}", false)]
     #[case("[1]", false)]
+    #[case("\"x\"", false)]
+    #[case("", false)]
+    #[case("null", true)]
     #[case("\u{feff}{}", false)]
-    #[case(r#"{"a":1e400}"#, false)]
+    #[case(r#"{"a":/*x*/1}"#, false)]
+    #[case(r#"{"a":True}"#, false)]
+    #[case::number_too_large(r#"{"a":1e400}"#, false)]
+    #[case::number_too_small(r#"{"a":-1e400}"#, false)]
+    #[case::largest_number(r#"{"a":1.7976931348623157e308}"#, true)]
+    #[case::rounded_up(r#"{"a":1.7976931348623159e308}"#, false)]
+    #[case::rounded_down(r#"{"a":1e-400}"#, true)]
+    #[case::many_digits(r#"{"a":99999999999999999999999999999999999999}"#, true)]
+    #[case(r#"{"a":01}"#, false)]
+    #[case(r#"{"a":1.}"#, false)]
+    #[case(r#"{"a":.5}"#, false)]
+    #[case(r#"{"a":+1}"#, false)]
+    #[case(r#"{"a":0x10}"#, false)]
+    #[case(r#"{"a":NaN}"#, false)]
+    #[case(r#"{"a":-Infinity}"#, false)]
+    #[case(r#"{"a":1e+}"#, false)]
+    #[case(r#"{"a":"\u0000"}"#, true)]
+    #[case(r#"{"a":"\ud83d\ude00"}"#, true)]
+    #[case::lone_surrogate(r#"{"a":"\ud800"}"#, false)]
+    #[case::lone_low_surrogate(r#"{"a":"\udc00"}"#, false)]
+    #[case::half_a_pair(r#"{"a":"\ud800\u0041"}"#, false)]
+    #[case(r#"{"a":"\x41"}"#, false)]
+    #[case(r#"{"a":"\/"}"#, true)]
     fn objects(#[case] text: &str, #[case] expect: bool) {
         assert_eq!(parse_object(text.as_bytes()).is_some(), expect);
+    }
+
+    /// Native Envoy takes these.
+    #[rstest]
+    #[case::trailing_comma(r#"{"a":1,}"#)]
+    #[case::single_quotes("{'a':1}")]
+    #[case::no_quotes("{a:1}")]
+    #[case::quote_escaped(r#"{"a":"\'"}"#)]
+    #[case::control_character("{\"a\":\"\x01\"}")]
+    #[case::line_break("{\"a\":\"\n\"}")]
+    #[case::tab("{\"a\":\"\t\"}")]
+    fn what_is_not_quite_json_is_none(#[case] text: &str) {
+        assert_eq!(parse_object(text.as_bytes()), None);
+    }
+
+    #[rstest]
+    #[case::not_utf8(b"{\"a\":\"\xff\"}")]
+    #[case::overlong(b"{\"a\":\"\xc0\x80\"}")]
+    #[case::surrogate(b"{\"a\":\"\xed\xa0\x80\"}")]
+    fn bytes_that_are_no_text(#[case] text: &[u8]) {
+        assert_eq!(parse_object(text), None);
+    }
+
+    /// With the object around them, 100 levels are read and 101 are not.
+    #[rstest]
+    #[case::lists("[", "]")]
+    #[case::objects("{\"a\":[", "]}")]
+    fn nesting(#[case] open: &str, #[case] close: &str) {
+        let levels = open.len().min(2);
+        let nested = |depth: usize| {
+            let times = depth / levels;
+            let rest = if depth % levels == 1 { "[]" } else { "1" };
+            let text = format!("{{\"x\":{}{rest}{}}}", open.repeat(times), close.repeat(times));
+            parse_object(text.as_bytes()).is_some()
+        };
+        assert!(nested(99));
+        assert!(!nested(100));
+        assert!(!nested(127));
+        assert!(!nested(100_000));
     }
 
     #[rstest]

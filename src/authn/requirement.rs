@@ -4,14 +4,17 @@
 //! good. Envoy walks that requirement rule by rule and changes the request on the way, also while
 //! a rule that fails in the end is tried; later rules see what is left. So does this.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
-use super::extract::{self, Place};
+use smallvec::SmallVec;
+
+use super::extract::{self, Found, Place};
 use super::query::Query;
 use super::token::Token;
-use super::{KeyLookup, is_exempt, output};
+use super::token_cache::ParsedToken;
+use super::{KeyLookup, Verifier, WantedKey, is_exempt, output};
 use crate::compile::normalize_audience;
-use crate::key_set::KeySet;
+use crate::key_set::{Generation, KeySet};
 use crate::model::{Http, JwtError, Value};
 use crate::plan::{JwtPlan, JwtRulePlan, KeyReference};
 
@@ -22,9 +25,11 @@ pub struct Authentication {
     pub error: Option<JwtError>,
     /// The payload of the last token that was verified; native metadata has it even where the
     /// request is refused in the end.
-    pub claims: Option<Value>,
+    pub claims: Option<Arc<Value>>,
     /// What was changed in the request.
     pub changes: Changes,
+    /// Keys that might verify what failed, if they could be had.
+    pub wanted: Vec<WantedKey>,
 }
 
 /// Which parts of the request were changed.
@@ -47,10 +52,9 @@ enum Failure {
 pub(super) fn verify(
     plan: &JwtPlan,
     http: &mut Http<'_>,
-    keys: &dyn KeyLookup,
-    now: u64,
+    verifier: &Verifier<'_>,
 ) -> Authentication {
-    let mut walk = Walk { keys, now, result: Authentication::default() };
+    let mut walk = Walk { verifier, result: Authentication::default() };
     // First for all rules, then once more for each rule that is tried: so a rule that fails in the
     // end leaves no header behind when it is tried again.
     for rule in &plan.rules {
@@ -64,8 +68,7 @@ pub(super) fn verify(
 }
 
 struct Walk<'a> {
-    keys: &'a dyn KeyLookup,
-    now: u64,
+    verifier: &'a Verifier<'a>,
     result: Authentication,
 }
 
@@ -113,42 +116,101 @@ impl Walk<'_> {
         if found.is_empty() {
             return Err(Failure::Missing);
         }
-        while let Some(found) = found.pop() {
-            let token = Token::parse(&found.token).map_err(Failure::Bad)?;
-            self.check(rule, &token).map_err(Failure::Bad)?;
-            self.accept(rule, &token, found.place, http);
+        let mut accepted: SmallVec<[_; 2]> = SmallVec::new();
+        let mut result = Ok(());
+        while let Some(Found { token, place }) = found.pop() {
+            match self.token(rule, &token) {
+                Ok(token) => accepted.push((token, place)),
+                Err(error) => {
+                    result = Err(Failure::Bad(error));
+                    break;
+                }
+            }
         }
-        Ok(())
+        drop(found);
+        // Those before a bad one have changed the request all the same.
+        for (token, place) in accepted {
+            self.accept(rule, &token, place, http);
+        }
+        result
     }
 
-    fn check(&self, rule: &JwtRulePlan, token: &Token<'_>) -> Result<(), JwtError> {
+    /// The token of this text, if it is good for the rule.
+    fn token(&mut self, rule: &JwtRulePlan, text: &str) -> Result<Arc<ParsedToken>, JwtError> {
+        let Verifier { keys, cache, now, max_token_size } = *self.verifier;
+        if text.len() > max_token_size {
+            return Err(JwtError::TooLarge);
+        }
+        let known = cache.and_then(|cache| cache.get(text, now));
+        let is_known = known.is_some();
+        let parsed = match known {
+            Some(parsed) => parsed,
+            None => Arc::new(ParsedToken::new(Token::parse(text, max_token_size)?)),
+        };
+        let token = &parsed.token;
         if !rule.issuer.is_empty() && *rule.issuer != *token.issuer {
             return Err(JwtError::UnknownIssuer);
         }
-        token.check_time(self.now)?;
+        token.check_time(now)?;
         token.check_audience(&rule.audiences, normalize_audience)?;
-        let verify = |keys: &KeySet| {
-            let input = token.signing_input.as_bytes();
-            keys.verify(token.algorithm, Some(&token.key_id), input, &token.signature)
+        let mut fetched = None;
+        let Some(key_set) = key_set(rule, keys, &mut fetched) else {
+            self.want(rule, token, None);
+            return Err(JwtError::VerificationFails);
         };
-        match &rule.keys {
-            KeyReference::Inline(keys) => verify(keys),
-            KeyReference::Remote(source) => match self.keys.keys(source) {
-                Some(keys) => verify(&keys),
-                None => verify(&KeySet::unavailable()),
-            },
+        let generation = key_set.generation();
+        if parsed.is_verified_by(generation) {
+            return Ok(parsed);
+        }
+        let rejection =
+            cache.filter(|_| !is_known).and_then(|c| c.rejection(generation, text, now));
+        let verified = match rejection {
+            Some(error) => Err(error),
+            None => token.signer(key_set).map(|_| ()),
+        };
+        match verified {
+            Ok(()) => {
+                parsed.note_verified_by(generation);
+                if let (Some(cache), false) = (cache, is_known) {
+                    cache.insert(text, &parsed, now);
+                }
+                Ok(parsed)
+            }
+            Err(error) => {
+                match cache {
+                    Some(cache) if is_known => cache.remove(text),
+                    Some(cache) if rejection.is_none() => {
+                        cache.reject(generation, text, error, now);
+                    }
+                    Some(_) | None => {}
+                }
+                if !key_set.names(&token.key_id) {
+                    self.want(rule, token, Some(generation));
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Notes that the keys of the rule may be older than the token.
+    fn want(&mut self, rule: &JwtRulePlan, token: &Token, seen: Option<Generation>) {
+        let KeyReference::Remote(source) = &rule.keys else { return };
+        let key = WantedKey { source: source.clone(), kid: token.key_id.as_str().into(), seen };
+        if !self.result.wanted.contains(&key) {
+            self.result.wanted.push(key);
         }
     }
 
     fn accept(
         &mut self,
         rule: &JwtRulePlan,
-        token: &Token<'_>,
+        parsed: &ParsedToken,
         place: Place<'_>,
         http: &mut Http<'_>,
     ) {
+        let token = &parsed.token;
         if let Some(name) = &rule.payload_header {
-            self.append(http, name, token.payload_section.to_owned());
+            self.append(http, name, token.payload_section.clone());
         }
         for header in &rule.claim_headers {
             if let Some(value) = output::claim_header(&token.payload, &header.claim) {
@@ -166,7 +228,7 @@ impl Walk<'_> {
                 Place::Cookie => {}
             }
         }
-        self.result.claims = Some(output::normalize(&token.payload, &rule.space_delimited));
+        self.result.claims = Some(parsed.claims(&rule.space_delimited));
     }
 
     /// Takes out what a client may have set in the place of the rule's output.
@@ -186,4 +248,33 @@ impl Walk<'_> {
             self.result.changes.headers.insert(name.into());
         }
     }
+}
+
+/// The keys of a rule, if they can be had.
+fn key_set<'k>(
+    rule: &'k JwtRulePlan,
+    keys: &dyn KeyLookup,
+    fetched: &'k mut Option<Arc<KeySet>>,
+) -> Option<&'k KeySet> {
+    match &rule.keys {
+        KeyReference::Inline(keys) => Some(keys),
+        KeyReference::Remote(source) => {
+            *fetched = keys.keys(source);
+            fetched.as_deref()
+        }
+    }
+}
+
+/// What one rule says of one token, wherever it stands: the `kid` of the key that verified it.
+pub(super) fn check_token(
+    rule: &JwtRulePlan,
+    token: &str,
+    verifier: &Verifier<'_>,
+) -> Result<Option<Box<str>>, JwtError> {
+    let mut walk = Walk { verifier, result: Authentication::default() };
+    let parsed = walk.token(rule, token)?;
+    // A second time, to name the key: who verifies requests has no use for its name.
+    let mut fetched = None;
+    let keys = key_set(rule, verifier.keys, &mut fetched).ok_or(JwtError::VerificationFails)?;
+    parsed.token.signer(keys).map(|kid| kid.map(Into::into))
 }

@@ -75,7 +75,9 @@ fn run(rules: Vec<JwtRule>, http: &mut Http<'_>) -> Authentication {
     };
     let resource = Arc::new(Resource::RequestAuthentication(policy));
     let snapshot = compile(1, &[resource], &[], &settings);
-    authenticate(&snapshot.workloads[0].jwt, http, &NoKeys, NOW)
+    let verifier =
+        Verifier { keys: &NoKeys, cache: None, now: NOW, max_token_size: DEFAULT_MAX_TOKEN_SIZE };
+    authenticate(&snapshot.workloads[0].jwt, http, &verifier)
 }
 
 fn http(path: impl Into<String>, lines: &[(&'static str, String)]) -> Http<'static> {

@@ -8,11 +8,11 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::json;
-use crate::key_set::Algorithm;
+use crate::key_set::{Algorithm, KeySet};
 use crate::model::{JwtError, Value};
 
-/// Envoy's default, which Istio does not change.
-const CLOCK_SKEW_SECONDS: u64 = 60;
+/// How far clocks may differ: Envoy's default, which Istio does not change.
+pub const CLOCK_SKEW_SECONDS: u64 = 60;
 
 const BASE64URL: GeneralPurpose = GeneralPurpose::new(
     &alphabet::URL_SAFE,
@@ -23,8 +23,8 @@ const BASE64URL: GeneralPurpose = GeneralPurpose::new(
 
 /// A token whose form is good. Nothing is verified yet.
 #[derive(Debug)]
-pub(super) struct Token<'a> {
-    pub(super) algorithm: Algorithm,
+pub(super) struct Token {
+    algorithm: Algorithm,
     /// Empty where the header has none.
     pub(super) key_id: String,
     pub(super) payload: Value,
@@ -35,17 +35,19 @@ pub(super) struct Token<'a> {
     expires: u64,
     not_before: u64,
     /// What is signed.
-    pub(super) signing_input: String,
+    signing_input: String,
     /// The middle section as it came.
-    pub(super) payload_section: &'a str,
-    pub(super) signature: Vec<u8>,
+    pub(super) payload_section: String,
+    signature: Vec<u8>,
 }
 
-impl<'a> Token<'a> {
-    /// Parses the compact form.
-    pub(super) fn parse(text: &'a str) -> Result<Self, JwtError> {
-        // Empty sections are skipped, so extra dots do no harm. A fourth one does.
-        let mut sections = text.split('.').filter(|section| !section.is_empty());
+impl Token {
+    /// Parses the compact form; of a text over `max_size` bytes nothing is read.
+    pub(super) fn parse(text: &str, max_size: usize) -> Result<Self, JwtError> {
+        if text.len() > max_size {
+            return Err(JwtError::TooLarge);
+        }
+        let mut sections = sections(text);
         let (Some(header_section), Some(payload_section), Some(signature_section), None) =
             (sections.next(), sections.next(), sections.next(), sections.next())
         else {
@@ -62,6 +64,13 @@ impl<'a> Token<'a> {
         // RFC 7515 section 4.1.11: what is named here must be understood, and nothing is.
         if header.get("crit").is_some() {
             return Err(JwtError::CritUnsupported);
+        }
+        // Both change what the payload is. Who says so without `crit` gets no other reading of it.
+        if header.get("zip").is_some() {
+            return Err(JwtError::ZipUnsupported);
+        }
+        if header.get("b64").is_some_and(|b64| *b64 != Value::Bool(true)) {
+            return Err(JwtError::B64Unsupported);
         }
 
         let payload = decode(payload_section).ok_or(JwtError::PayloadBase64)?;
@@ -84,7 +93,7 @@ impl<'a> Token<'a> {
             expires,
             not_before,
             signing_input: format!("{header_section}.{payload_section}"),
-            payload_section,
+            payload_section: payload_section.to_owned(),
             signature,
             payload,
         })
@@ -99,6 +108,21 @@ impl<'a> Token<'a> {
             return Err(JwtError::Expired);
         }
         Ok(())
+    }
+
+    /// The `kid` of that of the keys that it is signed with, if it has one.
+    pub(super) fn signer<'k>(&self, keys: &'k KeySet) -> Result<Option<&'k str>, JwtError> {
+        let input = self.signing_input.as_bytes();
+        keys.signer(self.algorithm, Some(&self.key_id), input, &self.signature)
+    }
+
+    /// When it ceases to be good, whoever asks, in seconds since 1970.
+    pub(super) fn ends(&self) -> u64 {
+        match self.expires {
+            0 => u64::MAX,
+            // It is still good in the last second.
+            expires => expires.saturating_add(CLOCK_SKEW_SECONDS).saturating_add(1),
+        }
     }
 
     /// Whether one of the token's audiences is one of `allowed` (normalised); none allowed is all.
@@ -116,8 +140,13 @@ impl<'a> Token<'a> {
     }
 }
 
+/// What stands between the dots. Nothing does no harm, so extra dots do none.
+pub(super) fn sections(text: &str) -> impl Iterator<Item = &str> {
+    text.split('.').filter(|section| !section.is_empty())
+}
+
 /// base64url with or without padding; white space is skipped, as Envoy's decoder does.
-fn decode(section: &str) -> Option<Vec<u8>> {
+pub(super) fn decode(section: &str) -> Option<Vec<u8>> {
     let text: String = section.chars().filter(|c| !c.is_ascii_whitespace()).collect();
     if text.contains('=') && !text.len().is_multiple_of(4) {
         return None;
@@ -156,12 +185,17 @@ fn seconds(
 
 fn audiences(payload: &Value) -> Result<Vec<String>, JwtError> {
     match payload.get("aud") {
-        None | Some(Value::Null) => Ok(Vec::new()),
+        None => Ok(Vec::new()),
         Some(Value::String(audience)) => Ok(vec![audience.clone()]),
         Some(Value::List(items)) => items
             .iter()
             .map(|item| item.as_str().map(str::to_owned).ok_or(JwtError::AudNotStrings))
             .collect(),
-        Some(Value::Bool(_) | Value::Number(_) | Value::Object(_)) => Err(JwtError::AudNotStrings),
+        Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_)) => {
+            Err(JwtError::AudNotStrings)
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

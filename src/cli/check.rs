@@ -11,13 +11,15 @@ use tokio::runtime::Handle;
 
 use crate::app;
 use crate::authn::Authentication;
+use crate::authn::Verifier;
 use crate::authn::clock::Clock;
-use crate::authn::jwks::{self, KeySets};
+use crate::authn::jwks::{self, KeySets, Schedule};
 use crate::compile::compile;
 use crate::config::{Config, Environment, Flags, PolicyFlags, ServerFlags};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::gate::{self, Explanation, Passage};
 use crate::model::{Outcome, Reason, Resource, Verdict};
+use crate::outbound::{Client, DialGuard};
 use crate::plan::{Snapshot, WorkloadPlan};
 use crate::request_file::RequestFile;
 use crate::source::file::FileSource;
@@ -68,7 +70,7 @@ pub(super) struct Check {
 }
 
 #[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
-enum Output {
+pub(super) enum Output {
     #[default]
     Human,
     Json,
@@ -101,7 +103,7 @@ impl Check {
         }
         // Both are read before either is found wanting, so that all problems show at once.
         let request = read_request(&self.request);
-        let policies = self.read_policies(config);
+        let policies = self.compile(config);
         let (request, snapshot) = match (request, policies) {
             (Ok(request), Ok(snapshot)) => (request, snapshot),
             (Err(request), Err(policies)) => bail!("{request:#}, and {policies:#}"),
@@ -116,22 +118,9 @@ impl Check {
         Ok(decided.explanation.passage.verdict.outcome())
     }
 
-    fn read_policies(&self, config: &Config) -> Result<Snapshot> {
-        let corpus = FileSource::new(config.policies.clone()).read();
-        for problem in &corpus.problems {
-            paragraph(format_args!("{problem}: {}", problem.error));
-        }
-        let decoded = app::decode(config).decode(&corpus.files);
-        let (errors, others): (Vec<_>, Vec<_>) =
-            decoded.diagnostics.into_iter().partition(|found| found.severity == Severity::Error);
-        errors.iter().for_each(paragraph);
-        let problems = errors.len() + corpus.problems.len();
-        if problems > 0 {
-            bail!("{} in the policies", count(problems, "problem"));
-        }
+    fn compile(&self, config: &Config) -> Result<Snapshot> {
+        let (resources, others) = read_policies(config)?;
         self.warn(others);
-        let resources: Vec<_> =
-            decoded.documents.into_iter().filter_map(|d| d.resource).map(Arc::new).collect();
         let snapshot = compile(1, &resources, &[], &config.settings);
         say_if_nothing_holds(&resources, &snapshot);
         Ok(snapshot)
@@ -155,6 +144,24 @@ impl Check {
     }
 }
 
+/// The resources, and what is to be said about them; every error is said here.
+pub(super) fn read_policies(config: &Config) -> Result<(Vec<Arc<Resource>>, Vec<Diagnostic>)> {
+    let corpus = FileSource::new(config.policies.clone()).read();
+    for problem in &corpus.problems {
+        paragraph(format_args!("{problem}: {}", problem.error));
+    }
+    let decoded = app::decode(config).decode(&corpus.files);
+    let (errors, others): (Vec<_>, Vec<_>) =
+        decoded.diagnostics.into_iter().partition(|found| found.severity == Severity::Error);
+    errors.iter().for_each(paragraph);
+    let problems = errors.len() + corpus.problems.len();
+    if problems > 0 {
+        bail!("{} in the policies", count(problems, "problem"));
+    }
+    let resources = decoded.documents.into_iter().filter_map(|d| d.resource).map(Arc::new);
+    Ok((resources.collect(), others))
+}
+
 async fn decide<'p>(
     config: &Config,
     request: &RequestFile,
@@ -173,7 +180,9 @@ async fn decide<'p>(
             let needs_keys = !request.connection && !plan.jwt.rules.is_empty();
             let sources = if needs_keys { snapshot.key_sources.as_slice() } else { &[] };
             let keys = fetch_keys(sources, clock).await?;
-            (gate::explain(plan, &mut attributes, &keys, now), None)
+            let max_token_size = settings.max_token_size;
+            let verifier = Verifier { keys: &keys, cache: None, now, max_token_size };
+            (gate::explain(plan, &mut attributes, &verifier), None)
         }
         Err(malformed) => {
             let verdict = Verdict::from_reason(Reason::MalformedRequest);
@@ -232,8 +241,14 @@ fn say_if_nothing_holds(resources: &[Arc<Resource>], snapshot: &Snapshot) {
     }
 }
 
-async fn fetch_keys(sources: &[crate::plan::KeySource], clock: Clock) -> Result<KeySets> {
-    let keys = KeySets::new(jwks::Settings::default(), clock, Arc::new(|_| {}), Handle::current())?;
+/// Fetches the keys of these sources; says which gave none.
+pub(super) async fn fetch_keys(
+    sources: &[crate::plan::KeySource],
+    clock: Clock,
+) -> Result<KeySets> {
+    let client = Client::new(DialGuard::default(), &[], Vec::new())?;
+    let observer = Arc::new(|_: &jwks::Attempt<'_>| {});
+    let keys = KeySets::new(client, Schedule::default(), clock, observer, Handle::current());
     keys.sync(sources);
     let in_time = tokio::time::timeout(KEYS_WAIT, keys.wait_settled()).await.is_ok();
     let failed = keys.status().into_iter().filter(|source| source.keys == 0);
@@ -249,7 +264,7 @@ async fn fetch_keys(sources: &[crate::plan::KeySource], clock: Clock) -> Result<
 }
 
 /// Says something with a blank line after it: diagnostics have several lines each.
-fn paragraph(text: impl std::fmt::Display) {
+pub(super) fn paragraph(text: impl std::fmt::Display) {
     say(format_args!("{text}\n"));
 }
 

@@ -6,11 +6,12 @@ mod check;
 #[cfg(feature = "demo")]
 mod demo;
 mod explanation;
+mod jwt;
 mod serve;
 
 use std::{fmt, io::Write as _, process::ExitCode};
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, FromArgMatches as _};
 
 /// Could not run: also what a mistake on the command line ends with.
 const COULD_NOT_RUN: u8 = 2;
@@ -25,17 +26,30 @@ struct CommandLine {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    Serve(serve::Serve),
-    Check(check::Check),
+    Serve(Box<serve::Serve>),
+    Check(Box<check::Check>),
+    Jwt(Box<jwt::Jwt>),
     #[cfg(feature = "demo")]
     Demo(demo::Demo),
 }
 
+/// The command line. `verify` ends with a token, so that its `--policies` takes one path at a time.
+fn command_line() -> clap::Command {
+    CommandLine::command().mut_subcommand("jwt", |jwt| {
+        jwt.mut_subcommand("verify", |verify| {
+            verify.mut_arg("policies", |policies| policies.num_args(1))
+        })
+    })
+}
+
 /// Runs the command of this process's arguments.
 pub fn run() -> ExitCode {
-    match CommandLine::parse().command {
+    let matches = command_line().get_matches();
+    let line = CommandLine::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match line.command {
         Command::Serve(serve) => serve.run(),
         Command::Check(check) => check.run(),
+        Command::Jwt(jwt) => jwt.run(),
         #[cfg(feature = "demo")]
         Command::Demo(demo) => demo.run(),
     }

@@ -1,15 +1,13 @@
-use clap::CommandFactory as _;
-
 use super::*;
 
 #[test]
 fn the_command_line_is_consistent() {
-    CommandLine::command().debug_assert();
+    command_line().debug_assert();
 }
 
 #[test]
 fn help_of_serve_is_stable() {
-    let mut command = CommandLine::command();
+    let mut command = command_line();
     let serve = command.find_subcommand_mut("serve").unwrap();
     insta::assert_snapshot!(serve.render_long_help());
 }

@@ -56,9 +56,21 @@ pub struct PolicyFlags {
     #[arg(long, value_name = "N", help_heading = "Requests", allow_negative_numbers = true)]
     pub xff_num_trusted_hops: Option<String>,
 
+    /// The header in which Envoy says the client's address, instead of the two above
+    #[arg(long, value_name = "NAME", help_heading = "Requests")]
+    pub client_address_header: Option<String>,
+
     /// NONE, BASE, MERGE_SLASHES or DECODE_AND_MERGE_SLASHES [default: NONE, Envoy has done it]
     #[arg(long, value_name = "MODE", help_heading = "Requests")]
     pub path_normalization: Option<String>,
+
+    /// The most bytes of headers of a request; larger ones are denied unread [default: 128KiB]
+    #[arg(long, value_name = "SIZE", help_heading = "Requests")]
+    pub max_headers_size: Option<String>,
+
+    /// The most bytes of a token; larger ones are refused unread [default: 64KiB]
+    #[arg(long, value_name = "SIZE", help_heading = "Requests")]
+    pub max_token_size: Option<String>,
 
     /// A YAML file with any of these settings, in camelCase
     #[arg(long, value_name = "FILE")]
@@ -94,8 +106,36 @@ pub struct ServerFlags {
     pub shutdown_grace: Option<String>,
 
     /// How often remote key sets are fetched [default: 20m]
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", help_heading = "Keys")]
     pub jwks_refresh_interval: Option<String>,
+
+    /// How long keys are used after they were last seen at their source [default: 168h]
+    #[arg(long, value_name = "TIME", help_heading = "Keys")]
+    pub jwks_max_age: Option<String>,
+
+    /// How often, at most, keys are fetched because tokens name unknown ones [default: 10s]
+    #[arg(long, value_name = "TIME", help_heading = "Keys")]
+    pub jwks_unknown_kid_interval: Option<String>,
+
+    /// How long a request waits for such a key, and never longer than Envoy does [default: 150ms]
+    #[arg(long, value_name = "TIME", help_heading = "Keys")]
+    pub jwks_unknown_kid_wait: Option<String>,
+
+    /// How long readiness waits for the first fetch of each key set [default: 10s]
+    #[arg(long, value_name = "TIME", help_heading = "Keys")]
+    pub jwks_startup_timeout: Option<String>,
+
+    /// Ranges that keys are never fetched from, beside link-local and metadata addresses
+    #[arg(long, value_name = "CIDR,...", help_heading = "Keys")]
+    pub jwks_blocked_cidrs: Option<String>,
+
+    /// A PEM file of authorities trusted for fetching keys, beside the system's
+    #[arg(long, value_name = "FILE", help_heading = "Keys")]
+    pub jwks_ca_certificates: Option<String>,
+
+    /// How much memory verified tokens may take; 0 verifies each time [default: 32MiB]
+    #[arg(long, value_name = "SIZE", help_heading = "Keys")]
+    pub token_cache_size: Option<String>,
 
     /// The largest CheckRequest that is read [default: 4MiB]
     #[arg(long, value_name = "SIZE")]
@@ -114,7 +154,10 @@ impl Flags {
             ("meshConfig", &policy.mesh_config),
             ("useRemoteAddress", &policy.use_remote_address),
             ("xffNumTrustedHops", &policy.xff_num_trusted_hops),
+            ("clientAddressHeader", &policy.client_address_header),
             ("pathNormalization", &policy.path_normalization),
+            ("maxHeadersSize", &policy.max_headers_size),
+            ("maxTokenSize", &policy.max_token_size),
             ("config", &policy.config),
             ("listen", &server.listen),
             ("socketMode", &server.socket_mode),
@@ -123,6 +166,13 @@ impl Flags {
             ("logFormat", &server.log_format),
             ("shutdownGrace", &server.shutdown_grace),
             ("jwksRefreshInterval", &server.jwks_refresh_interval),
+            ("jwksMaxAge", &server.jwks_max_age),
+            ("jwksUnknownKidInterval", &server.jwks_unknown_kid_interval),
+            ("jwksUnknownKidWait", &server.jwks_unknown_kid_wait),
+            ("jwksStartupTimeout", &server.jwks_startup_timeout),
+            ("jwksBlockedCidrs", &server.jwks_blocked_cidrs),
+            ("jwksCaCertificates", &server.jwks_ca_certificates),
+            ("tokenCacheSize", &server.token_cache_size),
             ("maxMessageSize", &server.max_message_size),
         ];
         let mut layer = Layer::new(Origin::Flag);

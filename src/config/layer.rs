@@ -8,15 +8,25 @@ use super::{Environment, Problems, document, read};
 
 /// Every setting by its name in files. Flags are the same in kebab-case, variables in
 /// SCREAMING_SNAKE_CASE behind `POSTERN_`.
-const SETTINGS: [&str; 20] = [
+const SETTINGS: [&str; 31] = [
     "admin",
+    "clientAddressHeader",
     "config",
+    "jwksBlockedCidrs",
+    "jwksCaCertificates",
+    "jwksClients",
+    "jwksMaxAge",
     "jwksRefreshInterval",
+    "jwksStartupTimeout",
+    "jwksUnknownKidInterval",
+    "jwksUnknownKidWait",
     "labels",
     "listen",
     "logFormat",
     "logLevel",
+    "maxHeadersSize",
     "maxMessageSize",
+    "maxTokenSize",
     "meshConfig",
     "namespace",
     "pathNormalization",
@@ -24,6 +34,7 @@ const SETTINGS: [&str; 20] = [
     "rootNamespace",
     "shutdownGrace",
     "socketMode",
+    "tokenCacheSize",
     "trustDomain",
     "trustDomainAliases",
     "useRemoteAddress",
@@ -32,7 +43,7 @@ const SETTINGS: [&str; 20] = [
 ];
 
 /// Not set by flag or variable: they have more structure than one line holds.
-const ONLY_IN_FILES: [&str; 1] = ["workloads"];
+const ONLY_IN_FILES: [&str; 2] = ["jwksClients", "workloads"];
 
 /// Where settings come from.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,6 +6,7 @@
 mod address;
 mod document;
 mod flags;
+mod key_sources;
 mod layer;
 mod mesh_config;
 mod values;
@@ -21,13 +22,16 @@ use std::{
 
 use serde_json::{Value, json};
 
+use crate::authn::DEFAULT_MAX_TOKEN_SIZE;
 use crate::compile::Settings;
+use crate::extauthz::RequestSettings;
 use crate::model::{Mesh, Workload};
 use crate::normalize::PathNormalization;
 use crate::telemetry::logging::{LogFilter, LogFormat};
 
 pub use address::{Address, InvalidAddress};
 pub use flags::{Flags, PolicyFlags, ServerFlags};
+pub use key_sources::{KeySourceClient, KeySourcesConfig};
 
 use layer::{Layer, Layers};
 use mesh_config::MeshConfig;
@@ -49,6 +53,8 @@ pub struct Config {
     pub use_remote_address: bool,
     /// Envoy's `xff_num_trusted_hops`.
     pub xff_num_trusted_hops: u32,
+    /// The header, in lower case, in which Envoy says the client's address instead.
+    pub client_address_header: Option<Arc<str>>,
     /// What to do to paths before they are matched.
     pub path_normalization: PathNormalization,
     /// Names of the mesh config's `extensionProviders`.
@@ -61,10 +67,16 @@ pub struct Config {
     pub colour: bool,
     /// How long requests may take to finish at shutdown.
     pub shutdown_grace: Duration,
-    /// How often remote key sets are fetched.
-    pub jwks_refresh_interval: Duration,
+    /// How remote key sets are fetched.
+    pub key_sources: KeySourcesConfig,
+    /// How much memory verified tokens may take, in bytes; 0 keeps none.
+    pub token_cache_size: usize,
     /// The largest CheckRequest, in bytes.
     pub max_message_size: usize,
+    /// The most bytes of a request's headers.
+    pub max_headers_size: usize,
+    /// The most bytes of one token.
+    pub max_token_size: usize,
     /// What is allowed and probably not meant; for the log.
     pub warnings: Vec<String>,
     /// Where each setting that is not a default was set.
@@ -161,7 +173,7 @@ impl Config {
         let workload = |workload: &Workload| json!({ "namespace": workload.namespace, "labels": workload.labels });
         let Settings { mesh, workloads } = &*self.settings;
         let shown = |path: &PathBuf| path.display().to_string();
-        json!({
+        let mut settings = json!({
             "policies": self.policies.iter().map(shown).collect::<Vec<_>>(),
             "workloads": workloads.iter().map(workload).collect::<Vec<_>>(),
             "listen": self.listen.to_string(),
@@ -172,15 +184,23 @@ impl Config {
             "trustDomainAliases": mesh.trust_domain_aliases,
             "useRemoteAddress": self.use_remote_address,
             "xffNumTrustedHops": self.xff_num_trusted_hops,
+            "clientAddressHeader": self.client_address_header.as_deref(),
             "pathNormalization": self.path_normalization.as_str(),
             "extensionProviders": self.extension_providers,
             "logLevel": self.log_level.to_string(),
             "logFormat": self.log_format.as_str(),
             "shutdownGrace": values::show_duration(self.shutdown_grace),
-            "jwksRefreshInterval": values::show_duration(self.jwks_refresh_interval),
+            "tokenCacheSize": values::show_size(self.token_cache_size),
             "maxMessageSize": self.max_message_size,
-            "setBy": self.origins.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
-        })
+            "maxHeadersSize": self.max_headers_size,
+            "maxTokenSize": self.max_token_size,
+        });
+        if let Value::Object(settings) = &mut settings {
+            self.key_sources.show(settings);
+            let origins: std::collections::BTreeMap<_, _> = self.origins.iter().cloned().collect();
+            settings.insert("setBy".into(), json!(origins));
+        }
+        settings
     }
 }
 
@@ -210,6 +230,14 @@ impl Reader<'_> {
         exposure(&listen, admin, &mut warnings);
         let use_remote_address = self.setting("useRemoteAddress", false, values::boolean);
         let hops = self.trusted_hops(&mesh_config, use_remote_address, &mut warnings);
+        let header = self.setting("clientAddressHeader", None, values::address_header);
+        if header.is_some() && (use_remote_address || hops > 0) {
+            self.problems.add(
+                "--client-address-header",
+                "the address is read from the header, so neither --use-remote-address nor \
+                 --xff-num-trusted-hops can be set",
+            );
+        }
         let format = self.setting("logFormat", None, values::log_format);
         let plain = if environment.terminal { LogFormat::Human } else { LogFormat::Json };
         Config {
@@ -220,6 +248,7 @@ impl Reader<'_> {
             admin,
             use_remote_address,
             xff_num_trusted_hops: hops,
+            client_address_header: header,
             path_normalization: self.setting(
                 "pathNormalization",
                 PathNormalization::None,
@@ -234,12 +263,19 @@ impl Reader<'_> {
                 Duration::from_secs(10),
                 values::shutdown_grace,
             ),
-            jwks_refresh_interval: self.setting(
-                "jwksRefreshInterval",
-                Duration::from_secs(20 * 60),
-                values::refresh_interval,
-            ),
+            key_sources: KeySourcesConfig::read(self),
+            token_cache_size: self.setting("tokenCacheSize", 32 << 20, values::token_cache_size),
             max_message_size: self.setting("maxMessageSize", 4 << 20, values::message_size),
+            max_headers_size: self.setting(
+                "maxHeadersSize",
+                RequestSettings::DEFAULT_MAX_HEADERS_SIZE,
+                values::headers_size,
+            ),
+            max_token_size: self.setting(
+                "maxTokenSize",
+                DEFAULT_MAX_TOKEN_SIZE,
+                values::token_size,
+            ),
             warnings,
             origins: self.layers.origins(),
         }

@@ -119,7 +119,9 @@ fn everything_can_be_set_in_a_file() {
                 "logFormat": "json",
                 "shutdownGrace": "1m",
                 "jwksRefreshInterval": "90s",
-                "maxMessageSize": "1MiB"
+                "maxMessageSize": "1MiB",
+                "maxHeadersSize": "64KiB",
+                "maxTokenSize": 16384
             }"#,
         )
         .load();
@@ -160,13 +162,24 @@ fn everything_can_be_set_in_a_file() {
       ],
       "useRemoteAddress": true,
       "xffNumTrustedHops": 2,
+      "clientAddressHeader": null,
       "pathNormalization": "MERGE_SLASHES",
       "extensionProviders": [],
       "logLevel": "info,postern::decision=debug",
       "logFormat": "json",
       "shutdownGrace": "1m",
+      "tokenCacheSize": "32MiB",
+      "maxMessageSize": 1048576,
+      "maxHeadersSize": 65536,
+      "maxTokenSize": 16384,
       "jwksRefreshInterval": "90s",
-      "maxMessageSize": 1048576
+      "jwksMaxAge": "168h",
+      "jwksUnknownKidInterval": "10s",
+      "jwksUnknownKidWait": "150ms",
+      "jwksStartupTimeout": "10s",
+      "jwksBlockedCidrs": [],
+      "jwksCaCertificates": null,
+      "jwksClients": []
     }
     "#);
 }
@@ -186,7 +199,9 @@ fn everything_can_be_set_by_variables() {
     assert_eq!(config.settings.workloads[0].labels.len(), 2);
     assert_eq!(config.settings.mesh.trust_domain_aliases, ["a.example", "b.example"]);
     assert_eq!(config.xff_num_trusted_hops, 1);
-    assert_eq!(config.jwks_refresh_interval, Duration::from_secs(300));
+    assert_eq!(config.key_sources.refresh_interval, Duration::from_secs(300));
+    let header = Given::flags("--policies p").variable("POSTERN_CLIENT_ADDRESS_HEADER", "X-Client");
+    assert_eq!(header.load().client_address_header.as_deref(), Some("x-client"));
     assert_eq!(config.admin.port(), 8282, "an empty variable is not set");
     let set_by = &config.to_json()["setBy"];
     assert_eq!(set_by["listen"], "--listen (POSTERN_LISTEN)");
@@ -209,7 +224,7 @@ fn mistyped_variables_are_pointed_out_and_service_links_are_not() {
 fn every_problem_is_reported_at_once() {
     let mut given = Given::flags(
         "--listen localhost:1 --labels app --xff-num-trusted-hops -1 --trust-domain spiffe://a/ \
-         --shutdown-grace 5 --max-message-size 1",
+         --shutdown-grace 5 --max-message-size 1 --max-headers-size 1KiB --max-token-size 1TiB",
     )
     .variable("POSTERN_ADMIN", "localhost")
     .config(
@@ -231,6 +246,8 @@ fn every_problem_is_reported_at_once() {
       postern.json: logLevel: `inof` is not a level: write `off`, `error`, `warn`, `info`, `debug` or `trace`, or a target and a level such as `postern::control=debug`
       --shutdown-grace: `5` needs a unit, such as `5s` or `5ms`
       --max-message-size: `1` is not between `128KiB` and `256MiB`
+      --max-headers-size: `1KiB` is not between `4KiB` and `16MiB`
+      --max-token-size: `1TiB` is not a size, such as `4MiB` or `512KiB`
     ");
 }
 
@@ -283,11 +300,52 @@ fn addresses_say_what_they_lack(#[case] text: &str, #[case] expected: &str) {
     r#"{"pathNormalization": "MERGE"}"#,
     "pathNormalization: `MERGE` is not NONE, BASE, MERGE_SLASHES or DECODE_AND_MERGE_SLASHES"
 )]
+#[case::address_header(
+    r#"{"clientAddressHeader": "x client"}"#,
+    "clientAddressHeader: `x client` is not a header name, such as `x-client-address`"
+)]
+#[case::pseudo_header(
+    r#"{"clientAddressHeader": ":authority"}"#,
+    "clientAddressHeader: `:authority` is not a header name, such as `x-client-address`"
+)]
+#[case::taken_header(
+    r#"{"clientAddressHeader": "X-Forwarded-For"}"#,
+    "clientAddressHeader: `X-Forwarded-For` has a meaning of its own: take one that nobody else uses"
+)]
+#[case::two_ways_to_the_client(
+    r#"{"clientAddressHeader": "x-client", "useRemoteAddress": true}"#,
+    "--client-address-header: the address is read from the header, so neither --use-remote-address \
+     nor --xff-num-trusted-hops can be set"
+)]
 #[case::nested(r#"{"config": "other.yaml"}"#, "`config` cannot be set in a config file")]
 #[case::list(r#"["policies"]"#, "must hold settings by name")]
 #[case::interval(
     r#"{"jwksRefreshInterval": "10ms"}"#,
     "jwksRefreshInterval: `10ms` is not between `1s` and `24h`"
+)]
+#[case::cidr(
+    r#"{"jwksBlockedCidrs": ["10.0.0.0/8", "10.0.0.0/33"]}"#,
+    "jwksBlockedCidrs: `10.0.0.0/33` is not a range, such as `10.0.0.0/8`"
+)]
+#[case::client_list(
+    r#"{"jwksClients": {"issuer": "a"}}"#,
+    "jwksClients: must be a list with an `issuer` each"
+)]
+#[case::client_issuer(
+    r#"{"jwksClients": [{"caCertificates": "a.pem"}]}"#,
+    "jwksClients: entry 1: `issuer` is missing"
+)]
+#[case::client_key(
+    r#"{"jwksClients": [{"issuer": "a", "cacertificates": "a.pem"}]}"#,
+    "jwksClients: entry 1: `cacertificates` is no setting: write `caCertificates`"
+)]
+#[case::client_half(
+    r#"{"jwksClients": [{"issuer": "a", "clientCertificate": "a.pem"}]}"#,
+    "jwksClients: entry 1: `clientKey` is missing"
+)]
+#[case::client_twice(
+    r#"{"jwksClients": [{"issuer": "a"}, {"issuer": "a"}]}"#,
+    "jwksClients: entry 2: `a` is there twice"
 )]
 #[case::same_port(
     r#"{"admin": "127.0.0.1:9191"}"#,
@@ -297,6 +355,37 @@ fn bad_values_say_what_to_write(#[case] file: &str, #[case] expected: &str) {
     let given = Given::flags("--policies p").config(file);
     let error = given.refused().replace("postern.json: ", "");
     assert_eq!(error, format!("invalid configuration\n  {expected}"));
+}
+
+#[test]
+fn key_sources_are_configured() {
+    let flags = "--policies p --jwks-max-age 48h --jwks-unknown-kid-interval 30s \
+                 --jwks-unknown-kid-wait 0s --jwks-startup-timeout 1m \
+                 --jwks-blocked-cidrs 10.0.0.0/8,fd00::/8 --jwks-ca-certificates ca.pem";
+    let file = r#"{"jwksRefreshInterval": "5m", "jwksClients": [
+        {"issuer": "a", "caCertificates": "a.pem"},
+        {"issuer": "b", "clientCertificate": "b.pem", "clientKey": "b.key"}
+    ]}"#;
+    let config = Given::flags(flags).config(file).load();
+    let client = |issuer: &str, ca: Option<&str>, identity: Option<(&str, &str)>| KeySourceClient {
+        issuer: issuer.into(),
+        ca_certificates: ca.map(Into::into),
+        identity: identity.map(|(chain, key)| (chain.into(), key.into())),
+    };
+    let expected = KeySourcesConfig {
+        refresh_interval: Duration::from_mins(5),
+        max_age: Duration::from_hours(48),
+        unknown_kid_interval: Duration::from_secs(30),
+        unknown_kid_wait: Duration::ZERO,
+        startup_timeout: Duration::from_mins(1),
+        blocked_cidrs: vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()],
+        ca_certificates: Some("ca.pem".into()),
+        clients: vec![
+            client("a", Some("a.pem"), None),
+            client("b", None, Some(("b.pem", "b.key"))),
+        ],
+    };
+    assert_eq!(config.key_sources, expected);
 }
 
 #[test]

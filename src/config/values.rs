@@ -3,7 +3,7 @@
 //! Flags and variables are strings; files may also use numbers, lists and maps. The error is one
 //! line that says what to write instead.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use serde_json::Value;
 
@@ -159,6 +159,37 @@ pub(super) fn hops(value: &Value) -> Parsed<u32> {
     text.parse().map_err(|_| format!("`{text}` is not a number from 0 to {}", u32::MAX))
 }
 
+/// A header that nothing else is in: the client's address is taken out of the request with it.
+pub(super) fn address_header(value: &Value) -> Parsed<Option<Arc<str>>> {
+    let text = text(value)?;
+    let is_name =
+        text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
+    if !is_name {
+        return Err(format!("`{text}` is not a header name, such as `x-client-address`"));
+    }
+    let name = text.to_ascii_lowercase();
+    if TAKEN.contains(&name.as_str()) {
+        return Err(format!("`{text}` has a meaning of its own: take one that nobody else uses"));
+    }
+    Ok(Some(name.into()))
+}
+
+/// Headers that clients send or upstreams need.
+const TAKEN: [&str; 12] = [
+    "authorization",
+    "connection",
+    "content-length",
+    "cookie",
+    "forwarded",
+    "host",
+    "transfer-encoding",
+    "x-envoy-external-address",
+    "x-forwarded-client-cert",
+    "x-forwarded-for",
+    "x-real-ip",
+    "x-request-id",
+];
+
 pub(super) fn socket_mode(value: &Value) -> Parsed<u32> {
     // In YAML, 0660 is a number of uncertain base.
     let Value::String(text) = value else {
@@ -194,11 +225,8 @@ pub(super) fn shutdown_grace(value: &Value) -> Parsed<Duration> {
     duration(value, Duration::ZERO, Duration::from_secs(60 * 60))
 }
 
-pub(super) fn refresh_interval(value: &Value) -> Parsed<Duration> {
-    duration(value, Duration::from_secs(1), Duration::from_secs(24 * 60 * 60))
-}
-
-fn duration(value: &Value, least: Duration, most: Duration) -> Parsed<Duration> {
+/// A time with its unit, within these bounds.
+pub(super) fn duration(value: &Value, least: Duration, most: Duration) -> Parsed<Duration> {
     let text = scalar(value)?;
     let (number, unit) = split_unit(&text);
     let milliseconds: u64 = match unit {
@@ -233,24 +261,54 @@ pub(super) fn show_duration(duration: Duration) -> String {
     }
 }
 
+/// Envoy's own limit on headers is 60 KiB, and they are not all of a CheckRequest.
 pub(super) fn message_size(value: &Value) -> Parsed<usize> {
+    size(value, 128 << 10, 256 << 20)
+}
+
+/// 0 turns the cache off.
+pub(super) fn token_cache_size(value: &Value) -> Parsed<usize> {
+    size(value, 0, 16 << 30)
+}
+
+pub(super) fn headers_size(value: &Value) -> Parsed<usize> {
+    // From less than Envoy's default to the most that it can be told to take.
+    size(value, 4 << 10, 16 << 20)
+}
+
+pub(super) fn token_size(value: &Value) -> Parsed<usize> {
+    size(value, 1 << 10, 16 << 20)
+}
+
+fn size(value: &Value, least: usize, most: usize) -> Parsed<usize> {
     let text = scalar(value)?;
     let (number, unit) = split_unit(&text);
     let factor: usize = match unit {
         "" | "B" => 1,
         "KiB" => 1 << 10,
         "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
         _ => return Err(format!("`{text}` is not a size, such as `4MiB` or `512KiB`")),
     };
     let number: usize = number
         .parse()
         .map_err(|_| format!("`{text}` is not a size, such as `4MiB` or `512KiB`"))?;
     let size = number.saturating_mul(factor);
-    // Envoy's own limit on headers is 60 KiB, and they are not all of a CheckRequest.
-    if !(128 << 10..=256 << 20).contains(&size) {
-        return Err(format!("`{text}` is not between `128KiB` and `256MiB`"));
+    if !(least..=most).contains(&size) {
+        let (least, most) = (show_size(least), show_size(most));
+        return Err(format!("`{text}` is not between `{least}` and `{most}`"));
     }
     Ok(size)
+}
+
+/// As it would be typed.
+pub(super) fn show_size(size: usize) -> String {
+    let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    let whole = units.iter().find(|(unit, _)| size > 0 && size.is_multiple_of(*unit));
+    match whole {
+        Some((unit, name)) => format!("{}{name}", size / unit),
+        None => size.to_string(),
+    }
 }
 
 fn split_unit(text: &str) -> (&str, &str) {

@@ -52,6 +52,7 @@ impl<'a> Request<'a> {
             | Attribute::ServiceAccount
             | Attribute::TrustDomain => self.attributes.missing.peer_certificate,
             Attribute::Sni => self.attributes.missing.tls_session,
+            Attribute::RemoteIp => self.attributes.missing.client_address,
             Attribute::Header(name) => self.attributes.http.as_ref().is_some_and(|http| {
                 http.headers.joined()
                     && http.pseudo_header(name).is_none()
@@ -60,7 +61,6 @@ impl<'a> Request<'a> {
             Attribute::Unknowable => true,
             Attribute::RequestPrincipal
             | Attribute::SourceIp
-            | Attribute::RemoteIp
             | Attribute::DestinationIp
             | Attribute::DestinationPort
             | Attribute::Host
@@ -93,7 +93,10 @@ impl<'a> Request<'a> {
                 .and_then(request_principal)
                 .is_some_and(|token| found(Actual::Token(token))),
             Attribute::SourceIp => address(attributes.source_ip).is_some_and(found),
-            Attribute::RemoteIp => address(attributes.remote_ip).is_some_and(found),
+            Attribute::RemoteIp => {
+                let known = attributes.remote_ip.filter(|_| !attributes.missing.client_address);
+                address(known).is_some_and(found)
+            }
             Attribute::DestinationIp => address(attributes.destination_ip).is_some_and(found),
             Attribute::DestinationPort => {
                 attributes.destination_port.map(Actual::Port).is_some_and(found)

@@ -274,7 +274,7 @@ fn attributes() -> impl Strategy<Value = Attributes<'static>> {
         vec(select(NAMES), 0..3),
         proptest::option::of(http),
         proptest::option::of(value()),
-        (proptest::bool::weighted(0.2), proptest::bool::weighted(0.2)),
+        [(); 3].map(|()| proptest::bool::weighted(0.2)),
     )
         .prop_map(|(ips, sni, names, http, metadata, missing)| Attributes {
             source_ip: ips.0,
@@ -285,7 +285,11 @@ fn attributes() -> impl Strategy<Value = Attributes<'static>> {
             peer: Peer { names: names.into_iter().map(Cow::Borrowed).collect() },
             http,
             filter_metadata: metadata.into_iter().map(|v| ("f".into(), v)).collect(),
-            missing: Missing { peer_certificate: missing.0, tls_session: missing.1 },
+            missing: Missing {
+                peer_certificate: missing[0],
+                tls_session: missing[1],
+                client_address: missing[2],
+            },
         })
 }
 

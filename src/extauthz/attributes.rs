@@ -14,10 +14,10 @@ use envoy_types::pb::envoy::service::auth::v3::attribute_context::{
 };
 
 use super::CertificateNames;
+use super::client_address;
 use super::metadata;
 use super::service::RequestSettings;
 use crate::model::{Attributes, Headers, Http, Missing, Peer};
-use crate::normalize::PathNormalization;
 
 /// What is wrong with a CheckRequest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -34,6 +34,9 @@ pub enum Malformed {
     /// A path that neither starts with a slash nor is one of HTTP's two exceptions.
     #[error("the path does not start with a slash")]
     Path,
+    /// More bytes of headers than are read.
+    #[error("the headers are larger than --max-headers-size")]
+    HeadersTooLarge,
     /// A path that the configured normalisation refuses.
     #[error("the path cannot be normalised")]
     PathNotNormalizable,
@@ -53,24 +56,39 @@ pub fn from_check<'a>(
     let (destination_ip, destination_port) = socket(attributes.destination.as_ref());
     let (peer, names_are_complete) = peer(attributes.source.as_ref(), certificates)?;
     let sni = attributes.tls_session.as_ref().map(|session| lower(&session.sni));
-    let http = match &attributes.request {
+    let mut http = match &attributes.request {
         None => None,
         Some(request) => {
             let http = request.http.as_ref().ok_or(Malformed::NoHttp)?;
-            Some(from_http(http, settings.path_normalization)?)
+            Some(from_http(http, settings)?)
         }
     };
-    let forwarded_for = http.as_ref().and_then(|http| {
-        http.headers.values("x-forwarded-for").next().map(String::from_utf8_lossy)
-    });
-    let remote_ip = settings.client_address.remote_ip(source_ip, forwarded_for.as_deref());
+    let (remote_ip, no_client_address) = match (&settings.client_address_header, &mut http) {
+        (Some(name), Some(http)) => {
+            let told = client_address::told(&http.headers, name);
+            http.headers.remove(name);
+            (told, told.is_none())
+        }
+        // A connection has no headers; its client is the peer.
+        (Some(_), None) => (source_ip, false),
+        (None, http) => {
+            let forwarded_for = http.as_ref().and_then(|http| {
+                http.headers.values("x-forwarded-for").next().map(String::from_utf8_lossy)
+            });
+            (settings.client_address.remote_ip(source_ip, forwarded_for.as_deref()), false)
+        }
+    };
     let filter_metadata = attributes
         .metadata_context
         .iter()
         .flat_map(|context| &context.filter_metadata)
         .map(|(filter, message)| (filter.into(), metadata::from_struct(message)))
         .collect();
-    let missing = Missing { peer_certificate: !names_are_complete, tls_session: sni.is_none() };
+    let missing = Missing {
+        peer_certificate: !names_are_complete,
+        tls_session: sni.is_none(),
+        client_address: no_client_address,
+    };
     Ok(Attributes {
         source_ip,
         remote_ip,
@@ -115,10 +133,10 @@ fn peer<'a>(
     Ok((Peer { names: vec![Cow::Borrowed(&peer.principal)] }, false))
 }
 
-fn from_http(
-    http: &HttpRequest,
-    path_normalization: PathNormalization,
-) -> Result<Http<'_>, Malformed> {
+fn from_http<'a>(http: &'a HttpRequest, settings: &RequestSettings) -> Result<Http<'a>, Malformed> {
+    if headers_size(http) > settings.max_headers_size {
+        return Err(Malformed::HeadersTooLarge);
+    }
     if http.method.is_empty() {
         return Err(Malformed::NoMethod);
     }
@@ -128,7 +146,10 @@ fn from_http(
     if !has_path {
         return Err(Malformed::Path);
     }
-    let path = path_normalization.apply(&http.path).map_err(|_| Malformed::PathNotNormalizable)?;
+    let path = settings
+        .path_normalization
+        .apply(&http.path)
+        .map_err(|_| Malformed::PathNotNormalizable)?;
     let headers = match &http.header_map {
         Some(map) if !map.headers.is_empty() => {
             Headers::new(map.headers.iter().filter_map(line).collect(), false)
@@ -149,6 +170,17 @@ fn from_http(
         scheme: Cow::Borrowed(&http.scheme),
         headers,
     })
+}
+
+/// Without looking into any of them. The path is one of the headers.
+fn headers_size(http: &HttpRequest) -> usize {
+    // RFC 9113 section 10.5.1: so that empty lines have a size too.
+    const LINE_OVERHEAD: usize = 32;
+    let size = |name: &str, value: usize| name.len() + value + LINE_OVERHEAD;
+    let map = http.headers.iter().map(|(name, value)| size(name, value.len()));
+    let lines = http.header_map.iter().flat_map(|map| &map.headers);
+    let lines = lines.map(|line| size(&line.key, line.value.len().max(line.raw_value.len())));
+    http.path.len() + map.chain(lines).fold(0, usize::saturating_add)
 }
 
 /// One line of `header_map`; pseudo headers have fields of their own.

@@ -4,12 +4,17 @@ use std::sync::Arc;
 
 use moka::sync::Cache;
 use percent_encoding::percent_decode_str;
+use x509_parser::asn1_rs::Tag;
 use x509_parser::extensions::GeneralName;
 use x509_parser::pem::parse_x509_pem;
 use x509_parser::x509::X509Name;
 
 /// Distinct certificates remembered; a busy gateway sees a few hundred.
 const REMEMBERED: u64 = 4_096;
+
+// Of names in a subjectAltName (RFC 5280 section 4.2.1.6).
+const DNS_NAME: Tag = Tag(2);
+const URI: Tag = Tag(6);
 
 /// Finds the names of certificates, each distinct one parsed once.
 #[derive(Debug, Clone)]
@@ -44,6 +49,9 @@ fn names(encoded_pem: &str) -> Option<Arc<[String]>> {
                 uris.push((*uri).to_owned());
             } else if let GeneralName::DNSName(name) = san {
                 dns.push((*name).to_owned());
+            } else if matches!(san, GeneralName::Invalid(DNS_NAME | URI, _)) {
+                // Native filters match its bytes; without it a DENY rule could miss the peer.
+                return None;
             }
         }
     }

@@ -1,9 +1,12 @@
 //! The client behind trusted proxies, recomputed from `x-forwarded-for`.
 //!
 //! A CheckRequest does not carry it, so this does what Envoy's connection manager does with the
-//! listener's settings, which have to be given here too.
+//! listener's settings, which have to be given here too; or reads it from a header that Envoy was
+//! told to set.
 
 use std::net::IpAddr;
+
+use crate::model::Headers;
 
 /// The listener's settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,6 +35,14 @@ impl ClientAddress {
     }
 }
 
+/// The address that a filter before ours has put into a header; `None` unless that is all there is.
+/// A second line is not Envoy's, so none of them is to be believed.
+pub(super) fn told(headers: &Headers<'_>, name: &str) -> Option<IpAddr> {
+    let mut lines = headers.values(name);
+    let line = lines.next().filter(|_| lines.next().is_none())?;
+    str::from_utf8(line).ok()?.parse().ok()
+}
+
 /// An address alone: no port, no brackets. A zone is not part of it.
 fn parse(entry: &str) -> Option<IpAddr> {
     let entry = entry.trim_matches([' ', '\t']);
@@ -47,40 +58,57 @@ mod tests {
 
     use super::*;
 
-    // The rows of Envoy's answers, for `use_remote_address` false and 0, 1, 2 trusted hops.
+    // Envoy's answers to what a client sent, for `use_remote_address` false and then true, each with
+    // 0, 1 and 2 trusted hops.
     #[rstest]
-    #[case("", ["peer", "peer", "peer"])]
-    #[case("garbage", ["peer", "peer", "peer"])]
-    #[case("9.9.9.9:1234", ["peer", "peer", "peer"])]
-    #[case("9.9.9.9", ["9.9.9.9", "peer", "peer"])]
-    #[case("9.9.9.9, 8.8.8.8", ["8.8.8.8", "9.9.9.9", "peer"])]
-    #[case("1.1.1.1,2.2.2.2,3.3.3.3", ["3.3.3.3", "2.2.2.2", "1.1.1.1"])]
-    #[case("9.9.9.9, garbage", ["peer", "9.9.9.9", "peer"])]
-    #[case("9.9.9.9,", ["peer", "9.9.9.9", "peer"])]
-    #[case("9.9.9.9, [2001:db8::1]:80", ["peer", "9.9.9.9", "peer"])]
-    #[case("2001:db8::1", ["2001:db8::1", "peer", "peer"])]
-    #[case("010.1.1.1", ["peer", "peer", "peer"])]
-    fn trusting_the_header(#[case] value: &str, #[case] expect: [&str; 3]) {
+    #[case::none(None, "peer peer peer peer peer peer")]
+    #[case::empty(Some(""), "peer peer peer peer peer peer")]
+    #[case::garbage(Some("garbage"), "peer peer peer peer peer peer")]
+    #[case::port(Some("9.9.9.9:1234"), "peer peer peer peer peer peer")]
+    #[case::one(Some("9.9.9.9"), "9.9.9.9 peer peer peer 9.9.9.9 peer")]
+    #[case::two(Some("9.9.9.9, 8.8.8.8"), "8.8.8.8 9.9.9.9 peer peer 8.8.8.8 9.9.9.9")]
+    #[case::three(Some("1.1.1.1,2.2.2.2,3.3.3.3"), "3.3.3.3 2.2.2.2 1.1.1.1 peer 3.3.3.3 2.2.2.2")]
+    #[case::garbage_last(Some("9.9.9.9, garbage"), "peer 9.9.9.9 peer peer peer 9.9.9.9")]
+    #[case::comma_last(Some("9.9.9.9,"), "peer 9.9.9.9 peer peer peer 9.9.9.9")]
+    #[case::v6_and_port_last(
+        Some("9.9.9.9, [2001:db8::1]:80"),
+        "peer 9.9.9.9 peer peer peer 9.9.9.9"
+    )]
+    #[case::v6(Some("2001:db8::1"), "2001:db8::1 peer peer peer 2001:db8::1 peer")]
+    #[case::octal(Some("010.1.1.1"), "peer peer peer peer peer peer")]
+    fn as_envoy(#[case] sent: Option<&str>, #[case] expect: &str) {
         let peer: IpAddr = "127.0.0.5".parse().unwrap();
-        for (trusted_hops, expect) in expect.iter().enumerate() {
-            let settings = ClientAddress { use_remote_address: false, trusted_hops };
-            let expect = if *expect == "peer" { peer } else { expect.parse().unwrap() };
-            assert_eq!(settings.remote_ip(Some(peer), Some(value)), Some(expect), "{trusted_hops}");
+        let columns = [(false, 0), (false, 1), (false, 2), (true, 0), (true, 1), (true, 2)];
+        assert_eq!(expect.split(' ').count(), columns.len());
+        for ((use_remote_address, trusted_hops), expect) in
+            columns.into_iter().zip(expect.split(' '))
+        {
+            // Envoy appends its peer before it asks.
+            let asked = match (use_remote_address, sent) {
+                (false, sent) => sent.map(str::to_owned),
+                (true, None | Some("")) => Some(peer.to_string()),
+                (true, Some(sent)) => Some(format!("{sent},{peer}")),
+            };
+            let settings = ClientAddress { use_remote_address, trusted_hops };
+            let expect = if expect == "peer" { peer } else { expect.parse().unwrap() };
+            let found = settings.remote_ip(Some(peer), asked.as_deref());
+            assert_eq!(found, Some(expect), "{settings:?}");
         }
     }
 
-    // With `use_remote_address` true; Envoy has appended the peer.
     #[rstest]
-    #[case("127.0.0.5", ["peer", "peer", "peer"])]
-    #[case("9.9.9.9,127.0.0.5", ["peer", "9.9.9.9", "peer"])]
-    #[case("1.1.1.1,2.2.2.2,3.3.3.3,127.0.0.5", ["peer", "3.3.3.3", "2.2.2.2"])]
-    #[case("9.9.9.9, garbage,127.0.0.5", ["peer", "peer", "9.9.9.9"])]
-    fn trusting_the_peer(#[case] value: &str, #[case] expect: [&str; 3]) {
-        let peer: IpAddr = "127.0.0.5".parse().unwrap();
-        for (trusted_hops, expect) in expect.iter().enumerate() {
-            let settings = ClientAddress { use_remote_address: true, trusted_hops };
-            let expect = if *expect == "peer" { peer } else { expect.parse().unwrap() };
-            assert_eq!(settings.remote_ip(Some(peer), Some(value)), Some(expect), "{trusted_hops}");
-        }
+    #[case::v4(&["9.9.9.9"], Some("9.9.9.9"))]
+    #[case::v6(&["2001:db8::1"], Some("2001:db8::1"))]
+    #[case::absent(&[], None)]
+    #[case::empty(&[""], None)]
+    #[case::garbage(&["garbage"], None)]
+    #[case::port(&["9.9.9.9:80"], None)]
+    #[case::list(&["9.9.9.9,8.8.8.8"], None)]
+    #[case::blank(&["9.9.9.9 "], None)]
+    #[case::two_lines(&["9.9.9.9", "9.9.9.9"], None)]
+    fn out_of_a_header(#[case] lines: &[&str], #[case] expect: Option<&str>) {
+        let lines = lines.iter().map(|line| ("x-a".into(), line.as_bytes().into())).collect();
+        let headers = Headers::new(lines, false);
+        assert_eq!(told(&headers, "x-a"), expect.map(|ip| ip.parse().unwrap()));
     }
 }

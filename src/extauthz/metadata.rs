@@ -37,3 +37,69 @@ pub(super) fn to_value(value: &Value) -> ProtoValue {
     };
     ProtoValue { kind: Some(kind) }
 }
+
+/// The members of an object that Envoy can read at the second level of dynamic metadata. It gives up
+/// on a message of more than 100 levels, and a response that it cannot read is a denial.
+pub(super) fn readable_members(object: &Value) -> Value {
+    // What remains below `CheckResponse`, the metadata, and the object itself, with some to spare.
+    const MAX_LEVELS: usize = 90;
+    match object {
+        Value::Object(members) => {
+            let readable = members.iter().filter(|(_, member)| levels(member) <= MAX_LEVELS);
+            Value::Object(readable.cloned().collect())
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::List(_) => {
+            object.clone()
+        }
+    }
+}
+
+/// How many messages are within each other: a list is one of values, an object one of entries.
+fn levels(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 1,
+        Value::List(items) => 2 + items.iter().map(levels).max().unwrap_or_default(),
+        Value::Object(members) => {
+            3 + members.iter().map(|(_, m)| levels(m)).max().unwrap_or_default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+
+    use super::*;
+
+    #[test]
+    fn what_is_left_can_be_read() {
+        let list = |value| Value::List(vec![value]);
+        let object = |value| Value::Object(vec![("a".to_owned(), value)]);
+        let nested = |depth: usize, wrap: &dyn Fn(Value) -> Value| {
+            (0..depth).fold(Value::Null, |value, _| wrap(value))
+        };
+        let (mut kept, mut left_out) = (0, 0);
+        for depth in 1..=99 {
+            for claim in [nested(depth, &list), nested(depth, &object)] {
+                let claims =
+                    Value::Object(vec![("x".to_owned(), claim), ("y".to_owned(), Value::Null)]);
+                let readable = readable_members(&claims);
+                assert!(readable.get("y").is_some());
+                if readable.get("x").is_some() {
+                    kept += 1;
+                } else {
+                    left_out += 1;
+                }
+                // As deep as in a response: a message, its metadata, an entry of that.
+                let metadata = Struct { fields: [("p".to_owned(), to_value(&readable))].into() };
+                let response = envoy_types::pb::envoy::service::auth::v3::CheckResponse {
+                    dynamic_metadata: Some(metadata),
+                    ..Default::default()
+                };
+                let bytes = response.encode_to_vec();
+                envoy_types::pb::envoy::service::auth::v3::CheckResponse::decode(&*bytes).unwrap();
+            }
+        }
+        assert!(kept > 60 && left_out > 60, "{kept} {left_out}");
+    }
+}

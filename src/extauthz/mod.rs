@@ -6,6 +6,7 @@
 mod attributes;
 mod certificate;
 mod client_address;
+mod deadline;
 mod metadata;
 mod response;
 mod service;

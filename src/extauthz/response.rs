@@ -14,7 +14,7 @@ use envoy_types::pb::google::protobuf::Struct;
 use envoy_types::pb::google::rpc::Status;
 use tonic::Code;
 
-use super::metadata::to_value;
+use super::metadata::{readable_members, to_value};
 use crate::authn::Changes;
 use crate::model::{Http, JwtError, Outcome, Reason, RuleId, Value, Verdict};
 use crate::plan::WorkloadPlan;
@@ -73,7 +73,25 @@ pub(super) fn denied(report: &Report<'_>, realm: Option<Realm>) -> CheckResponse
         }
         (_, _) => (403, ACCESS_DENIED.to_owned(), Vec::new()),
     };
-    let code = if status == 401 { Code::Unauthenticated } else { Code::PermissionDenied };
+    refused(report, status, headers, body)
+}
+
+/// Refuses the request as Envoy's connection manager does when it cannot normalise a path.
+pub(super) fn bad_request(report: &Report<'_>) -> CheckResponse {
+    refused(report, 400, Vec::new(), String::new())
+}
+
+fn refused(
+    report: &Report<'_>,
+    status: u16,
+    headers: Vec<HeaderValueOption>,
+    body: String,
+) -> CheckResponse {
+    let code = match status {
+        400 => Code::InvalidArgument,
+        401 => Code::Unauthenticated,
+        _ => Code::PermissionDenied,
+    };
     CheckResponse {
         status: Some(Status { code: code.into(), ..Status::default() }),
         dynamic_metadata: Some(dynamic_metadata(report)),
@@ -143,7 +161,7 @@ fn dynamic_metadata(report: &Report<'_>) -> Struct {
         fields.push(("jwt_error", text(&JwtError::to_string(&error))));
     }
     if let Some(claims) = report.claims {
-        fields.push(("jwt_payload", claims.clone()));
+        fields.push(("jwt_payload", readable_members(claims)));
     }
     let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), to_value(&value)));
     Struct { fields: fields.collect() }

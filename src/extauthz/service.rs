@@ -3,16 +3,16 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use envoy_types::pb::envoy::service::auth::v3::authorization_server::Authorization;
 use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse};
 use tonic::{Request, Response, Status};
 
 use super::response::{self, Realm, Report};
-use super::{CertificateNames, ClientAddress, attributes};
-use crate::authn::KeyLookup;
+use super::{CertificateNames, ClientAddress, Malformed, attributes, deadline};
 use crate::authn::clock::Clock;
+use crate::authn::{self, KeyLookup, TokenCache, Verifier, WantedKey};
 use crate::control::publish::SnapshotCell;
 use crate::decide;
 use crate::gate;
@@ -22,12 +22,37 @@ use crate::plan::{Snapshot, WorkloadPlan};
 use crate::telemetry::metrics::{DecisionMetrics, Input, InputMetrics};
 
 /// How requests are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestSettings {
     /// How the listener finds the client's address.
     pub client_address: ClientAddress,
+    /// The header, in lower case, in which a filter before ours says the client's address instead.
+    /// It is between Envoy and Postern: neither policies nor the upstream see it.
+    pub client_address_header: Option<Arc<str>>,
     /// What is left to do to paths.
     pub path_normalization: PathNormalization,
+    /// The most bytes of headers, counted as HTTP/2 counts them: 32 more for each line.
+    pub max_headers_size: usize,
+    /// The most bytes of one token.
+    pub max_token_size: usize,
+}
+
+impl RequestSettings {
+    /// Envoy takes 60 KiB of headers from clients and adds some of its own; a client certificate in
+    /// `x-forwarded-client-cert` is the largest.
+    pub const DEFAULT_MAX_HEADERS_SIZE: usize = 128 << 10;
+}
+
+impl Default for RequestSettings {
+    fn default() -> Self {
+        Self {
+            client_address: ClientAddress::default(),
+            client_address_header: None,
+            path_normalization: PathNormalization::default(),
+            max_headers_size: Self::DEFAULT_MAX_HEADERS_SIZE,
+            max_token_size: authn::DEFAULT_MAX_TOKEN_SIZE,
+        }
+    }
 }
 
 /// One answered Check, for whoever counts and logs them.
@@ -37,6 +62,8 @@ pub struct Checked {
     pub response: CheckResponse,
     /// The decision in it.
     pub verdict: Verdict,
+    /// Keys that might have changed it.
+    pub wanted: Vec<WantedKey>,
 }
 
 /// What is counted of requests.
@@ -56,6 +83,8 @@ pub struct AuthorizationService {
     settings: RequestSettings,
     certificates: CertificateNames,
     clock: Clock,
+    unknown_kid_wait: Duration,
+    token_cache: Option<Arc<TokenCache>>,
     metrics: Option<CheckMetrics>,
 }
 
@@ -81,8 +110,23 @@ impl AuthorizationService {
             settings,
             certificates: CertificateNames::default(),
             clock,
+            unknown_kid_wait: Duration::ZERO,
+            token_cache: None,
             metrics: None,
         }
+    }
+
+    /// Lets a request wait this long for a key that its token names and that was not there; also
+    /// not longer than Envoy waits for the answer.
+    #[must_use]
+    pub fn with_unknown_kid_wait(self, unknown_kid_wait: Duration) -> Self {
+        Self { unknown_kid_wait, ..self }
+    }
+
+    /// Has tokens that were verified before not verified again.
+    #[must_use]
+    pub fn with_token_cache(self, token_cache: Arc<TokenCache>) -> Self {
+        Self { token_cache: Some(token_cache), ..self }
     }
 
     /// Has requests counted.
@@ -91,16 +135,38 @@ impl AuthorizationService {
         Self { metrics: Some(metrics), ..self }
     }
 
-    /// Answers one CheckRequest. Never fails: what cannot be decided is denied.
+    /// Answers one CheckRequest with the keys that are there. Never fails: what cannot be decided is
+    /// denied.
     pub fn answer(&self, check: &CheckRequest) -> Checked {
         let started = Instant::now();
+        let checked = self.decide(check);
+        self.record(&checked, started);
+        checked
+    }
+
+    /// Answers one CheckRequest as [`AuthorizationService::answer`] does, but where a token names a
+    /// key that is not there, looks for it for at most `within`.
+    pub async fn answer_within(&self, check: &CheckRequest, within: Duration) -> Checked {
+        let started = Instant::now();
+        let mut checked = self.decide(check);
+        if !checked.wanted.is_empty() && self.keys.seek(&checked.wanted, within).await {
+            checked = self.decide(check);
+        }
+        self.record(&checked, started);
+        checked
+    }
+
+    fn decide(&self, check: &CheckRequest) -> Checked {
         let snapshot = self.snapshots.load();
         let checked = self.answer_by(&snapshot, check);
         debug_assert_eq!(response::outcome_of(&checked.response), checked.verdict.outcome());
+        checked
+    }
+
+    fn record(&self, checked: &Checked, started: Instant) {
         if let Some(metrics) = &self.metrics {
             metrics.decisions.record(&checked.verdict, started.elapsed());
         }
-        checked
     }
 
     /// Counts what the filter is not configured to send, and says so once.
@@ -110,13 +176,14 @@ impl AuthorizationService {
         let missing = [
             (attributes.missing.peer_certificate, Input::PeerCertificate),
             (attributes.missing.tls_session, Input::TlsSession),
+            (attributes.missing.client_address, Input::ClientAddress),
             (joined, Input::RawHeaders),
         ];
         for (_, input) in missing.into_iter().filter(|(is_missing, _)| *is_missing) {
             if metrics.inputs.missing(input) {
                 tracing::warn!(
                     setting = input.as_str(),
-                    "Envoy's ext_authz filter does not send an input; \
+                    "Envoy does not send an input; \
                      conditions that need it allow nothing and deny"
                 );
             }
@@ -124,19 +191,34 @@ impl AuthorizationService {
     }
 
     fn answer_by(&self, snapshot: &Snapshot, check: &CheckRequest) -> Checked {
+        let unplanned = |reason| Report {
+            verdict: Verdict::from_reason(reason),
+            revision: snapshot.revision,
+            plan: None,
+            audited_by: Vec::new(),
+            claims: None,
+        };
         let refuse = |reason| {
-            let verdict = Verdict::from_reason(reason);
-            let revision = snapshot.revision;
-            let report =
-                Report { verdict, revision, plan: None, audited_by: Vec::new(), claims: None };
-            Checked { response: response::denied(&report, None), verdict }
+            let report = unplanned(reason);
+            let response = response::denied(&report, None);
+            Checked { response, verdict: report.verdict, wanted: Vec::new() }
         };
         let mut attributes = match attributes::from_check(check, &self.settings, &self.certificates)
         {
             Ok(attributes) => attributes,
             Err(malformed) => {
                 tracing::debug!(error = %malformed, "malformed CheckRequest");
-                return refuse(Reason::MalformedRequest);
+                let report = unplanned(Reason::MalformedRequest);
+                let response = match malformed {
+                    Malformed::PathNotNormalizable => response::bad_request(&report),
+                    Malformed::NoAttributes
+                    | Malformed::NoHttp
+                    | Malformed::NoMethod
+                    | Malformed::HeadersTooLarge
+                    | Malformed::Path
+                    | Malformed::Certificate => response::denied(&report, None),
+                };
+                return Checked { response, verdict: report.verdict, wanted: Vec::new() };
             }
         };
         self.note_missing(&attributes);
@@ -149,7 +231,16 @@ impl AuthorizationService {
             (!plan.jwt.rules.is_empty()).then(|| attributes.http.as_ref().map(Realm::of)).flatten();
 
         let now = self.clock.now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let passage = gate::pass(plan, &mut attributes, self.keys.as_ref(), now);
+        let verifier = Verifier {
+            keys: self.keys.as_ref(),
+            cache: self.token_cache.as_deref(),
+            now,
+            max_token_size: self.settings.max_token_size,
+        };
+        let mut passage = gate::pass(plan, &mut attributes, &verifier);
+        if let Some(name) = &self.settings.client_address_header {
+            passage.authentication.changes.headers.insert((&**name).into());
+        }
         let verdict = passage.verdict;
         let audited_by = if verdict.audited_by.is_some() {
             decide::audited_by(plan, &attributes, &passage.identity()).collect()
@@ -161,7 +252,7 @@ impl AuthorizationService {
             revision: snapshot.revision,
             plan: Some(plan),
             audited_by,
-            claims: passage.authentication.claims.as_ref(),
+            claims: passage.authentication.claims.as_deref(),
         };
         let response = match verdict.outcome() {
             Outcome::Allow => {
@@ -170,7 +261,7 @@ impl AuthorizationService {
             }
             Outcome::Deny => response::denied(&report, realm),
         };
-        Checked { response, verdict }
+        Checked { response, verdict, wanted: passage.authentication.wanted }
     }
 }
 
@@ -207,6 +298,7 @@ impl Authorization for AuthorizationService {
         &self,
         request: Request<CheckRequest>,
     ) -> Result<Response<CheckResponse>, Status> {
-        Ok(Response::new(self.answer(request.get_ref()).response))
+        let within = deadline::left_for_keys(request.metadata(), self.unknown_kid_wait);
+        Ok(Response::new(self.answer_within(request.get_ref(), within).await.response))
     }
 }

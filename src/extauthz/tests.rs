@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use envoy_types::pb::envoy::config::core::v3::address::Address as AddressKind;
+use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
 use envoy_types::pb::envoy::config::core::v3::socket_address::PortSpecifier;
 use envoy_types::pb::envoy::config::core::v3::{Address, HeaderMap, HeaderValue, SocketAddress};
 use envoy_types::pb::envoy::service::auth::v3::attribute_context::{
@@ -21,7 +22,7 @@ use crate::authn::clock::Clock;
 use crate::compile::{Rejected, Settings, compile};
 use crate::control::publish::SnapshotCell;
 use crate::manifest;
-use crate::model::{Kind, Mesh, Outcome, Reason, ResourceId, Workload};
+use crate::model::{JwtError, Kind, Mesh, Outcome, Reason, ResourceId, Workload};
 
 fn service(policies: &str) -> AuthorizationService {
     service_with(policies, &[], RequestSettings::default())
@@ -285,7 +286,113 @@ spec: {action: DENY, rules: [{to: [{operation: {paths: ['/admin']}}]}]}
     let service = service_with(policies, &[], settings);
     assert_eq!(service.answer(&check).verdict.outcome(), Outcome::Deny);
     let check = check_http(|h| h.path = "/a%00b".into());
-    assert_eq!(service.answer(&check).verdict.reason, Reason::MalformedRequest);
+    let refused = service.answer(&check);
+    assert_eq!(refused.verdict.reason, Reason::MalformedRequest);
+    assert_eq!(status(&refused.response), 400, "as Envoy's own normalisation answers");
+}
+
+/// The default of the enum would append to what the client sent, on Envoys that heed it; `raw_value`
+/// and `append` are read otherwise than their names say.
+#[test]
+fn what_is_set_is_said_to_overwrite() {
+    let verdict = crate::model::Verdict::from_reason(Reason::NoAllowPolicy);
+    let report =
+        response::Report { verdict, revision: 1, plan: None, audited_by: Vec::new(), claims: None };
+    let line = |name: &'static str, value: &'static str| (name.into(), value.as_bytes().into());
+    let http = crate::model::Http {
+        method: "GET".into(),
+        path: "/a".into(),
+        host: "h".into(),
+        scheme: "http".into(),
+        headers: crate::model::Headers::new(
+            vec![line("x-a", "1"), line("x-b", "2"), line("x-b", "3"), line("x-c", "")],
+            false,
+        ),
+    };
+    let names = ["x-a", "x-b", "x-c", "x-gone"].map(Into::into).into_iter().collect();
+    let changes = crate::authn::Changes { headers: names, path: true };
+    let response = response::allowed(&report, Some(&http), &changes);
+    let Some(HttpResponse::OkResponse(ok)) = response.http_response else { panic!("denied") };
+    assert_eq!(ok.headers_to_remove, ["x-gone"]);
+    let set = ok.headers.iter().map(|option| {
+        assert_eq!(option.append_action(), HeaderAppendAction::OverwriteIfExistsOrAdd);
+        let header = option.header.as_ref().unwrap();
+        let only = HeaderValue {
+            key: header.key.clone(),
+            value: header.value.clone(),
+            ..Default::default()
+        };
+        assert_eq!(*header, only);
+        #[expect(deprecated, reason = "so that it is seen not to be used")]
+        let append = &option.append;
+        assert_eq!(*append, None);
+        (header.key.as_str(), header.value.as_str())
+    });
+    let set: Vec<_> = set.collect();
+    assert_eq!(set, [("x-a", "1"), ("x-b", "2,3"), ("x-c", ""), (":path", "/a")]);
+    assert_eq!((ok.query_parameters_to_remove.len(), ok.query_parameters_to_set.len()), (0, 0));
+    assert_eq!(ok.response_headers_to_add, []);
+}
+
+const BY_CLIENT: &str = "
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: a, namespace: foo}
+spec:
+  rules:
+  - to: [{operation: {paths: ['/in']}}]
+    from: [{source: {remoteIpBlocks: [10.1.0.0/16]}}]
+  - to: [{operation: {paths: ['/out']}}]
+    from: [{source: {notRemoteIpBlocks: [10.1.0.0/16]}}]
+  - to: [{operation: {paths: ['/header']}}]
+    when: [{key: 'request.headers[x-client]', values: ['*']}]
+  - to: [{operation: {paths: ['/deny*']}}]
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: d, namespace: foo}
+spec:
+  action: DENY
+  rules:
+  - to: [{operation: {paths: ['/deny-in']}}]
+    when: [{key: remote.ip, values: [10.1.0.0/16]}]
+  - to: [{operation: {paths: ['/deny-out']}}]
+    when: [{key: remote.ip, notValues: [10.1.0.0/16]}]
+";
+
+// Without a usable header there is no telling, so nothing is allowed by it and everything denied.
+#[rstest]
+#[case::known(&["10.1.2.3"], &["/in", "/deny-out"])]
+#[case::another(&["10.2.2.3"], &["/out", "/deny-in"])]
+#[case::absent(&[], &[])]
+#[case::garbage(&["garbage"], &[])]
+#[case::two_lines(&["10.1.2.3", "10.1.2.3"], &[])]
+fn the_client_out_of_a_header(#[case] lines: &[&str], #[case] allowed: &[&str]) {
+    let settings =
+        RequestSettings { client_address_header: Some("x-client".into()), ..Default::default() };
+    let service = service_with(BY_CLIENT, &[], settings);
+    for path in ["/in", "/out", "/header", "/deny-in", "/deny-out"] {
+        let check = check_http(|h| {
+            h.path = path.into();
+            let headers = lines.iter().map(|line| header("X-Client", line.as_bytes())).collect();
+            h.header_map = Some(HeaderMap { headers });
+        });
+        let checked = service.answer(&check);
+        let outcome = checked.verdict.outcome();
+        assert_eq!(outcome == Outcome::Allow, allowed.contains(&path), "{path}");
+        if let Some(HttpResponse::OkResponse(ok)) = checked.response.http_response {
+            assert_eq!(ok.headers_to_remove, ["x-client"], "nor does the upstream see it");
+        }
+    }
+    // A connection has no headers: its client is its peer.
+    let mut connection = check(|a| a.request = None);
+    connection.attributes.as_mut().unwrap().source.as_mut().unwrap().address =
+        address("10.1.0.1", 1);
+    let policies = BY_CLIENT.replace("- to: [{operation: {paths: ['/in']}}]\n    from", "- from");
+    let settings =
+        RequestSettings { client_address_header: Some("x-client".into()), ..Default::default() };
+    let checked = service_with(&policies, &[], settings).answer(&connection);
+    assert_eq!(checked.verdict.reason.as_str(), "deny_rule", "paths are left out of DENY rules");
 }
 
 proptest! {
@@ -312,4 +419,53 @@ proptest! {
         attributes.source = Some(Peer { address: address(&ip, port), principal, ..Peer::default() });
         let _ = status(&service(ALLOW_TIER).answer(&check).response);
     }
+}
+
+/// Each way in which headers come, and the path, count; nothing of them is read.
+#[test]
+fn headers_over_the_limit_are_denied() {
+    let settings = RequestSettings { max_headers_size: 1_000, ..RequestSettings::default() };
+    let service = service_with("", &[], settings);
+    let verdict = |edit: &dyn Fn(&mut HttpRequest)| service.answer(&check_http(edit)).verdict;
+    let allowed = Reason::NoAllowPolicy;
+    let denied = Reason::MalformedRequest;
+    let line = |size: usize| HeaderValue {
+        key: "x".into(),
+        raw_value: vec![b'a'; size],
+        ..HeaderValue::default()
+    };
+    let raw = |lines: Vec<HeaderValue>| {
+        verdict(&|http| http.header_map = Some(HeaderMap { headers: lines.clone() })).reason
+    };
+    assert_eq!(raw(vec![line(1_000 - 34)]), allowed);
+    assert_eq!(raw(vec![line(1_000 - 33)]), denied);
+    assert_eq!(raw(vec![line(0); 30]), allowed);
+    assert_eq!(raw(vec![line(0); 31]), denied, "empty lines count too");
+    let map = |size: usize| {
+        verdict(&|http| http.headers = [("x".into(), "a".repeat(size))].into()).reason
+    };
+    assert_eq!(map(900), allowed);
+    assert_eq!(map(1_000), denied);
+    assert_eq!(verdict(&|http| http.path = format!("/{}", "a".repeat(900))).reason, allowed);
+    assert_eq!(verdict(&|http| http.path = format!("/{}", "a".repeat(1_000))).reason, denied);
+}
+
+/// The size of a token is the rule's business, so it gets the answer of a bad token.
+#[test]
+fn a_token_over_the_limit_is_refused() {
+    let settings = RequestSettings { max_token_size: 100, ..RequestSettings::default() };
+    let policies = "
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {name: r, namespace: foo}
+spec: {jwtRules: [{issuer: a, jwks: '{\"keys\":[]}'}]}
+";
+    let service = service_with(policies, &[], settings);
+    let error = |size: usize| {
+        let value = format!("Bearer {}", "a".repeat(size));
+        let check = check_http(|http| http.headers = [("authorization".into(), value)].into());
+        service.answer(&check).verdict.reason
+    };
+    assert_eq!(error(100), Reason::Jwt(JwtError::BadFormat));
+    assert_eq!(error(101), Reason::Jwt(JwtError::TooLarge));
 }

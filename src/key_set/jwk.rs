@@ -107,6 +107,11 @@ impl Key {
         Ok(Self { kid: kid(jwk).map(Into::into), alg: declared, verifiers: verifiers.into() })
     }
 
+    /// Its `kid`, where it has one.
+    pub(super) fn kid(&self) -> Option<&str> {
+        self.kid.as_deref()
+    }
+
     /// Whether a token with this `kid` and `alg` asks for this key, be it of the right type or not:
     /// Envoy compares names first, and the error it answers with depends on that.
     pub(super) fn is_asked_for(&self, kid: Option<&str>, algorithm: Algorithm) -> bool {

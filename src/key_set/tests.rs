@@ -247,6 +247,20 @@ fn kid_and_alg_pick_keys(
 }
 
 #[test]
+fn the_key_that_signed_is_named() {
+    let named = |kid: &str| with(rsa_jwk(), json!({ "kid": kid }));
+    let signature = sign(Algorithm::Rs256);
+    let signer = |keys: &KeySet| {
+        keys.signer(Algorithm::Rs256, None, MESSAGE, &signature).map(|kid| kid.map(str::to_owned))
+    };
+    let keys = set([with(p256_jwk(), json!({"kid": "a"})), named("b"), named("c")]);
+    assert_eq!(signer(&keys), Ok(Some("b".to_owned())));
+    assert_eq!(keys.key_ids().collect::<Vec<_>>(), [Some("a"), Some("b"), Some("c")]);
+    assert_eq!(signer(&set([rsa_jwk()])), Ok(None));
+    assert_eq!(KeySet::unavailable().key_ids().count(), 0);
+}
+
+#[test]
 fn several_keys_of_one_kid_are_tried_in_turn() {
     let other = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
     let RsaPublicKeyComponents { n, e } =
@@ -445,6 +459,15 @@ fn not_json(#[case] text: &str) {
 fn deep_nesting_is_refused() {
     let text = format!("{{\"keys\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
     assert!(matches!(KeySet::parse(&text), Err(InvalidKeySet::Json(_))));
+}
+
+#[test]
+fn more_keys_than_the_cap_are_refused() {
+    let of = |count| json!({ "keys": vec![oct_jwk(); count] }).to_string();
+    assert!(KeySet::parse(&of(super::MAX_KEYS)).is_ok());
+    let count = super::MAX_KEYS + 1;
+    let found = KeySet::parse(&of(count));
+    assert!(matches!(found, Err(InvalidKeySet::TooManyKeys { count: c }) if c == count));
 }
 
 #[test]

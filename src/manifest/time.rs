@@ -106,11 +106,48 @@ pub(crate) fn parse_timestamp(text: &str) -> Option<i64> {
     Some(days * 86_400 + hour * 3600 + minute * 60 + second - offset)
 }
 
+/// Writes seconds since 1970 as [`parse_timestamp`] reads them, of the years up to 9999.
+pub(crate) fn format_timestamp(seconds: u64) -> Option<String> {
+    let (mut days, of_day) = (seconds / 86_400, seconds % 86_400);
+    // The same calendar, from its first day in March of the year 0.
+    days = days.checked_add(719_468)?;
+    let (era, of_era) = (days / 146_097, days % 146_097);
+    let of_era_year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * of_era_year + of_era_year / 4 - of_era_year / 100);
+    let month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = era * 400 + of_era_year + u64::from(month <= 2);
+    let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
+    (year <= 9999)
+        .then(|| format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"))
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use rstest::rstest;
 
     use super::*;
+
+    #[rstest]
+    #[case(0, Some("1970-01-01T00:00:00Z"))]
+    #[case(951_782_400, Some("2000-02-29T00:00:00Z"))]
+    #[case(1_709_251_199, Some("2024-02-29T23:59:59Z"))]
+    #[case(253_402_300_799, Some("9999-12-31T23:59:59Z"))]
+    #[case(253_402_300_800, None)]
+    #[case(u64::MAX, None)]
+    fn written(#[case] seconds: u64, #[case] expect: Option<&str>) {
+        assert_eq!(format_timestamp(seconds).as_deref(), expect);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(seconds in 0..253_402_300_800_u64) {
+            let text = format_timestamp(seconds).unwrap();
+            prop_assert_eq!(parse_timestamp(&text), i64::try_from(seconds).ok());
+        }
+    }
 
     #[rstest]
     #[case("5s", Some(5_000_000_000))]

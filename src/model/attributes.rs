@@ -36,6 +36,8 @@ pub struct Missing {
     pub peer_certificate: bool,
     /// No `include_tls_session`: the server name is not known.
     pub tls_session: bool,
+    /// No usable header of the configured name: the client's address is not known.
+    pub client_address: bool,
 }
 
 /// The identities of the client certificate.

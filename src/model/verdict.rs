@@ -154,6 +154,9 @@ impl Shadow {
 /// Why a token was refused. Displays the text that native Envoy puts into the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum JwtError {
+    /// More bytes than are read of a token.
+    #[error("Jwt is too large")]
+    TooLarge,
     /// Not three sections.
     #[error("Jwt is not in the form of Header.Payload.Signature with two dots and 3 sections")]
     BadFormat,
@@ -176,6 +179,12 @@ pub enum JwtError {
     /// `crit`; the deviation is in docs/semantics.md.
     #[error("Jwt header [crit] is not supported")]
     CritUnsupported,
+    /// `zip` is there: nothing is ever inflated. Envoy ignores it.
+    #[error("Jwt header [zip] is not supported")]
+    ZipUnsupported,
+    /// `b64` is not `true`: what is signed would be another text (RFC 7797). Envoy ignores it.
+    #[error("Jwt header [b64] is not supported")]
+    B64Unsupported,
     /// Payload not base64url.
     #[error("Jwt payload is an invalid Base64url encoded")]
     PayloadBase64,

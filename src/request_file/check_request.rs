@@ -64,7 +64,9 @@ impl RequestFile {
         let mut attributes = from_check(check, settings, &CertificateNames::default())?;
         let names = self.source.principals.iter().map(|name| Cow::Borrowed(name.as_str()));
         attributes.peer = Peer { names: names.collect() };
-        attributes.missing = Missing::default();
+        // The file says everything but what only a filter would.
+        let Missing { client_address, .. } = attributes.missing;
+        attributes.missing = Missing { client_address, ..Missing::default() };
         Ok(attributes)
     }
 

@@ -4,7 +4,6 @@
 //! because only configuration can name one.
 
 use std::{
-    collections::BTreeMap,
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
@@ -14,18 +13,18 @@ use std::{
 };
 
 use prometheus_client::{
-    collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric, text},
-    metrics::{
-        MetricType,
-        counter::Counter,
-        family::Family,
-        gauge::{ConstGauge, Gauge},
-        histogram::Histogram,
-        info::Info,
-    },
+    encoding::text,
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
     registry::{Registry, Unit},
 };
+
+mod key_sources;
+mod token_cache;
+
+use key_sources::KeySourceCollector;
+pub use key_sources::{KeySourceMetrics, KeySourceSample};
+use token_cache::TokenCacheCollector;
+pub use token_cache::TokenCacheSample;
 
 use crate::model::{JwtError, Kind, Outcome, Reason, RuleId, Verdict};
 
@@ -78,12 +77,20 @@ impl Metrics {
         self.key_sources.clone()
     }
 
-    /// Shows how old the keys of each issuer are, as `read` finds them at each scrape.
-    pub fn register_key_ages(
+    /// Shows how each key source stands, as `read` finds them at each scrape.
+    pub fn register_key_sources(
         &self,
-        read: impl Fn() -> Vec<(Arc<str>, Duration)> + Send + Sync + 'static,
+        read: impl Fn() -> Vec<KeySourceSample> + Send + Sync + 'static,
     ) {
-        self.lock().register_collector(Box::new(KeyAgeCollector { read: Box::new(read) }));
+        self.lock().register_collector(Box::new(KeySourceCollector { read: Box::new(read) }));
+    }
+
+    /// Shows the cache of verified tokens, as `read` finds it at each scrape.
+    pub fn register_token_cache(
+        &self,
+        read: impl Fn() -> TokenCacheSample + Send + Sync + 'static,
+    ) {
+        self.lock().register_collector(Box::new(TokenCacheCollector { read: Box::new(read) }));
     }
 
     /// All metrics as OpenMetrics text; see [`CONTENT_TYPE`].
@@ -208,7 +215,7 @@ impl DecisionCounters {
     }
 }
 
-/// A part of a CheckRequest that Envoy sends only when its filter says so.
+/// A part of a CheckRequest that Envoy sends only when its configuration says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Input {
     /// `include_peer_certificate`
@@ -217,15 +224,18 @@ pub enum Input {
     TlsSession,
     /// `encode_raw_headers`
     RawHeaders,
+    /// The header of our own setting `clientAddressHeader`.
+    ClientAddress,
 }
 
 impl Input {
-    /// The label: the name of the Envoy setting that provides it.
+    /// The label: the name of the setting that provides it, Envoy's or ours.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::PeerCertificate => "include_peer_certificate",
             Self::TlsSession => "include_tls_session",
             Self::RawHeaders => "encode_raw_headers",
+            Self::ClientAddress => "client_address_header",
         }
     }
 }
@@ -239,6 +249,7 @@ struct InputCounters {
     peer_certificate: Missing,
     tls_session: Missing,
     raw_headers: Missing,
+    client_address: Missing,
 }
 
 #[derive(Debug)]
@@ -252,7 +263,7 @@ impl InputMetrics {
         let family = Family::<Labels, Counter>::default();
         registry.register(
             "missing_inputs",
-            "Requests without an input that Envoy sends when its ext_authz filter says so",
+            "Requests without an input that Envoy sends when its configuration says so",
             family.clone(),
         );
         let missing = |input: Input| Missing {
@@ -263,6 +274,7 @@ impl InputMetrics {
             peer_certificate: missing(Input::PeerCertificate),
             tls_session: missing(Input::TlsSession),
             raw_headers: missing(Input::RawHeaders),
+            client_address: missing(Input::ClientAddress),
         }))
     }
 
@@ -272,6 +284,7 @@ impl InputMetrics {
             Input::PeerCertificate => &self.0.peer_certificate,
             Input::TlsSession => &self.0.tls_session,
             Input::RawHeaders => &self.0.raw_headers,
+            Input::ClientAddress => &self.0.client_address,
         };
         missing.counter.inc();
         !missing.seen.load(Ordering::Relaxed) && !missing.seen.swap(true, Ordering::Relaxed)
@@ -283,6 +296,7 @@ impl InputMetrics {
             (Input::PeerCertificate, &self.0.peer_certificate),
             (Input::TlsSession, &self.0.tls_session),
             (Input::RawHeaders, &self.0.raw_headers),
+            (Input::ClientAddress, &self.0.client_address),
         ];
         let seen = |(_, missing): &(Input, &Missing)| missing.seen.load(Ordering::Relaxed);
         all.into_iter().filter(seen).map(|(input, _)| input).collect()
@@ -350,71 +364,6 @@ impl SnapshotMetrics {
     /// How many resources and files are refused in their present form.
     pub fn rejected(&self, count: usize) {
         self.rejected.set(i64::try_from(count).unwrap_or(i64::MAX));
-    }
-}
-
-/// Counts attempts to fetch key sets.
-#[derive(Debug, Clone)]
-pub struct KeySourceMetrics {
-    refreshes: Family<Labels, Counter>,
-}
-
-impl KeySourceMetrics {
-    fn register(registry: &mut Registry) -> Self {
-        let metrics = Self { refreshes: Family::default() };
-        registry.register(
-            "jwks_refreshes",
-            "Attempts to fetch a key set, by how they ended",
-            metrics.refreshes.clone(),
-        );
-        metrics
-    }
-
-    /// Lists these results from the start.
-    pub fn expect(&self, results: impl IntoIterator<Item = &'static str>) {
-        for result in results {
-            self.refreshes.get_or_create_owned(&[("result", result)]);
-        }
-    }
-
-    /// Counts an attempt that ended so.
-    pub fn refreshed(&self, result: &'static str) {
-        self.refreshes.get_or_create_owned(&[("result", result)]).inc();
-    }
-}
-
-/// Time since the keys in use were fetched, by issuer; issuers without keys are left out.
-type KeyAges = dyn Fn() -> Vec<(Arc<str>, Duration)> + Send + Sync;
-
-struct KeyAgeCollector {
-    read: Box<KeyAges>,
-}
-
-impl fmt::Debug for KeyAgeCollector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyAgeCollector").finish_non_exhaustive()
-    }
-}
-
-impl Collector for KeyAgeCollector {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        // Two sources of one issuer are one series: the oldest, which is the one to worry about.
-        let mut ages: BTreeMap<Arc<str>, Duration> = BTreeMap::new();
-        for (issuer, age) in (self.read)() {
-            let oldest = ages.entry(issuer).or_default();
-            *oldest = age.max(*oldest);
-        }
-        let mut family = encoder.encode_descriptor(
-            "jwks_age",
-            "Time since the keys in use were fetched.",
-            Some(&Unit::Seconds),
-            MetricType::Gauge,
-        )?;
-        for (issuer, age) in ages {
-            let labels = [("issuer", &*issuer)];
-            ConstGauge::new(age.as_secs_f64()).encode(family.encode_family(&labels)?)?;
-        }
-        Ok(())
     }
 }
 

@@ -41,7 +41,12 @@ pub(crate) struct WorkloadSettings {
 /// What distinguishes one listener from another.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct ListenerSettings {
+    pub(crate) use_remote_address: bool,
     pub(crate) xff_num_trusted_hops: u32,
+    /// Envoy says the client's address in this header, to Postern alone.
+    pub(crate) client_address_header: Option<String>,
+    /// Postern normalises paths, and Envoy does not.
+    pub(crate) postern_normalizes: bool,
     pub(crate) path_normalization: PathNormalization,
     /// Dynamic metadata that an earlier filter has set, by its name.
     pub(crate) metadata: Map<String, Value>,
@@ -73,6 +78,8 @@ pub(crate) struct Request {
     pub(crate) peer: Peer,
     pub(crate) sni: Option<String>,
     pub(crate) source: IpAddr,
+    /// Whom the PROXY protocol names, where that is another than who connects.
+    pub(crate) proxied: Option<IpAddr>,
     pub(crate) destination: SocketAddr,
     pub(crate) body: String,
     pub(crate) expect: Expect,
@@ -168,7 +175,10 @@ fn workload_from(mut f: Fields) -> WorkloadSettings {
         trust_domain: f.text("trust_domain").unwrap_or_else(|| "cluster.local".into()),
         trust_domain_aliases: f.list("trust_domain_aliases").into_iter().map(text).collect(),
         listener: ListenerSettings {
+            use_remote_address: f.take("use_remote_address").is_some_and(|value| value == true),
             xff_num_trusted_hops: hops.try_into().unwrap(),
+            client_address_header: None,
+            postern_normalizes: false,
             path_normalization: normalization,
             metadata: f.map("metadata"),
         },
@@ -211,6 +221,7 @@ fn request_from(mut f: Fields) -> Request {
         peer: peer_from(f.text("as").as_deref()),
         sni: f.text("sni"),
         source: f.text("src").map_or(Ipv4Addr::LOCALHOST.into(), |s| s.parse().unwrap()),
+        proxied: f.text("proxied").map(|s| s.parse().unwrap()),
         destination: f.text("dst").as_deref().unwrap_or("10.9.8.7:8080").parse().unwrap(),
         body: f.text("body").unwrap_or_default(),
         expect: match f.take("expect").expect("a request has an expectation") {
@@ -240,6 +251,10 @@ fn name_from(text: &str) -> Name {
         Name::Dns(dns.into())
     } else if let Some(cn) = text.strip_prefix("cn:") {
         Name::Subject(cn.into())
+    } else if let Some(unit) = text.strip_prefix("ou:") {
+        Name::Unit(unit.into())
+    } else if let Some(email) = text.strip_prefix("email:") {
+        Name::Email(email.into())
     } else {
         Name::Uri(format!("spiffe://{text}"))
     }
@@ -314,4 +329,16 @@ impl Fields {
         let keys: Vec<_> = self.map.keys().collect();
         assert!(keys.is_empty(), "{}: unknown {keys:?}", self.place);
     }
+}
+
+/// UTF-8, but U+E080 to U+E0FF are the bytes 80 to FF, as no text can hold them alone.
+pub(crate) fn bytes_of(text: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    for c in text.chars() {
+        match u8::try_from(u32::from(c).wrapping_sub(0xE000)) {
+            Ok(byte) if byte >= 0x80 => out.push(byte),
+            _ => out.extend(c.encode_utf8(&mut [0; 4]).bytes()),
+        }
+    }
+    out
 }

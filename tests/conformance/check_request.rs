@@ -22,7 +22,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use crate::{
-    cases::{ListenerSettings, Peer, Request},
+    cases::{ListenerSettings, Peer, Request, bytes_of},
     normalize::normalize,
     pki::{Leaf, Name, Pki, SERVER_URI},
 };
@@ -33,7 +33,7 @@ pub(crate) fn build(
     listener: &ListenerSettings,
     pki: &Pki,
 ) -> Option<CheckRequest> {
-    if request.expect.status == 400 {
+    if [400, 404].contains(&request.expect.status) {
         return None;
     }
     let tls = request.peer != Peer::Plaintext;
@@ -44,8 +44,9 @@ pub(crate) fn build(
     let http = (!request.is_l4)
         .then(|| http(request, listener, client.as_ref().map(|(names, leaf)| (*names, &**leaf))));
     let source = attribute_context::Peer {
-        address: address(&request.source.to_string(), 40_000),
+        address: address(&request.proxied.unwrap_or(request.source).to_string(), 40_000),
         principal: client.as_ref().map(|(names, _)| principal(names)).unwrap_or_default(),
+        service: http.as_ref().map(service).unwrap_or_default(),
         certificate: client
             .as_ref()
             .map(|(_, leaf)| url_encoded(&leaf.certificate_pem()))
@@ -55,6 +56,11 @@ pub(crate) fn build(
     let destination = attribute_context::Peer {
         address: address(&request.destination.ip().to_string(), request.destination.port()),
         principal: if tls { SERVER_URI.into() } else { String::new() },
+        service: request
+            .sni
+            .as_ref()
+            .filter(|_| request.is_l4)
+            .map_or("".into(), |sni| sni.to_ascii_lowercase()),
         ..attribute_context::Peer::default()
     };
     // No filter sets any for connections.
@@ -78,6 +84,13 @@ pub(crate) fn build(
     })
 }
 
+/// What the client calls itself.
+fn service(http: &HttpRequest) -> String {
+    let lines = http.header_map.iter().flat_map(|map| &map.headers);
+    let mut named = lines.filter(|header| header.key == "x-envoy-downstream-service-cluster");
+    named.next().map(|h| String::from_utf8_lossy(&h.raw_value).into_owned()).unwrap_or_default()
+}
+
 fn http(
     request: &Request,
     listener: &ListenerSettings,
@@ -88,7 +101,8 @@ fn http(
     for (name, value) in &request.headers {
         let (name, value) = (name.to_ascii_lowercase(), value.trim());
         if name == "host" {
-            hosts.push(value);
+            // In HTTP/2 the authority is the one that counts.
+            hosts.extend((!request.is_http2).then_some(value));
             continue;
         }
         // Envoy keeps one line of these and joins what comes later to it.
@@ -112,6 +126,21 @@ fn http(
             Some((_, first)) => *first = format!("{first},{value}"),
             None => lines.push((name, value.to_owned())),
         }
+    }
+    if let Some((_, connection)) = lines.iter().find(|(name, _)| name == "connection").cloned()
+        && !lines.iter().any(|(name, _)| name == "upgrade")
+    {
+        // It is about this connection alone, and so is what it names.
+        lines.retain(|(name, _)| *name != "connection" && *name != connection);
+    }
+    if listener.use_remote_address {
+        let peer = request.proxied.unwrap_or(request.source).to_string();
+        match lines.iter_mut().find(|(name, _)| name == "x-forwarded-for") {
+            Some((_, value)) if value.is_empty() => *value = peer,
+            Some((_, value)) => *value = format!("{value},{peer}"),
+            None => lines.push(("x-forwarded-for".into(), peer)),
+        }
+        lines.retain(|(name, _)| name != "x-forwarded-proto");
     }
     if !request.body.is_empty() {
         lines.push(("content-length".into(), request.body.len().to_string()));
@@ -156,7 +185,7 @@ fn http(
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value.clone()))
         .chain(lines)
-        .map(|(key, value)| HeaderValue { key, value: String::new(), raw_value: value.into() })
+        .map(|(key, value)| HeaderValue { key, value: String::new(), raw_value: bytes_of(&value) })
         .collect();
     HttpRequest {
         id: "1".into(),
@@ -200,11 +229,17 @@ fn principal(names: &[Name]) -> String {
 }
 
 fn subject(names: &[Name]) -> String {
-    let common_names: Vec<_> = names
+    let escaped = |text: &str| text.replace(',', "\\,");
+    let parts: Vec<_> = names
         .iter()
-        .filter_map(|name| if let Name::Subject(n) = name { Some(format!("CN={n}")) } else { None })
+        .rev()
+        .filter_map(|name| match name {
+            Name::Subject(cn) => Some(format!("CN={}", escaped(cn))),
+            Name::Unit(unit) => Some(format!("OU={}", escaped(unit))),
+            Name::Uri(_) | Name::Dns(_) | Name::Email(_) => None,
+        })
         .collect();
-    common_names.join(",")
+    parts.join(",")
 }
 
 fn url_encoded(pem: &str) -> String {
@@ -251,13 +286,15 @@ pub(crate) fn comparable(mut request: CheckRequest) -> CheckRequest {
     let http = inner.http.as_mut().unwrap();
     http.id.clear();
     let headers = &mut http.header_map.as_mut().unwrap().headers;
+    // Envoy's own idea of the client, which is what is worked out anew.
+    headers.retain(|header| header.key != "x-envoy-external-address");
     headers.sort_by(|a, b| a.key.cmp(&b.key));
     for header in headers {
         if header.key == "x-request-id" {
             header.raw_value.clear();
         }
         // In `value` it can be read when they differ.
-        header.value = String::from_utf8(std::mem::take(&mut header.raw_value)).unwrap();
+        header.value = std::mem::take(&mut header.raw_value).escape_ascii().to_string();
     }
     request
 }

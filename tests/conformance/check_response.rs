@@ -48,8 +48,15 @@ fn refused(
         .iter()
         .any(|(name, value)| name == "content-type" && value.starts_with("application/grpc"));
     if !grpc {
-        return Observed { status, body: body.into(), headers, upstream: None };
+        if !body.is_empty() {
+            headers.push(("content-type".into(), "text/plain".into()));
+            headers.push(("content-length".into(), body.len().to_string()));
+        }
+        let is_head = request.iter().any(|(name, value)| name == ":method" && value == "HEAD");
+        let body = if is_head { String::new() } else { body.to_owned() };
+        return Observed { status, body, headers, upstream: None };
     }
+    headers.push(("content-type".into(), "application/grpc".into()));
     let grpc_status = match status {
         400 => 13,
         401 => 16,
@@ -72,6 +79,10 @@ fn passed(mut headers: Vec<(String, String)>, ok: &OkHttpResponse) -> Observed {
             Some((header.key.to_ascii_lowercase(), header.value.clone(), append))
         })
     };
+    if let Some((name, ..)) = options().find(|(_, value, _)| value.contains(['\n', '\r', '\0'])) {
+        let body = format!("invalid header value for: {name}");
+        return Observed { status: 503, body, ..Observed::default() };
+    }
     for (name, value, _) in options().filter(|(.., append)| !append) {
         headers.retain(|(n, _)| *n != name);
         headers.push((name, value));

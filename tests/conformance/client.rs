@@ -14,7 +14,7 @@ use tokio::{
 use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
 
 use crate::{
-    cases::{Peer, Request},
+    cases::{Peer, Request, bytes_of},
     envoy_process::Address,
     http1::{self, Body},
     http2,
@@ -47,7 +47,10 @@ async fn exchange(
     pki: &Pki,
     request: &Request,
 ) -> io::Result<Observed> {
-    let source = stream.local_addr()?;
+    let mut source = stream.local_addr()?;
+    if let Some(proxied) = request.proxied {
+        source.set_ip(proxied);
+    }
     stream.write_all(proxy_header(source, request.destination).as_bytes()).await?;
 
     let names = match &request.peer {
@@ -96,18 +99,6 @@ fn request_bytes(request: &Request) -> Vec<u8> {
     out.push_str("\r\n");
     out.push_str(&request.body);
     bytes_of(&out)
-}
-
-/// UTF-8, but U+E080 to U+E0FF are the bytes 80 to FF, as no text can hold them alone.
-pub(crate) fn bytes_of(text: &str) -> Vec<u8> {
-    let mut out = Vec::new();
-    for c in text.chars() {
-        match u8::try_from(u32::from(c).wrapping_sub(0xE000)) {
-            Ok(byte) if byte >= 0x80 => out.push(byte),
-            _ => out.extend(c.encode_utf8(&mut [0; 4]).bytes()),
-        }
-    }
-    out
 }
 
 async fn converse<S>(mut stream: S, request: &Request) -> io::Result<Observed>

@@ -87,6 +87,7 @@ fn http_filters(listener: &Listener) -> Vec<Value> {
     filters.extend(metadata_filter(&listener.settings));
     match &listener.decider {
         Decider::ExtAuthz(address, told) => {
+            filters.extend(client_address_filters(&listener.settings));
             let namespaces: Vec<_> = listener.settings.metadata.keys().collect();
             let fields = json!({
                 "transport_api_version": "V3",
@@ -164,6 +165,18 @@ fn evidence_filter() -> Value {
         .collect();
     let fields = json!({"mutations": {"response_mutations": mutations}});
     filter("header_mutation", "header_mutation.v3.HeaderMutation", fields)
+}
+
+/// The header is the client's own until the first of these has taken it out.
+fn client_address_filters(settings: &ListenerSettings) -> Vec<Value> {
+    let Some(name) = &settings.client_address_header else { return Vec::new() };
+    let header = json!({"key": name, "value": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"});
+    let set = json!({"append": {
+        "header": header,
+        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+    }});
+    let fields = json!({"mutations": {"request_mutations": [{"remove": name}, set]}});
+    vec![filter("header_mutation", "header_mutation.v3.HeaderMutation", fields)]
 }
 
 fn metadata_filter(settings: &ListenerSettings) -> Option<Value> {
@@ -249,7 +262,10 @@ fn transport_socket(pki: &Pki, needs_certificate: bool) -> Value {
 }
 
 fn connection_manager(settings: &ListenerSettings, http_filters: &[Value]) -> Value {
-    let normalization = settings.path_normalization;
+    let normalization = match settings.postern_normalizes {
+        true => PathNormalization::None,
+        false => settings.path_normalization,
+    };
     let escaped_slashes = match normalization {
         PathNormalization::DecodeAndMergeSlashes => "UNESCAPE_AND_FORWARD",
         _ => "KEEP_UNCHANGED",
@@ -259,7 +275,7 @@ fn connection_manager(settings: &ListenerSettings, http_filters: &[Value]) -> Va
         "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
             "stat_prefix": "inbound",
-            "use_remote_address": false,
+            "use_remote_address": settings.use_remote_address,
             "xff_num_trusted_hops": settings.xff_num_trusted_hops,
             "forward_client_cert_details": "APPEND_FORWARD",
             "set_current_client_cert_details": {"subject": true, "dns": true, "uri": true},

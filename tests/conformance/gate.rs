@@ -13,9 +13,9 @@ use envoy_types::pb::envoy::service::auth::v3::{
     authorization_server::{Authorization, AuthorizationServer},
 };
 use postern::authn::{
-    KeyLookup,
+    KeyLookup, TokenCache,
     clock::Clock,
-    jwks::{self, KeySets},
+    jwks::{KeySets, Schedule},
 };
 use postern::compile::{Settings, compile};
 use postern::control::publish::SnapshotCell;
@@ -24,13 +24,14 @@ use postern::key_set::KeySet;
 use postern::manifest::{Options, decode};
 use postern::model::{Mesh, Verdict, Workload};
 use postern::normalize::PathNormalization;
+use postern::outbound::{Client, DialGuard};
 use postern::plan::KeySourceId;
 use tokio::{net::TcpListener, runtime::Handle, task::JoinHandle};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, transport};
 
 use crate::{
-    cases::{Set, WorkloadSettings},
+    cases::{self, Set, WorkloadSettings},
     envoy_config::LISTENER_METADATA,
 };
 
@@ -114,13 +115,10 @@ async fn service(set: &Set) -> Result<AuthorizationService, String> {
     let keys: Arc<dyn KeyLookup + Send + Sync> = if snapshot.key_sources.is_empty() {
         Arc::new(NoKeys)
     } else {
-        let keys = KeySets::new(
-            jwks::Settings::default(),
-            Clock::system(),
-            Arc::new(|_| {}),
-            Handle::current(),
-        );
-        let keys = keys.map_err(|error| error.to_string())?;
+        let client = Client::new(DialGuard::default(), &[], Vec::new());
+        let client = client.map_err(|error| error.to_string())?;
+        let (schedule, clock) = (Schedule::default(), Clock::system());
+        let keys = KeySets::new(client, schedule, clock, Arc::new(|_| {}), Handle::current());
         keys.sync(&snapshot.key_sources);
         keys.wait_settled().await;
         Arc::new(Keys(keys))
@@ -131,13 +129,24 @@ async fn service(set: &Set) -> Result<AuthorizationService, String> {
     let listener = &set.workload.listener;
     let request_settings = RequestSettings {
         client_address: ClientAddress {
-            use_remote_address: false,
+            use_remote_address: listener.use_remote_address,
             trusted_hops: listener.xff_num_trusted_hops.try_into().unwrap(),
         },
-        // The listener has done it.
-        path_normalization: PathNormalization::None,
+        client_address_header: listener.client_address_header.as_deref().map(Into::into),
+        path_normalization: match listener.path_normalization {
+            // The listener has done it.
+            _ if !listener.postern_normalizes => PathNormalization::None,
+            cases::PathNormalization::None => PathNormalization::None,
+            cases::PathNormalization::Base => PathNormalization::Base,
+            cases::PathNormalization::MergeSlashes => PathNormalization::MergeSlashes,
+            cases::PathNormalization::DecodeAndMergeSlashes => {
+                PathNormalization::DecodeAndMergeSlashes
+            }
+        },
+        ..RequestSettings::default()
     };
-    Ok(AuthorizationService::new(cell, keys, request_settings, Clock::system()))
+    let service = AuthorizationService::new(cell, keys, request_settings, Clock::system());
+    Ok(service.with_token_cache(Arc::new(TokenCache::new(1 << 20))))
 }
 
 fn settings(workload: &WorkloadSettings) -> Settings {

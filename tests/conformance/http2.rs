@@ -7,8 +7,7 @@ use http::{HeaderName, HeaderValue, Method, Uri};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
-    cases::{Peer, Request},
-    client::bytes_of,
+    cases::{Peer, Request, bytes_of},
     judge::Observed,
     servers::echoed,
 };

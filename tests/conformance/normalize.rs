@@ -8,7 +8,7 @@ use crate::cases::PathNormalization;
 
 /// The `:path` that filters see.
 pub(crate) fn normalize(path_and_query: &str, mode: PathNormalization) -> String {
-    if mode == PathNormalization::None {
+    if mode == PathNormalization::None || path_and_query == "*" {
         return path_and_query.to_owned();
     }
     let (path, query) = match path_and_query.find('?') {
@@ -19,13 +19,34 @@ pub(crate) fn normalize(path_and_query: &str, mode: PathNormalization) -> String
         PathNormalization::DecodeAndMergeSlashes => Cow::Owned(unescape_slashes(path)),
         _ => Cow::Borrowed(path),
     };
-    let mut path = resolve_dots(&decode_unreserved(&unescaped));
-    if mode >= PathNormalization::MergeSlashes {
+    let mut path = resolve_dots(&decode_unreserved(&plain_dots(&unescaped)));
+    if mode >= PathNormalization::MergeSlashes && path.chars().any(|c| c != '/') {
         while path.contains("//") {
             path = path.replace("//", "/");
         }
     }
+    if mode >= PathNormalization::MergeSlashes && path.starts_with("///") {
+        path.truncate(2);
+    }
     path + query
+}
+
+/// Dot segments lose their parameters, if they are written plainly.
+fn plain_dots(path: &str) -> String {
+    let mut out = String::new();
+    for segment in path.split_inclusive('/') {
+        let end = if segment.ends_with('/') { "/" } else { "" };
+        if segment.starts_with("..;") {
+            out.push_str("..");
+            out.push_str(end);
+        } else if segment.starts_with(".;") {
+            out.push('.');
+            out.push_str(end);
+        } else {
+            out.push_str(segment);
+        }
+    }
+    out
 }
 
 fn unescape_slashes(path: &str) -> String {
@@ -54,7 +75,9 @@ fn decode_unreserved(path: &str) -> String {
                 _ => out.push('%'),
             },
             b'\\' => out.push('/'),
-            b'"' | b'<' | b'>' | b'`' | b'{' | b'}' => out.push_str(&format!("%{byte:02X}")),
+            b'"' | b'<' | b'>' | b'^' | b'`' | b'{' | b'|' | b'}' => {
+                out.push_str(&format!("%{byte:02X}"));
+            }
             _ => out.push(byte.into()),
         }
     }

@@ -29,6 +29,10 @@ pub(crate) enum Name {
     Dns(String),
     /// The subject's common name.
     Subject(String),
+    /// Another part of the subject.
+    Unit(String),
+    /// A name that nobody looks at.
+    Email(String),
 }
 
 /// The authority, and what it has signed.
@@ -127,6 +131,13 @@ fn issue(authority: &CertifiedIssuer<'static, KeyPair>, names: &[Name]) -> Leaf 
             }
             Name::Subject(cn) => {
                 params.distinguished_name.push(DnType::CommonName, cn.as_str());
+            }
+            Name::Unit(unit) => {
+                params.distinguished_name.push(DnType::OrganizationalUnitName, unit.as_str());
+            }
+            Name::Email(email) => {
+                let email = email.as_str().try_into().unwrap();
+                params.subject_alt_names.push(SanType::Rfc822Name(email));
             }
         }
     }

@@ -108,6 +108,7 @@ impl Filling<'_> {
             "JWK" => self.keys.jwk(argument).to_string(),
             "JWKS_URL" => format!("http://{}{}", self.host, jwks_path(argument)),
             "OIDC" => format!("http://{}{}", self.host, issuer_path(argument)),
+            "LETTERS" => "a".repeat(argument.parse().expect("a number")),
             _ => panic!("placeholder `{text}`"),
         }
     }

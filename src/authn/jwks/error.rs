@@ -3,9 +3,10 @@
 //! Messages name hosts and paths, never the credentials or the query of a URL, and nothing of an
 //! answer's body.
 
-use std::{error::Error, fmt::Write, io, net::IpAddr, net::SocketAddr, time::Duration};
+use std::{error::Error, fmt::Write};
 
 use crate::key_set::InvalidKeySet;
+use crate::outbound::OutboundError;
 
 /// Why a source gave no keys.
 #[derive(Debug, thiserror::Error)]
@@ -16,59 +17,9 @@ pub enum FetchError {
     /// Nothing says where the keys are.
     #[error("neither a `jwksUri` nor an issuer to discover it from")]
     NoIssuer,
-    /// Relative, another scheme, or malformed. Not shown: what cannot be parsed cannot be redacted.
-    #[error("not an absolute http or https URL")]
-    Url,
-    /// The name does not resolve.
-    #[error("cannot resolve `{host}`")]
-    Resolve {
-        /// The name.
-        host: String,
-        /// What the system says.
-        #[source]
-        error: io::Error,
-    },
-    /// The name resolves to addresses that keys are never fetched from.
-    #[error("`{host}` is at {address}, where no keys are fetched from")]
-    Blocked {
-        /// The name.
-        host: String,
-        /// The first of its addresses.
-        address: IpAddr,
-    },
-    /// No connection.
-    #[error("cannot connect to {address}")]
-    Connect {
-        /// The last address tried.
-        address: SocketAddr,
-        /// What the system says.
-        #[source]
-        error: io::Error,
-    },
-    /// No TLS session, or a certificate that is not trusted.
-    #[error("no TLS session with `{host}`")]
-    Tls {
-        /// The name that the certificate must have.
-        host: String,
-        /// What rustls says.
-        #[source]
-        error: io::Error,
-    },
-    /// No roots, so no server could be trusted.
-    #[error("no trusted root certificates for https")]
-    NoRoots,
-    /// Not done in time.
-    #[error("no complete answer within {0:?}")]
-    Timeout(Duration),
-    /// The server does not speak HTTP, or hung up.
-    #[error("no HTTP answer from `{url}`")]
-    Http {
-        /// Asked.
-        url: String,
-        /// What hyper says.
-        #[source]
-        error: hyper::Error,
-    },
+    /// No answer at all, or too much of one.
+    #[error(transparent)]
+    Outbound(#[from] OutboundError),
     /// Not 2xx.
     #[error("`{url}` answered with status {status}")]
     Status {
@@ -92,14 +43,6 @@ pub enum FetchError {
     /// A loop, most likely.
     #[error("more than {0} redirects")]
     TooManyRedirects(usize),
-    /// The body is larger than any key set.
-    #[error("`{url}` answered with more than {limit} bytes")]
-    TooLarge {
-        /// Asked.
-        url: String,
-        /// The limit.
-        limit: usize,
-    },
     /// The discovery document has no string `jwks_uri`.
     #[error("`{url}` is no discovery document with a `jwks_uri`")]
     NotADiscoveryDocument {
@@ -143,20 +86,22 @@ impl FetchError {
     pub fn result(&self) -> AttemptResult {
         match self {
             Self::Discovery(error) => error.result(),
-            Self::Resolve { .. }
-            | Self::Connect { .. }
-            | Self::Tls { .. }
-            | Self::NoRoots
-            | Self::Stopped => AttemptResult::Connect,
-            Self::Blocked { .. } | Self::Downgrade { .. } => AttemptResult::Blocked,
-            Self::Timeout(_) => AttemptResult::Timeout,
-            Self::Http { .. }
-            | Self::Status { .. }
-            | Self::Redirect { .. }
-            | Self::TooManyRedirects(_) => AttemptResult::Http,
+            Self::Outbound(error) => match error {
+                OutboundError::Resolve { .. }
+                | OutboundError::Connect { .. }
+                | OutboundError::Tls { .. }
+                | OutboundError::NoRoots => AttemptResult::Connect,
+                OutboundError::Blocked { .. } => AttemptResult::Blocked,
+                OutboundError::Timeout(_) => AttemptResult::Timeout,
+                OutboundError::Http { .. } => AttemptResult::Http,
+                OutboundError::Url | OutboundError::TooLarge { .. } => AttemptResult::Parse,
+            },
+            Self::Stopped => AttemptResult::Connect,
+            Self::Downgrade { .. } => AttemptResult::Blocked,
+            Self::Status { .. } | Self::Redirect { .. } | Self::TooManyRedirects(_) => {
+                AttemptResult::Http
+            }
             Self::NoIssuer
-            | Self::Url
-            | Self::TooLarge { .. }
             | Self::NotADiscoveryDocument { .. }
             | Self::NotAKeySet { .. }
             | Self::NotText { .. } => AttemptResult::Parse,

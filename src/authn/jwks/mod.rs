@@ -3,12 +3,13 @@
 //! Outside the snapshot, so that a policy push never drops keys. What the keys verify is
 //! `key_set`'s job; a request only ever reads what is here.
 
-mod dial;
 mod error;
 mod fetch;
+mod freshness;
 mod schedule;
 mod source;
-mod target;
+mod unknown_kids;
+mod worker;
 
 #[cfg(test)]
 mod tests;
@@ -16,40 +17,26 @@ mod tests;
 use std::{
     collections::{HashMap, HashSet, hash_map::Entry},
     fmt,
+    future::Future,
+    pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
 use arc_swap::ArcSwap;
-use tokio::{runtime::Handle, sync::watch, task::AbortHandle};
-use tokio_rustls::rustls::{self, pki_types::CertificateDer};
+use futures_util::future::join_all;
+use tokio::{runtime::Handle, sync::watch, task::AbortHandle, time::Instant};
 
 pub use self::{
-    dial::DialGuard,
     error::{AttemptResult, FetchError},
-    fetch::BODY_LIMIT,
     schedule::Schedule,
 };
-use self::{
-    dial::Resolver,
-    fetch::Fetcher,
-    source::{Source, Worker},
-};
-use crate::authn::KeyLookup;
+use self::{source::Source, worker::Worker};
 use crate::authn::clock::Clock;
+use crate::authn::{KeyLookup, WantedKey};
 use crate::key_set::KeySet;
+use crate::outbound::Client;
 use crate::plan::{KeySource, KeySourceId};
-
-/// How keys are fetched.
-#[derive(Debug, Clone, Default)]
-pub struct Settings {
-    /// How often.
-    pub schedule: Schedule,
-    /// Where from not.
-    pub guard: DialGuard,
-    /// Certificate authorities trusted beside those of the system.
-    pub also_trusted: Vec<CertificateDer<'static>>,
-}
 
 /// Told of each attempt, so that metrics can count without this module knowing them.
 pub type Observer = Arc<dyn Fn(&Attempt<'_>) + Send + Sync>;
@@ -109,44 +96,42 @@ impl Drop for Running {
 }
 
 impl KeySets {
-    /// Without sources yet; tasks run on `runtime`. Fails where an extra certificate authority is
-    /// none.
+    /// Without sources yet; tasks run on `runtime`.
     pub fn new(
-        settings: Settings,
+        client: Client,
+        schedule: Schedule,
         clock: Clock,
         observer: Observer,
         runtime: Handle,
-    ) -> Result<Self, rustls::Error> {
-        Self::with_resolver(settings, clock, observer, runtime, Resolver::System)
-    }
-
-    fn with_resolver(
-        settings: Settings,
-        clock: Clock,
-        observer: Observer,
-        runtime: Handle,
-        resolver: Resolver,
-    ) -> Result<Self, rustls::Error> {
-        let Settings { schedule, guard, also_trusted } = settings;
-        let worker = Worker {
-            fetcher: Fetcher::new(guard, &also_trusted, resolver)?,
-            schedule: Arc::new(schedule),
-            clock,
-            observer,
-            changes: watch::Sender::new(0),
-        };
-        Ok(Self(Arc::new(Inner {
+    ) -> Self {
+        let schedule = Arc::new(schedule);
+        let worker = Worker { client, schedule, clock, observer, changes: watch::Sender::new(0) };
+        Self(Arc::new(Inner {
             sources: ArcSwap::default(),
             tasks: Mutex::default(),
             worker,
             runtime,
-        })))
+        }))
     }
 
     /// The last good set of this source. `None` where it never gave one, or is not wanted: then
     /// [`KeySet::unavailable`] holds. Never blocks.
     pub fn keys(&self, id: &KeySourceId) -> Option<Arc<KeySet>> {
         self.0.sources.load().get(id)?.keys.load_full()
+    }
+
+    /// Has keys fetched that tokens name and the sets do not have, and waits for them, but no longer
+    /// than `within`. Whether there are other sets now, so that trying again makes sense.
+    ///
+    /// However many ask, a source is asked once in [`Schedule::unknown_kid_interval`].
+    pub async fn seek(&self, wanted: &[WantedKey], within: Duration) -> bool {
+        let deadline = Instant::now() + within;
+        let sources = self.0.sources.load_full();
+        let schedule = &self.0.worker.schedule;
+        let seeks = wanted.iter().filter_map(|key| {
+            Some(sources.get(&key.source)?.seek(&key.kid, key.seen, deadline, schedule))
+        });
+        join_all(seeks).await.contains(&true)
     }
 
     /// Starts fetching from sources that are new, and forgets those that are gone. What is kept
@@ -209,6 +194,14 @@ impl KeySets {
 impl KeyLookup for KeySets {
     fn keys(&self, source: &KeySourceId) -> Option<Arc<KeySet>> {
         self.keys(source)
+    }
+
+    fn seek<'a>(
+        &'a self,
+        wanted: &'a [WantedKey],
+        within: Duration,
+    ) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>> {
+        Box::pin(self.seek(wanted, within))
     }
 }
 

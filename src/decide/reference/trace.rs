@@ -10,6 +10,7 @@ use crate::model::{
     Identity, Located, Operation, Position, Rule, RuleId, Source, Value,
 };
 use std::fmt::Display;
+use std::net::IpAddr;
 
 /// How one rule fared.
 #[derive(Debug, Clone, PartialEq)]
@@ -132,7 +133,27 @@ impl Actual {
     }
 }
 
+/// An attribute that is no text.
+struct Typed<A> {
+    value: Option<A>,
+    /// What a value that matches nothing counts as.
+    otherwise: Certainty,
+}
+
+impl<A> Typed<A> {
+    fn known(value: Option<A>) -> Self {
+        Self { value, otherwise: Certainty::No }
+    }
+}
+
 impl Context<'_, '_> {
+    fn client(&self) -> Typed<IpAddr> {
+        if self.attributes.missing.client_address {
+            return Typed { value: None, otherwise: Certainty::Unknown };
+        }
+        Typed::known(self.attributes.remote_ip)
+    }
+
     fn source(&self, s: &Source) -> AlternativeTrace {
         let mut fields = Fields { prefix: "from.source", list: Vec::new() };
         let names = self.names();
@@ -171,12 +192,13 @@ impl Context<'_, '_> {
             &names,
             in_trust_domain,
         );
-        fields.typed("ipBlocks", &s.ip_blocks, &s.not_ip_blocks, self.attributes.source_ip, within);
+        let peer = Typed::known(self.attributes.source_ip);
+        fields.typed("ipBlocks", &s.ip_blocks, &s.not_ip_blocks, &peer, within);
         fields.typed(
             "remoteIpBlocks",
             &s.remote_ip_blocks,
             &s.not_remote_ip_blocks,
-            self.attributes.remote_ip,
+            &self.client(),
             within,
         );
         fields.done(s.position)
@@ -203,9 +225,8 @@ impl Context<'_, '_> {
                 }
             });
         }
-        fields.typed("ports", &o.ports, &o.not_ports, self.attributes.destination_port, |a, b| {
-            a == b
-        });
+        let port = Typed::known(self.attributes.destination_port);
+        fields.typed("ports", &o.ports, &o.not_ports, &port, |a, b| a == b);
         fields.done(o.position)
     }
 
@@ -221,17 +242,17 @@ impl Context<'_, '_> {
             match values {
                 ConditionValues::IpBlocks(entries) => {
                     let ip = if c.key == ConditionKey::RemoteIp {
-                        self.attributes.remote_ip
+                        self.client()
                     } else if c.key == ConditionKey::DestinationIp {
-                        self.attributes.destination_ip
+                        Typed::known(self.attributes.destination_ip)
                     } else {
-                        self.attributes.source_ip
+                        Typed::known(self.attributes.source_ip)
                     };
-                    list.extend(typed(field, entries, negated, ip, within));
+                    list.extend(typed(field, entries, negated, &ip, within));
                 }
                 ConditionValues::Ports(entries) => {
-                    let port = self.attributes.destination_port;
-                    list.extend(typed(field, entries, negated, port, |a, b| a == b));
+                    let port = Typed::known(self.attributes.destination_port);
+                    list.extend(typed(field, entries, negated, &port, |a, b| a == b));
                 }
                 ConditionValues::Patterns(entries) => {
                     list.extend(self.pattern_condition(field, &c.key, entries, negated));
@@ -427,7 +448,7 @@ impl Fields {
         field: &str,
         yes: &[Located<T>],
         no: &[Located<T>],
-        actual: Option<A>,
+        actual: &Typed<A>,
         matches: impl Fn(T, A) -> bool,
     ) {
         let [positive, negative] = self.names(field);
@@ -464,18 +485,18 @@ fn typed<T: Display + Copy, A: Display + Copy>(
     field: String,
     entries: &[Located<T>],
     negated: bool,
-    actual: Option<A>,
+    actual: &Typed<A>,
     matches: impl Fn(T, A) -> bool,
 ) -> Option<FieldTrace> {
     let text = |e: &Located<T>| Located::new(e.value.to_string(), e.position);
-    let matched = entries.iter().find(|e| actual.is_some_and(|a| matches(e.value, a)));
-    let any = Certainty::from(matched.is_some());
+    let matched = entries.iter().find(|e| actual.value.is_some_and(|a| matches(e.value, a)));
+    let any = if matched.is_some() { Certainty::Yes } else { actual.otherwise };
     (!entries.is_empty()).then(|| FieldTrace {
         field,
         result: if negated { !any } else { any },
         matched: matched.map(text),
         wanted: entries.iter().map(text).collect(),
-        actual: actual.iter().map(ToString::to_string).collect(),
+        actual: actual.value.iter().map(ToString::to_string).collect(),
     })
 }
 

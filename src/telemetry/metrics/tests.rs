@@ -41,9 +41,25 @@ fn an_input_is_reported_once() {
 
 fn all() -> Metrics {
     let metrics = Metrics::new("0.0.0");
-    metrics.register_key_ages(|| {
-        let age = |seconds| ("https://a.example".into(), Duration::from_secs(seconds));
-        vec![age(9), age(3)]
+    metrics.register_key_sources(|| {
+        let sample = |seconds, failing| KeySourceSample {
+            issuer: "https://a.example".into(),
+            age: Some(Duration::from_secs(seconds)),
+            failing,
+        };
+        let dead = KeySourceSample {
+            issuer: "https://dead.example".into(),
+            age: None,
+            failing: Some(("connect", 4)),
+        };
+        vec![sample(9, Some(("timeout", 2))), sample(3, None), dead]
+    });
+    metrics.register_token_cache(|| TokenCacheSample {
+        hits: 5,
+        misses: 4,
+        rejections: 3,
+        entries: 2,
+        bytes: 4096,
     });
     let key_sources = metrics.key_sources();
     key_sources.expect(["ok", "timeout"]);

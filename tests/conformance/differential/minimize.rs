@@ -249,6 +249,8 @@ fn request_value(request: &Request) -> Value {
                     Name::Uri(uri) => format!("uri:{uri}"),
                     Name::Dns(dns) => format!("dns:{dns}"),
                     Name::Subject(subject) => format!("cn:{subject}"),
+                    Name::Unit(subject) => format!("ou:{subject}"),
+                    Name::Email(subject) => format!("email:{subject}"),
                 })
                 .collect();
             value["as"] = if names.is_empty() { "nameless".into() } else { names.join("+").into() };

@@ -6,7 +6,7 @@ mod compare;
 mod minimize;
 mod patterns;
 mod policies;
-mod random;
+pub(crate) mod random;
 mod replay;
 mod requests;
 mod scenario;
@@ -15,6 +15,7 @@ mod tokens;
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -40,11 +41,21 @@ pub(crate) struct Plan {
     pub(crate) batch: u64,
     /// How many differences are made smaller before they are shown.
     pub(crate) minimized: usize,
+    /// Ends when a batch of this run or of another one of this program has shown a difference.
+    pub(crate) stops_early: bool,
 }
 
 impl Plan {
     pub(crate) fn new(seed: u64, count: u64) -> Self {
-        Self { seed, first: 0, count, requests_per_set: 10, batch: 50, minimized: 5 }
+        Self {
+            seed,
+            first: 0,
+            count,
+            requests_per_set: 10,
+            batch: 50,
+            minimized: 5,
+            stops_early: false,
+        }
     }
 }
 
@@ -62,6 +73,9 @@ pub(crate) struct Outcome {
     pub(crate) took: Duration,
 }
 
+/// Whether any run has found a difference.
+static FOUND: AtomicBool = AtomicBool::new(false);
+
 /// Runs it all. `told` gets each difference when it is found.
 pub(crate) async fn run(plan: &Plan, told: &mut dyn FnMut(&str)) -> Outcome {
     let started = Instant::now();
@@ -69,7 +83,7 @@ pub(crate) async fn run(plan: &Plan, told: &mut dyn FnMut(&str)) -> Outcome {
     let mut outcome = Outcome::default();
     let mut next = plan.first;
     let end = plan.first + plan.count;
-    while next < end {
+    while next < end && !(plan.stops_early && FOUND.load(Ordering::Relaxed)) {
         let numbers: Vec<u64> = (next..end.min(next + plan.batch)).collect();
         next += plan.batch;
         let sets: Vec<Set> =
@@ -80,6 +94,7 @@ pub(crate) async fn run(plan: &Plan, told: &mut dyn FnMut(&str)) -> Outcome {
                 Ok(answers) => add(plan, &bench, &mut outcome, set, &answers, told).await,
             }
         }
+        FOUND.fetch_or(outcome.has_found(), Ordering::Relaxed);
     }
     outcome.took = started.elapsed();
     outcome
@@ -174,8 +189,12 @@ impl Outcome {
         out
     }
 
+    fn has_found(&self) -> bool {
+        self.agree < self.all || !self.not_run.is_empty()
+    }
+
     /// Whether everything was asked and agreed.
     pub(crate) fn passed(&self) -> bool {
-        self.agree == self.all && self.all > 0 && self.not_run.is_empty()
+        self.all > 0 && !self.has_found()
     }
 }

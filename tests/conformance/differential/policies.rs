@@ -19,7 +19,7 @@ pub(crate) fn resources(chance: &mut Chance, scenario: &mut Scenario) -> Vec<Val
 }
 
 /// Fields and keys, each a set of its own.
-const CONDITIONS: [&str; 52] = [
+const CONDITIONS: [&str; 54] = [
     "principals",
     "principals",
     "namespaces",
@@ -34,11 +34,13 @@ const CONDITIONS: [&str; 52] = [
     "paths",
     "paths",
     "paths",
+    "paths",
     "hosts",
     "hosts",
     "methods",
     "ports",
     "request.headers[x-a]",
+    "request.headers",
     "request.headers",
     "request.headers",
     "request.headers[:path]",
@@ -501,7 +503,7 @@ impl Parts<'_> {
             }
             "paths" => {
                 let path = chance.pick(&s.paths).clone();
-                if chance.percent(22) {
+                if chance.percent(30) {
                     template(chance, &path)
                 } else {
                     without_braces(pattern(chance, &path))

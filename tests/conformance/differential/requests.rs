@@ -65,6 +65,7 @@ impl<'s> Draft<'s> {
             request: Request {
                 name: String::new(),
                 is_l4: chance.percent(18),
+                proxied: None,
                 is_http2: chance.percent(20),
                 method: if chance.percent(60) {
                     "GET".into()
@@ -223,8 +224,17 @@ impl<'s> Draft<'s> {
             _ => {
                 if let Some(name) = key.strip_prefix("request.headers[") {
                     let name = name.trim_end_matches(']');
-                    self.request.headers.retain(|(n, _)| !n.eq_ignore_ascii_case(name));
-                    self.request.headers.push((name.to_owned(), text));
+                    let headers = &mut self.request.headers;
+                    headers.retain(|(n, _)| !n.eq_ignore_ascii_case(name));
+                    // A star asks for a line, whatever is in it.
+                    let is_empty = pattern == "*" && chance.percent(30);
+                    let text = if is_empty { String::new() } else { text };
+                    headers.push((name.to_owned(), text));
+                    // Another line before it or behind.
+                    if chance.percent(25) {
+                        let at = headers.len() - chance.below(2);
+                        headers.insert(at, (name.to_owned(), chance.word(&["other", "gold", ""])));
+                    }
                 } else if key.starts_with("request") {
                     self.bearer.meet(key, pattern, &text);
                 }
@@ -377,7 +387,7 @@ impl<'s> Draft<'s> {
 /// The operators of a template as segments.
 fn filled(chance: &mut Chance, path: &str) -> String {
     let many = chance.word(&["a", "a/b", "", "a/b/c", "a//b"]);
-    let one = chance.word(&["a", "x.txt", "b;c=1", "a%2Fb", "", "a/b", "[", "~", "%20"]);
+    let one = chance.word(&["a", "x.txt", "b;c=1", "a%2Fb", "", "", "a/b", "[", "~", "%20"]);
     path.replace("{**}", &many).replace("{*}", &one)
 }
 
@@ -508,7 +518,11 @@ fn sendable(chance: &mut Chance, request: &mut Request) {
         Peer::Certificate(names) => names.as_mut_slice(),
         Peer::Plaintext | Peer::Tls => &mut [],
     } {
-        let (Name::Uri(text) | Name::Dns(text) | Name::Subject(text)) = name;
+        let (Name::Uri(text)
+        | Name::Dns(text)
+        | Name::Subject(text)
+        | Name::Unit(text)
+        | Name::Email(text)) = name;
         text.retain(|c| c.is_ascii_graphic() || c == '\n');
     }
 }

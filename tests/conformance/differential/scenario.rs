@@ -242,6 +242,7 @@ fn workload(chance: &mut Chance) -> WorkloadSettings {
 
 fn listener(chance: &mut Chance) -> ListenerSettings {
     ListenerSettings {
+        use_remote_address: chance.percent(20),
         xff_num_trusted_hops: u32::try_from(chance.weighted(&[70, 20, 10])).unwrap(),
         path_normalization: [
             PathNormalization::Base,
@@ -250,6 +251,7 @@ fn listener(chance: &mut Chance) -> ListenerSettings {
             PathNormalization::DecodeAndMergeSlashes,
         ][chance.weighted(&[70, 10, 10, 10])],
         metadata: if chance.percent(15) { metadata(chance) } else { Map::new() },
+        ..ListenerSettings::default()
     }
 }
 

@@ -210,7 +210,7 @@ impl Bearer {
                 .clone();
             claims.insert(name, odd);
         }
-        if chance.percent(5) {
+        if chance.percent(9) {
             claims.shift_remove("sub");
         }
         let mut recipe = json!({ "key": key });

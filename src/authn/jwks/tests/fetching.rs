@@ -1,25 +1,13 @@
 //! One fetch: what is asked, what is taken, what is refused.
 
-use std::net::IpAddr;
-
 use axum::{
     body::Body,
     extract::Request,
     http::header,
     response::{IntoResponse, Redirect, Response},
     routing::get,
-    serve::Listener,
 };
 use rstest::rstest;
-use tokio::net::TcpStream;
-use tokio_rustls::{
-    TlsAcceptor,
-    rustls::{
-        ServerConfig,
-        pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
-    },
-    server::TlsStream,
-};
 
 use super::*;
 
@@ -260,22 +248,6 @@ async fn blocked_addresses(#[case] uri: &str) {
     assert_eq!(result, AttemptResult::Blocked, "{text}");
 }
 
-fn test_names(host: &str) -> Vec<IpAddr> {
-    let addresses: &[&str] = match host {
-        "metadata.test" => &["169.254.169.254"],
-        "both.test" => &["169.254.169.254", "127.0.0.1"],
-        "refused-first.test" => &["127.1.2.3", "127.0.0.1"],
-        "good.test" => &["127.0.0.1"],
-        _ => &[],
-    };
-    addresses.iter().map(|address| address.parse().unwrap()).collect()
-}
-
-fn named() -> Harness {
-    let settings = Settings { schedule: one_attempt(), ..Settings::default() };
-    harness_with(settings, Resolver::Fixed(test_names))
-}
-
 #[rstest]
 #[case::blocked("metadata.test", Some(AttemptResult::Blocked))]
 #[case::unknown("unknown.test", Some(AttemptResult::Connect))]
@@ -301,102 +273,8 @@ async fn further_ranges_are_blocked() {
     let settings = Settings { schedule: one_attempt(), guard, ..Settings::default() };
     let (result, text) = harness(settings).fails(&provider.source("i")).await;
     assert_eq!(result, AttemptResult::Blocked);
-    assert_eq!(text, "`127.0.0.1` is at 127.0.0.1, where no keys are fetched from");
+    assert_eq!(text, "`127.0.0.1` is at 127.0.0.1, where nothing is sent to");
     assert_eq!(provider.hits.load(Ordering::SeqCst), 0);
-}
-
-struct TlsListener {
-    tcp: TcpListener,
-    acceptor: TlsAcceptor,
-}
-
-impl Listener for TlsListener {
-    type Io = TlsStream<TcpStream>;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        loop {
-            let (stream, address) = self.tcp.accept().await.unwrap();
-            if let Ok(stream) = self.acceptor.accept(stream).await {
-                return (stream, address);
-            }
-        }
-    }
-
-    fn local_addr(&self) -> std::io::Result<Self::Addr> {
-        self.tcp.local_addr()
-    }
-}
-
-/// Serves on https with a certificate for `good.test`; also the authority to trust.
-async fn serve_https(router: Router) -> (u16, CertificateDer<'static>) {
-    let mut ca = rcgen::CertificateParams::default();
-    ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let ca_key = rcgen::KeyPair::generate().unwrap();
-    let ca_certificate = ca.self_signed(&ca_key).unwrap();
-    let issuer = rcgen::Issuer::new(ca, ca_key);
-    let key = rcgen::KeyPair::generate().unwrap();
-    let leaf = rcgen::CertificateParams::new(["good.test".to_owned()]).unwrap();
-    let leaf = leaf.signed_by(&key, &issuer).unwrap();
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let provider = rustls::crypto::aws_lc_rs::default_provider();
-    let config = ServerConfig::builder_with_provider(provider.into())
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![leaf.der().clone()], key)
-        .unwrap();
-    let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = tcp.local_addr().unwrap().port();
-    let listener = TlsListener { tcp, acceptor: TlsAcceptor::from(Arc::new(config)) };
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    (port, ca_certificate.der().clone())
-}
-
-fn trusting(authority: &CertificateDer<'static>) -> Harness {
-    let also_trusted = vec![authority.clone()];
-    let settings = Settings { schedule: one_attempt(), also_trusted, ..Settings::default() };
-    harness_with(settings, Resolver::Fixed(test_names))
-}
-
-#[tokio::test]
-async fn https_needs_a_trusted_certificate_of_that_name() {
-    let (port, authority) = serve_https(Router::new().fallback(async || key_set("a"))).await;
-    let good = source("i", &format!("https://good.test:{port}/keys"));
-    assert_eq!(trusting(&authority).try_once(&good).await.keys, 1);
-    let (result, text) = named().fails(&good).await;
-    assert_eq!(result, AttemptResult::Connect);
-    assert!(text.starts_with("no TLS session with `good.test`"), "{text}");
-    let other_name = source("i", &format!("https://both.test:{port}/keys"));
-    let (result, text) = trusting(&authority).fails(&other_name).await;
-    assert_eq!(result, AttemptResult::Connect);
-    assert!(text.starts_with("no TLS session with `both.test`"), "{text}");
-}
-
-#[tokio::test]
-async fn redirects_never_leave_https() {
-    let plain = Provider::start(key_set("a")).await;
-    let target = format!("http://good.test:{}/keys", plain.address.port());
-    let router = Router::new()
-        .route("/down", get(async move || Redirect::to(&target)))
-        .route("/stay", get(async || Redirect::to("keys")))
-        .route("/keys", get(async || key_set("a")));
-    let (port, authority) = serve_https(router).await;
-    let down = source("i", &format!("https://good.test:{port}/down"));
-    let (result, text) = trusting(&authority).fails(&down).await;
-    assert_eq!(result, AttemptResult::Blocked);
-    assert_eq!(text, format!("`https://good.test:{port}/down` redirects from https to http"));
-    assert_eq!(plain.hits.load(Ordering::SeqCst), 0);
-    let stay = source("i", &format!("https://good.test:{port}/stay"));
-    assert_eq!(trusting(&authority).try_once(&stay).await.keys, 1);
-}
-
-#[tokio::test]
-async fn a_bad_authority_is_an_error() {
-    let also_trusted = vec![CertificateDer::from(vec![1, 2, 3])];
-    let settings = Settings { also_trusted, ..Settings::default() };
-    let observer: Observer = Arc::new(|_: &Attempt<'_>| ());
-    assert!(KeySets::new(settings, Clock::system(), observer, Handle::current()).is_err());
 }
 
 #[tokio::test]

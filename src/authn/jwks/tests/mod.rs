@@ -1,11 +1,14 @@
 //! Against real servers on the loopback.
 
+mod conditional;
 mod fetching;
+mod https;
 mod keeping;
+mod seeking;
 
 use std::{
     future::Future,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -18,9 +21,12 @@ use axum::{Router, http::StatusCode};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::json;
 use tokio::{net::TcpListener, sync::mpsc};
+use tokio_rustls::rustls::{self, pki_types::CertificateDer};
 
 use super::*;
+use crate::authn::clock::Clock;
 use crate::key_set::Algorithm;
+use crate::outbound::{BODY_LIMIT, ClientSettings, DialGuard, Resolver};
 
 /// Longer than any of these takes, shorter than a person waits.
 async fn soon<T>(future: impl Future<Output = T>) -> T {
@@ -104,6 +110,8 @@ fn one_attempt() -> Schedule {
         fast_retries: 1,
         back_off: hour,
         back_off_limit: hour,
+        jitter_percent: 0,
+        ..Schedule::default()
     }
 }
 
@@ -111,14 +119,25 @@ fn rapid() -> Schedule {
     let moment = Duration::from_millis(2);
     Schedule {
         refresh: moment,
+        least_refresh: moment,
         fast_retry: moment,
         fast_retries: 1,
         back_off: moment,
         back_off_limit: moment,
+        ..Schedule::default()
     }
 }
 
 const NOW: SystemTime = SystemTime::UNIX_EPOCH;
+
+/// What differs from one test to the other.
+#[derive(Default)]
+struct Settings {
+    schedule: Schedule,
+    guard: DialGuard,
+    also_trusted: Vec<CertificateDer<'static>>,
+    clients: Vec<ClientSettings>,
+}
 
 fn harness(settings: Settings) -> Harness {
     harness_with(settings, Resolver::System)
@@ -129,14 +148,10 @@ fn harness_with(settings: Settings, resolver: Resolver) -> Harness {
     let observer: Observer = Arc::new(move |attempt: &Attempt<'_>| {
         sender.send((attempt.source.clone(), attempt.result)).unwrap_or_default();
     });
-    let sets = KeySets::with_resolver(
-        settings,
-        Clock::from_fn(|| NOW),
-        observer,
-        Handle::current(),
-        resolver,
-    )
-    .unwrap();
+    let Settings { schedule, guard, also_trusted, clients } = settings;
+    let client = Client::with_resolver(guard, &also_trusted, clients, resolver).unwrap();
+    let clock = Clock::from_fn(|| NOW);
+    let sets = KeySets::new(client, schedule, clock, observer, Handle::current());
     Harness { sets, attempts }
 }
 
@@ -174,4 +189,20 @@ impl Harness {
         let (_, result) = soon(self.attempts.recv()).await.unwrap();
         assert_eq!(result, expect);
     }
+}
+
+fn test_names(host: &str) -> Vec<IpAddr> {
+    let addresses: &[&str] = match host {
+        "metadata.test" => &["169.254.169.254"],
+        "both.test" => &["169.254.169.254", "127.0.0.1"],
+        "refused-first.test" => &["127.1.2.3", "127.0.0.1"],
+        "good.test" => &["127.0.0.1"],
+        _ => &[],
+    };
+    addresses.iter().map(|address| address.parse().unwrap()).collect()
+}
+
+fn named() -> Harness {
+    let settings = Settings { schedule: one_attempt(), ..Settings::default() };
+    harness_with(settings, Resolver::Fixed(test_names))
 }
