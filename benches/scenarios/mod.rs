@@ -1,7 +1,10 @@
 //! The policies and requests that benches and the allocation test share.
 //!
-//! Measures nothing. Each shape is a set of ALLOW rules and two calls: one that only the last rule
-//! allows, which is the worst case of a scan, and one that no rule allows.
+//! Measures nothing. Each shape is a set of ALLOW rules and calls: one that only the last rule
+//! allows, which is the worst case of a scan, some that rules all over the set allow, and one that no
+//! rule allows. With DENY for ALLOW, the last rule denies.
+
+mod mix;
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -11,7 +14,9 @@ use std::sync::Arc;
 use postern::compile::{Settings, compile};
 use postern::decide::decide;
 use postern::manifest;
-use postern::model::{Attributes, Headers, Http, Identity, Mesh, Missing, Outcome, Peer, Workload};
+use postern::model::{
+    Attributes, Headers, Http, Identity, Mesh, Missing, Outcome, Peer, Resource, Workload,
+};
 use postern::plan::Snapshot;
 
 /// How rules relate to requests. Every rule asks for a principal, a method, a path and a header.
@@ -25,6 +30,8 @@ pub(crate) enum Shape {
     Dense,
     /// As `Sparse`, each field with several values, of which the last one matches.
     MultiValued,
+    /// What clusters have: names, namespaces, addresses, hosts, headers, and some DENY rules.
+    Mix,
 }
 
 /// What a request is about.
@@ -33,6 +40,8 @@ pub(crate) struct Call {
     pub(crate) principal: String,
     pub(crate) path: String,
     pub(crate) tenant: String,
+    pub(crate) host: String,
+    pub(crate) source_ip: Ipv4Addr,
 }
 
 /// Beside `x-tenant`: what a browser and a few proxies send.
@@ -59,21 +68,28 @@ pub(crate) const HEADERS: [(&str, &str); 19] = [
 ];
 
 impl Shape {
-    pub(crate) const ALL: [Self; 4] =
-        [Self::Sparse, Self::ExactPath, Self::Dense, Self::MultiValued];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Sparse, Self::ExactPath, Self::Dense, Self::MultiValued, Self::Mix];
 
     /// The rules as a manifest, ten to a policy.
     pub(crate) fn manifest(self, rules: usize) -> String {
+        if self == Self::Mix { mix::manifest(rules) } else { self.policies("ALLOW", rules) }
+    }
+
+    /// As many rules, and a call that only the last of those that deny is about.
+    pub(crate) fn denial(self, rules: usize) -> (String, Call) {
+        if self == Self::Mix {
+            (mix::manifest(rules), mix::denied_call(rules))
+        } else {
+            (self.policies("DENY", rules), self.hit(rules))
+        }
+    }
+
+    fn policies(self, action: &str, rules: usize) -> String {
         let mut text = String::new();
         for i in 0..rules {
             if i % 10 == 0 {
-                write!(
-                    text,
-                    "---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n\
-                     metadata: {{name: p-{:05}, namespace: shop}}\nspec:\n  rules:\n",
-                    i / 10
-                )
-                .unwrap();
+                head(&mut text, &format!("p-{:05}", i / 10), action);
             }
             self.rule(&mut text, i);
         }
@@ -86,13 +102,14 @@ impl Shape {
         };
         let (principals, methods, paths, tenants) = match self {
             Self::Sparse | Self::ExactPath | Self::Dense => {
-                let Call { principal, path, tenant } = self.call(i);
+                let Call { principal, path, tenant, .. } = self.call(i);
                 let path = match self {
                     Self::ExactPath => path,
                     _ => path.replace("list", "*"),
                 };
                 (principal, "GET".to_owned(), path, tenant)
             }
+            Self::Mix => return mix::rule(text, i),
             Self::MultiValued => (
                 many(8, &|k| format!("cluster.local/ns/team-{i}/sa/web-{k}")),
                 "DELETE, POST, PUT, GET".to_owned(),
@@ -110,8 +127,9 @@ impl Shape {
     }
 
     /// What only rule `i` allows.
-    fn call(self, i: usize) -> Call {
+    pub(crate) fn call(self, i: usize) -> Call {
         let (principal, path, tenant) = match self {
+            Self::Mix => return mix::call(i),
             Self::Sparse | Self::ExactPath => {
                 (format!("ns/team-{i}/sa/web"), format!("/svc-{i}/list"), format!("tenant-{i}"))
             }
@@ -124,12 +142,25 @@ impl Shape {
                 format!("tenant-{i}-3"),
             ),
         };
-        Call { principal: format!("cluster.local/{principal}"), path, tenant }
+        Call {
+            principal: format!("cluster.local/{principal}"),
+            path,
+            tenant,
+            host: "shop.example.com".to_owned(),
+            source_ip: Ipv4Addr::new(10, 0, 0, 1),
+        }
     }
 
     /// What only the last of so many rules allows.
     pub(crate) fn hit(self, rules: usize) -> Call {
         self.call(rules - 1)
+    }
+
+    /// Calls that different ones of so many rules allow, the last among them.
+    pub(crate) fn spread(self, rules: usize) -> Vec<Call> {
+        let allows = |i: &usize| self != Self::Mix || !mix::denies(*i);
+        let step = rules.div_ceil(256);
+        (0..rules).rev().step_by(step).filter(allows).map(|i| self.call(i)).collect()
     }
 
     /// What none of so many rules allows.
@@ -146,7 +177,7 @@ impl Call {
         lines.push(("x-tenant".into(), self.tenant.as_bytes().into()));
         let ip = |last| Some(IpAddr::V4(Ipv4Addr::new(10, 0, 0, last)));
         Attributes {
-            source_ip: ip(1),
+            source_ip: Some(self.source_ip.into()),
             remote_ip: ip(2),
             destination_ip: ip(3),
             destination_port: Some(8080),
@@ -155,7 +186,7 @@ impl Call {
             http: Some(Http {
                 method: "GET".into(),
                 path: self.path.as_str().into(),
-                host: "shop.example.com".into(),
+                host: self.host.as_str().into(),
                 scheme: "https".into(),
                 headers: Headers::new(lines, false),
             }),
@@ -165,27 +196,51 @@ impl Call {
     }
 }
 
-/// A manifest as the snapshot of one workload.
-pub(crate) fn snapshot(manifest: &str) -> Snapshot {
+/// Begins a policy: its rules follow.
+fn head(text: &mut String, name: &str, action: &str) {
+    write!(
+        text,
+        "---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n\
+         metadata: {{name: {name}, namespace: shop}}\nspec:\n  action: {action}\n  rules:\n"
+    )
+    .unwrap();
+}
+
+/// The resources of a manifest without errors.
+pub(crate) fn resources(manifest: &str) -> Vec<Arc<Resource>> {
     let decoded = manifest::decode(manifest, None, &manifest::Options::default());
     assert!(!decoded.has_errors(), "{:?}", decoded.diagnostics);
-    let resources: Vec<_> = decoded.accepted().cloned().map(Arc::new).collect();
+    decoded.accepted().cloned().map(Arc::new).collect()
+}
+
+/// One workload.
+pub(crate) fn settings() -> Settings {
     let workload = Workload { namespace: "shop".into(), labels: Default::default() };
-    let settings = Settings { mesh: Mesh::default(), workloads: vec![workload] };
-    compile(1, &resources, &[], &settings)
+    Settings { mesh: Mesh::default(), workloads: vec![workload] }
+}
+
+/// A manifest as the snapshot of one workload.
+pub(crate) fn snapshot(manifest: &str) -> Snapshot {
+    compile(1, &resources(manifest), &[], &settings())
 }
 
 /// Fails unless every shape does what it says: a figure for something else is worse than none.
 pub(crate) fn assert_sound() {
-    let rules = 30;
-    for shape in Shape::ALL {
-        let outcome = |rules, call: Call| {
-            let snapshot = snapshot(&shape.manifest(rules));
-            let plan = &snapshot.workloads[0];
-            decide(plan, &call.attributes(), &Identity::default()).outcome()
+    // The rules of a mix are of seven kinds.
+    for (shape, rules) in Shape::ALL.into_iter().flat_map(|shape| [shape; 7].into_iter().zip(26..))
+    {
+        let what = format!("{shape:?} {rules}");
+        let outcome = |snapshot: &Snapshot, call: &Call| {
+            decide(&snapshot.workloads[0], &call.attributes(), &Identity::default()).outcome()
         };
-        assert_eq!(outcome(rules, shape.hit(rules)), Outcome::Allow, "{shape:?}");
-        assert_eq!(outcome(rules - 1, shape.hit(rules)), Outcome::Deny, "{shape:?}");
-        assert_eq!(outcome(rules, shape.miss(rules)), Outcome::Deny, "{shape:?}");
+        let allowing = snapshot(&shape.manifest(rules));
+        for call in shape.spread(rules) {
+            assert_eq!(outcome(&allowing, &call), Outcome::Allow, "{what} {call:?}");
+        }
+        let (fewer, hit) = (snapshot(&shape.manifest(rules - 1)), shape.hit(rules));
+        assert_eq!(outcome(&fewer, &hit), Outcome::Deny, "{what} {hit:?}");
+        assert_eq!(outcome(&allowing, &shape.miss(rules)), Outcome::Deny, "{what}");
+        let (denying, call) = shape.denial(rules);
+        assert_eq!(outcome(&snapshot(&denying), &call), Outcome::Deny, "{what} {call:?}");
     }
 }

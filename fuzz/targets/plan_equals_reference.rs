@@ -66,9 +66,10 @@ pub(crate) fn run(data: &[u8]) {
 }
 
 fn case(u: U<'_, '_>) -> Result<()> {
-    let policies = many(u, 4, policy)?;
+    let mut policies = many(u, 4, policy)?;
     let attributes = attributes(u)?;
     let claims = claims(u)?;
+    policies.push(crowd(u)?);
     let resources: Vec<_> =
         policies.into_iter().map(|p| Arc::new(Resource::AuthorizationPolicy(p))).collect();
     let settings = Settings {
@@ -84,7 +85,10 @@ fn case(u: U<'_, '_>) -> Result<()> {
     let verdict = decide(&plan, &attributes, &identity);
     assert_eq!(verdict, reference::decide(&plan, &attributes, &identity));
     assert_eq!(before_tokens(&plan, &attributes), reference::custom(&plan, &attributes));
-    assert_eq!(audited_by(&plan, &attributes, &identity).next(), verdict.audited_by);
+    let is_audit = |id| plan.policy(id).is_some_and(|p| p.action == Action::Audit && !p.dry_run);
+    let traces = reference::traces(&plan, &attributes, &identity);
+    let audited = traces.iter().filter(|trace| trace.matches && is_audit(trace.id));
+    assert!(audited_by(&plan, &attributes, &identity).eq(audited.map(|trace| trace.id)));
     Ok(())
 }
 
@@ -170,6 +174,39 @@ fn operation(u: U<'_, '_>) -> Result<Operation> {
         not_paths: list(u, PATTERNS)?,
         position: Default::default(),
     })
+}
+
+/// Many rules that ask for the same few things: lists, nodes in nodes and sets of the index.
+fn crowd(u: U<'_, '_>) -> Result<AuthorizationPolicy> {
+    let mut policy = policy(u)?;
+    policy.metadata.name = "crowd".into();
+    if u.ratio(1, 4)? {
+        policy.rules.extend(many(u, 60, crowded_rule)?);
+    }
+    Ok(policy)
+}
+
+fn crowded_rule(u: U<'_, '_>) -> Result<Rule> {
+    let header = Condition {
+        key: Key::RequestHeader("x-a".into()),
+        values: ConditionValues::Patterns(few_or_many(u, TEXTS)?),
+        not_values: ConditionValues::Patterns(Vec::new()),
+        position: Default::default(),
+    };
+    let source = Source {
+        principals: few_or_many(u, &["td/ns/a/sa/b", "td/ns/ab/sa/b", "td/ns/a/*"])?,
+        ip_blocks: blocks(u)?,
+        ..Source::default()
+    };
+    let operation = Operation { paths: few_or_many(u, PATTERNS)?, ..Operation::default() };
+    Ok(Rule { from: vec![source], to: vec![operation], when: vec![header], ..Rule::default() })
+}
+
+/// Mostly one; as many as make a set from time to time, the last of them drawn.
+fn few_or_many(u: U<'_, '_>, words: Words) -> Result<Vec<Located<String>>> {
+    let others = if u.ratio(1, 16)? { 20 } else { 0 };
+    let others = (0..others).map(|n| format!("{}{n}", words.first().copied().unwrap_or_default()));
+    Ok(others.chain([word(u, words)?.to_owned()]).map(Located::from).collect())
 }
 
 fn condition(u: U<'_, '_>) -> Result<Condition> {

@@ -1,175 +1,326 @@
 //! Policies to decision trees.
+//!
+//! Says what each field means; `words` writes it down, `index` files it.
 
-use std::sync::Arc;
-
-use crate::matcher::{
-    MetadataMatch, NamespaceMatch, PathTemplate, PrincipalMatch, RequestPrincipalMatch,
-    ServiceAccountMatch, Star, StringMatch, TrustDomainMatch,
-};
+use super::index::TreeBuilder;
+use super::words::{Patterns, Words, ports};
+use crate::matcher::Star;
 use crate::model::{
-    Action, AuthorizationPolicy, Condition, ConditionKey, ConditionValues, Located, Operation,
-    Rule, RuleId, Source, StringList,
+    Action, AuthorizationPolicy, Condition, ConditionKey, ConditionValues, Operation, Rule, RuleId,
+    Source, StringList,
 };
-use crate::plan::{AttributeTest, CompiledRule, DecisionTree, Test, Trees, Unknown};
+use crate::plan::index::key::Case;
+use crate::plan::rules::{RuleDraft, TestDraft, TooLarge};
+use crate::plan::vocabulary::{Attribute, Vocabulary};
+use crate::plan::{Trees, Unknown};
 
 /// What kind of traffic the trees are for. HTTP-only conditions cannot be met by a connection: an
 /// ALLOW rule with one is left out, other rules lose the condition, as Istio does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Traffic {
+enum Traffic {
     Http,
     L4,
 }
 
+/// All trees of a workload, and the words they are written in.
+#[derive(Debug, Default)]
+pub(super) struct Built {
+    pub(super) vocabulary: Vocabulary,
+    pub(super) http: Trees,
+    pub(super) l4: Trees,
+}
+
 /// Builds all trees of a workload.
-pub(super) fn trees(policies: &[Arc<AuthorizationPolicy>], traffic: Traffic) -> Trees {
+///
+/// # Errors
+/// More of something than 32 bits can count.
+pub(super) fn build<'p>(
+    policies: &'p [impl AsRef<AuthorizationPolicy>],
+) -> Result<Built, TooLarge> {
+    let policies: Vec<&'p AuthorizationPolicy> = policies.iter().map(AsRef::as_ref).collect();
+    let mut words = Words::default();
+    let http = trees(&policies, Traffic::Http, &mut words)?;
+    let l4 = trees(&policies, Traffic::L4, &mut words)?;
+    Ok(Built { vocabulary: words.finish().ok_or(TooLarge)?, http, l4 })
+}
+
+fn trees<'p>(
+    policies: &[&'p AuthorizationPolicy],
+    traffic: Traffic,
+    words: &mut Words<'p>,
+) -> Result<Trees, TooLarge> {
     let select = |wanted: fn(&Action) -> bool, dry_run: bool| {
         (0u32..)
             .zip(policies)
             .filter(move |(_, p)| wanted(&p.action) && p.dry_run == dry_run)
             .collect::<Vec<_>>()
     };
-    let tree = |wanted: fn(&Action) -> bool, dry_run: bool, unknown: Unknown| {
-        let mut rules = Vec::new();
+    let mut tree = |wanted: fn(&Action) -> bool, dry_run: bool, unknown: Unknown| {
+        let mut tree = TreeBuilder::new(unknown);
         for (index, policy) in select(wanted, dry_run) {
             for (rule, position) in policy.rules.iter().zip(0u32..) {
                 let id = RuleId { policy: index, rule: position };
-                let mut builder = Builder { policy, traffic, http_only: false };
-                let compiled = builder.rule(id, rule);
+                let mut builder = Builder { policy, traffic, words, http_only: false };
+                let draft = builder.rule(rule)?;
                 let unmatchable = builder.http_only && matches!(policy.action, Action::Allow);
                 if !unmatchable {
-                    rules.push(compiled);
+                    tree.push(id, draft)?;
                 }
             }
         }
-        DecisionTree::new(rules, unknown)
+        tree.finish(words.attributes())
     };
     let is_allow = |a: &Action| matches!(a, Action::Allow);
     let is_deny = |a: &Action| matches!(a, Action::Deny);
     let is_audit = |a: &Action| matches!(a, Action::Audit);
     let is_custom = |a: &Action| matches!(a, Action::Custom { .. });
-    Trees {
-        custom: tree(is_custom, false, Unknown::Match),
-        deny: tree(is_deny, false, Unknown::Match),
-        allow: tree(is_allow, false, Unknown::NoMatch),
+    Ok(Trees {
+        custom: tree(is_custom, false, Unknown::Match)?,
+        deny: tree(is_deny, false, Unknown::Match)?,
+        allow: tree(is_allow, false, Unknown::NoMatch)?,
         has_allow: !select(is_allow, false).is_empty(),
-        audit: tree(is_audit, false, Unknown::Match),
-        shadow_deny: tree(is_deny, true, Unknown::Match),
-        shadow_allow: tree(is_allow, true, Unknown::NoMatch),
+        audit: tree(is_audit, false, Unknown::Match)?,
+        shadow_deny: tree(is_deny, true, Unknown::Match)?,
+        shadow_allow: tree(is_allow, true, Unknown::NoMatch)?,
         has_shadow_allow: !select(is_allow, true).is_empty(),
         has_shadow: !select(is_allow, true).is_empty() || !select(is_deny, true).is_empty(),
-    }
+    })
 }
 
-struct Builder<'a> {
-    policy: &'a AuthorizationPolicy,
+struct Builder<'p, 'w> {
+    policy: &'p AuthorizationPolicy,
     traffic: Traffic,
+    words: &'w mut Words<'p>,
     /// Set when an HTTP-only condition was met while building for connections.
     http_only: bool,
 }
 
-/// A conjunction under construction.
-#[derive(Default)]
-struct Conjunction(Vec<Test>);
+type Conjunction = Result<Vec<TestDraft>, TooLarge>;
 
-impl Conjunction {
-    /// Adds the positive and the negated half of a field, each where it has entries.
-    fn field<T>(
-        &mut self,
-        values: &[T],
-        not_values: &[T],
-        attribute: impl Fn(&[T]) -> AttributeTest,
-    ) {
-        for (list, negated) in [(values, false), (not_values, true)] {
-            if !list.is_empty() {
-                self.0.push(Test { negated, attribute: attribute(list) });
-            }
+impl<'p> Builder<'p, '_> {
+    fn rule(&mut self, rule: &'p Rule) -> Result<RuleDraft, TooLarge> {
+        let mut conditions = Vec::new();
+        for condition in &rule.when {
+            self.condition(&mut conditions, condition)?;
         }
-    }
-}
-
-impl Builder<'_> {
-    fn rule(&mut self, id: RuleId, rule: &Rule) -> CompiledRule {
-        CompiledRule {
-            id,
-            sources: rule.from.iter().map(|source| self.source(source)).collect(),
-            operations: rule.to.iter().map(|operation| self.operation(operation)).collect(),
-            conditions: rule.when.iter().flat_map(|condition| self.condition(condition)).collect(),
-        }
+        Ok(RuleDraft {
+            sources: rule.from.iter().map(|s| self.source(s)).collect::<Result<_, _>>()?,
+            operations: rule.to.iter().map(|o| self.operation(o)).collect::<Result<_, _>>()?,
+            conditions,
+        })
     }
 
-    fn source(&mut self, source: &Source) -> Box<[Test]> {
-        let namespace = &self.policy.metadata.namespace;
-        let mut all = Conjunction::default();
-        all.field(&source.principals, &source.not_principals, principals);
+    fn source(&mut self, source: &'p Source) -> Conjunction {
+        let namespace = &*self.policy.metadata.namespace;
+        let mut all = Vec::new();
+        self.field(
+            &mut all,
+            (&source.principals, &source.not_principals),
+            &Attribute::Principal,
+            Words::principals,
+        )?;
         if self.http([&source.request_principals, &source.not_request_principals]) {
-            all.field(
-                &source.request_principals,
-                &source.not_request_principals,
-                request_principals,
-            );
+            self.field(
+                &mut all,
+                (&source.request_principals, &source.not_request_principals),
+                &Attribute::RequestPrincipal,
+                Words::request_principals,
+            )?;
         }
-        all.field(&source.namespaces, &source.not_namespaces, namespaces);
-        all.field(&source.service_accounts, &source.not_service_accounts, |list| {
-            service_accounts(list, namespace)
-        });
-        all.field(&source.trust_domains, &source.not_trust_domains, trust_domains);
-        all.field(&source.ip_blocks, &source.not_ip_blocks, |l| AttributeTest::SourceIp(values(l)));
-        all.field(&source.remote_ip_blocks, &source.not_remote_ip_blocks, |l| {
-            AttributeTest::RemoteIp(values(l))
-        });
-        all.0.into()
+        self.field(
+            &mut all,
+            (&source.namespaces, &source.not_namespaces),
+            &Attribute::Namespace,
+            Words::namespaces,
+        )?;
+        self.field(
+            &mut all,
+            (&source.service_accounts, &source.not_service_accounts),
+            &Attribute::ServiceAccount,
+            |words, list| words.service_accounts(list, namespace),
+        )?;
+        self.field(
+            &mut all,
+            (&source.trust_domains, &source.not_trust_domains),
+            &Attribute::TrustDomain,
+            Words::trust_domains,
+        )?;
+        self.field(
+            &mut all,
+            (&source.ip_blocks, &source.not_ip_blocks),
+            &Attribute::SourceIp,
+            |words, list| words.blocks(list),
+        )?;
+        self.field(
+            &mut all,
+            (&source.remote_ip_blocks, &source.not_remote_ip_blocks),
+            &Attribute::RemoteIp,
+            |words, list| words.blocks(list),
+        )?;
+        Ok(all)
     }
 
-    fn operation(&mut self, operation: &Operation) -> Box<[Test]> {
-        let mut all = Conjunction::default();
+    fn operation(&mut self, operation: &'p Operation) -> Conjunction {
+        let mut all = Vec::new();
         if self.http([&operation.hosts, &operation.not_hosts]) {
-            all.field(&operation.hosts, &operation.not_hosts, |l| {
-                AttributeTest::Host(strings(l, Star::Present))
-            });
+            self.field(
+                &mut all,
+                (&operation.hosts, &operation.not_hosts),
+                &Attribute::Host,
+                |words, list| words.strings(list, Star::Present, Case::Ignored),
+            )?;
         }
         if self.http([&operation.methods, &operation.not_methods]) {
-            all.field(&operation.methods, &operation.not_methods, |l| {
-                AttributeTest::Method(strings(l, Star::Present))
-            });
+            self.field(
+                &mut all,
+                (&operation.methods, &operation.not_methods),
+                &Attribute::Method,
+                |words, list| words.strings(list, Star::Present, Case::Counts),
+            )?;
         }
         if self.http([&operation.paths, &operation.not_paths]) {
-            all.field(&operation.paths, &operation.not_paths, paths);
+            for (list, negated) in [(&operation.paths, false), (&operation.not_paths, true)] {
+                if !list.is_empty() {
+                    let patterns = self.words.paths(list).ok_or(TooLarge)?;
+                    match patterns {
+                        Some(patterns) => {
+                            self.test(&mut all, &Attribute::Path, negated, patterns)?;
+                        }
+                        None => self.unknowable(&mut all)?,
+                    }
+                }
+            }
         }
-        all.field(&operation.ports, &operation.not_ports, |l| {
-            AttributeTest::DestinationPort(values(l))
-        });
-        all.0.into()
+        self.field(
+            &mut all,
+            (&operation.ports, &operation.not_ports),
+            &Attribute::DestinationPort,
+            |_, list| ports(list),
+        )?;
+        Ok(all)
     }
 
-    fn condition(&mut self, condition: &Condition) -> Vec<Test> {
-        let mut all = Conjunction::default();
+    fn condition(
+        &mut self,
+        all: &mut Vec<TestDraft>,
+        condition: &'p Condition,
+    ) -> Result<(), TooLarge> {
         let (key, yes, no) = (&condition.key, &condition.values, &condition.not_values);
         if is_http_only(key) && self.traffic == Traffic::L4 {
             self.http_only |= !yes.is_empty() || !no.is_empty();
-            return Vec::new();
+            return Ok(());
         }
         match (yes, no) {
             (ConditionValues::IpBlocks(yes), ConditionValues::IpBlocks(no)) => {
                 let attribute = if *key == ConditionKey::RemoteIp {
-                    AttributeTest::RemoteIp
+                    Attribute::RemoteIp
                 } else if *key == ConditionKey::DestinationIp {
-                    AttributeTest::DestinationIp
+                    Attribute::DestinationIp
                 } else {
-                    AttributeTest::SourceIp
+                    Attribute::SourceIp
                 };
-                all.field(yes, no, |list| attribute(values(list)));
+                self.field(all, (yes, no), &attribute, |words, list| words.blocks(list))
             }
             (ConditionValues::Ports(yes), ConditionValues::Ports(no)) => {
-                all.field(yes, no, |list| AttributeTest::DestinationPort(values(list)));
+                self.field(all, (yes, no), &Attribute::DestinationPort, |_, list| ports(list))
             }
             (ConditionValues::Patterns(yes), ConditionValues::Patterns(no)) => {
-                let namespace = &self.policy.metadata.namespace;
-                all.field(yes, no, |list| pattern_condition(key, list, namespace));
+                self.pattern_condition(all, key, (yes, no))
             }
             // The decoder types both lists by the key.
-            (_, _) => all.0.push(Test { negated: false, attribute: AttributeTest::Unknown }),
+            (_, _) => self.unknowable(all),
         }
-        all.0
+    }
+
+    fn pattern_condition(
+        &mut self,
+        all: &mut Vec<TestDraft>,
+        key: &'p ConditionKey,
+        lists: (&'p StringList, &'p StringList),
+    ) -> Result<(), TooLarge> {
+        let namespace = &*self.policy.metadata.namespace;
+        let mut claim = |path: Vec<Box<str>>| {
+            self.field(all, lists, &Attribute::Claim(path.into()), |words, list| {
+                words.strings(list, Star::OneOrMore, Case::Counts)
+            })
+        };
+        match key {
+            ConditionKey::RequestAudiences => claim(vec!["aud".into()]),
+            ConditionKey::RequestPresenter => claim(vec!["azp".into()]),
+            ConditionKey::RequestClaims(path) => {
+                claim(path.iter().map(|name| name.as_str().into()).collect())
+            }
+            ConditionKey::RequestHeader(name) => {
+                self.field(all, lists, &Attribute::Header(name.as_str().into()), |words, list| {
+                    words.strings(list, Star::Present, Case::Counts)
+                })
+            }
+            ConditionKey::SourceNamespace => {
+                self.field(all, lists, &Attribute::Namespace, Words::namespaces)
+            }
+            ConditionKey::SourceServiceAccount => {
+                self.field(all, lists, &Attribute::ServiceAccount, |words, list| {
+                    words.service_accounts(list, namespace)
+                })
+            }
+            ConditionKey::SourcePrincipal => {
+                self.field(all, lists, &Attribute::Principal, Words::principals)
+            }
+            ConditionKey::SourceTrustDomain => {
+                self.field(all, lists, &Attribute::TrustDomain, Words::trust_domains)
+            }
+            ConditionKey::RequestPrincipal => {
+                self.field(all, lists, &Attribute::RequestPrincipal, Words::request_principals)
+            }
+            ConditionKey::ConnectionSni => {
+                self.field(all, lists, &Attribute::Sni, |words, list| {
+                    words.strings(list, Star::OneOrMore, Case::Counts)
+                })
+            }
+            ConditionKey::EnvoyFilterMetadata { filter, key } => {
+                let (filter, key) = (filter.as_str().into(), key.as_str().into());
+                self.field(all, lists, &Attribute::Metadata { filter, key }, Words::metadata)
+            }
+            // Typed as addresses and ports by the decoder.
+            ConditionKey::SourceIp
+            | ConditionKey::RemoteIp
+            | ConditionKey::DestinationIp
+            | ConditionKey::DestinationPort => self.unknowable(all),
+        }
+    }
+
+    /// Adds the positive and the negated half of a field, each where it has entries.
+    fn field<T>(
+        &mut self,
+        all: &mut Vec<TestDraft>,
+        (yes, no): (&'p Vec<T>, &'p Vec<T>),
+        attribute: &Attribute,
+        read: impl Fn(&mut Words<'p>, &'p Vec<T>) -> Option<Patterns>,
+    ) -> Result<(), TooLarge> {
+        for (list, negated) in [(yes, false), (no, true)] {
+            if !list.is_empty() {
+                let patterns = read(self.words, list).ok_or(TooLarge)?;
+                self.test(all, attribute, negated, patterns)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn test(
+        &mut self,
+        all: &mut Vec<TestDraft>,
+        attribute: &Attribute,
+        negated: bool,
+        patterns: Patterns,
+    ) -> Result<(), TooLarge> {
+        let attribute = self.words.attribute(attribute).ok_or(TooLarge)?;
+        let Patterns { words, keys } = patterns;
+        all.push(TestDraft { attribute, negated, set: None, patterns: words, keys });
+        Ok(())
+    }
+
+    fn unknowable(&mut self, all: &mut Vec<TestDraft>) -> Result<(), TooLarge> {
+        self.test(all, &Attribute::Unknowable, false, Patterns::default())
     }
 
     /// Whether an HTTP-only field is to be compiled; notes that it was met where it is not.
@@ -199,102 +350,5 @@ fn is_http_only(key: &ConditionKey) -> bool {
         | ConditionKey::DestinationPort
         | ConditionKey::ConnectionSni
         | ConditionKey::EnvoyFilterMetadata { .. } => false,
-    }
-}
-
-fn pattern_condition(
-    key: &ConditionKey,
-    list: &[Located<String>],
-    namespace: &str,
-) -> AttributeTest {
-    let claim = |path: &[&str]| AttributeTest::Claim {
-        path: path.iter().map(|&name| name.into()).collect(),
-        patterns: strings(list, Star::OneOrMore),
-    };
-    match key {
-        ConditionKey::RequestHeader(name) => AttributeTest::Header {
-            name: name.as_str().into(),
-            patterns: strings(list, Star::Present),
-        },
-        ConditionKey::SourceNamespace => namespaces(list),
-        ConditionKey::SourceServiceAccount => service_accounts(list, namespace),
-        ConditionKey::SourcePrincipal => principals(list),
-        ConditionKey::SourceTrustDomain => trust_domains(list),
-        ConditionKey::RequestPrincipal => request_principals(list),
-        ConditionKey::RequestAudiences => claim(&["aud"]),
-        ConditionKey::RequestPresenter => claim(&["azp"]),
-        ConditionKey::RequestClaims(path) => {
-            claim(&path.iter().map(String::as_str).collect::<Vec<_>>())
-        }
-        ConditionKey::ConnectionSni => AttributeTest::Sni(strings(list, Star::OneOrMore)),
-        ConditionKey::EnvoyFilterMetadata { filter, key } => AttributeTest::Metadata {
-            filter: filter.as_str().into(),
-            key: key.as_str().into(),
-            patterns: list.iter().map(|v| MetadataMatch::parse(v)).collect(),
-        },
-        // Typed as addresses and ports by the decoder.
-        ConditionKey::SourceIp
-        | ConditionKey::RemoteIp
-        | ConditionKey::DestinationIp
-        | ConditionKey::DestinationPort => AttributeTest::Unknown,
-    }
-}
-
-fn values<T: Copy>(list: &[Located<T>]) -> Box<[T]> {
-    list.iter().map(|entry| entry.value).collect()
-}
-
-fn strings(list: &[Located<String>], star: Star) -> Box<[StringMatch]> {
-    list.iter().map(|v| StringMatch::parse(v, star)).collect()
-}
-
-fn principals(list: &[Located<String>]) -> AttributeTest {
-    AttributeTest::Principal(list.iter().map(|v| PrincipalMatch::parse(v)).collect())
-}
-
-fn namespaces(list: &[Located<String>]) -> AttributeTest {
-    AttributeTest::Namespace(list.iter().map(|v| NamespaceMatch::parse(v)).collect())
-}
-
-fn service_accounts(list: &[Located<String>], namespace: &str) -> AttributeTest {
-    AttributeTest::ServiceAccount(
-        list.iter().map(|v| ServiceAccountMatch::parse(v, namespace)).collect(),
-    )
-}
-
-fn trust_domains(list: &[Located<String>]) -> AttributeTest {
-    AttributeTest::TrustDomain(list.iter().map(|v| TrustDomainMatch::parse(v)).collect())
-}
-
-fn request_principals(list: &[Located<String>]) -> AttributeTest {
-    AttributeTest::RequestPrincipal(list.iter().map(|v| RequestPrincipalMatch::parse(v)).collect())
-}
-
-fn paths(list: &[Located<String>]) -> AttributeTest {
-    let mut exact: Vec<Box<str>> = Vec::new();
-    let mut patterns = Vec::new();
-    let mut templates = Vec::new();
-    for path in list {
-        if PathTemplate::is_template(path) {
-            match PathTemplate::parse(path) {
-                Some(template) => templates.push(template),
-                // A field with one unusable entry says nothing certain about any path.
-                None => return AttributeTest::Unknown,
-            }
-            continue;
-        }
-        match StringMatch::parse(path, Star::OneOrMore) {
-            StringMatch::Exact(text) => exact.push(text),
-            pattern @ (StringMatch::Present
-            | StringMatch::OneOrMore
-            | StringMatch::Prefix(_)
-            | StringMatch::Suffix(_)) => patterns.push(pattern),
-        }
-    }
-    exact.sort_unstable();
-    AttributeTest::Path {
-        exact: exact.into(),
-        patterns: patterns.into(),
-        templates: templates.into(),
     }
 }

@@ -5,13 +5,18 @@
 mod attach;
 mod authentication;
 mod build;
+mod index;
 mod trust_domain;
+mod words;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 pub use authentication::normalize_audience;
 
-use crate::model::{Attachment, AuthorizationPolicy, Mesh, Resource, ResourceId, Workload};
+use crate::model::{
+    Attachment, AuthorizationPolicy, Kind, Mesh, Metadata, Resource, ResourceId, Workload,
+};
+use crate::plan::rules::TooLarge;
 use crate::plan::{KeyReference, KeySource, Snapshot, WorkloadPlan};
 
 /// What gives resources their meaning beside themselves.
@@ -94,20 +99,28 @@ fn plan_workload(
             *timeout = rule.timeout.max(*timeout);
         }
     }
+    let mut invalid: Vec<_> = rejected
+        .iter()
+        .filter(|r| attach::may_attach(r, mesh, workload))
+        .map(|r| r.id.clone())
+        .collect();
+    let built = build::build(&policies).unwrap_or_else(|_: TooLarge| {
+        // What cannot be compiled cannot be enforced: closed.
+        invalid.extend(policies.iter().map(|policy| {
+            let Metadata { namespace, name, .. } = &policy.metadata;
+            let kind = Kind::AuthorizationPolicy;
+            ResourceId { kind, namespace: namespace.clone(), name: name.clone() }
+        }));
+        build::Built::default()
+    });
     WorkloadPlan {
         workload: workload.clone(),
         peer: authentication::peer_plan(&peer_policies, mesh, workload),
         jwt,
-        http: build::trees(&policies, build::Traffic::Http),
-        l4: build::trees(&policies, build::Traffic::L4),
+        vocabulary: built.vocabulary,
+        http: built.http,
+        l4: built.l4,
         policies,
-        invalid: rejected
-            .iter()
-            .filter(|r| attach::may_attach(r, mesh, workload))
-            .map(|r| r.id.clone())
-            .collect(),
+        invalid,
     }
 }
-
-#[cfg(test)]
-mod tests;

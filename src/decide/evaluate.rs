@@ -1,136 +1,131 @@
 //! One compiled rule against one request.
-
-use std::net::IpAddr;
-
-use ipnet::IpNet;
+//!
+//! Which rules are worth it is `candidates`' business.
 
 use super::Certainty;
-use crate::matcher::{StringMatch, claim_matches};
-use crate::model::{Attributes, Headers, Http, Identity};
-use crate::plan::{AttributeTest, CompiledRule, Test};
+use super::request::{Actual, Request, case, keys};
+use crate::matcher::StringMatch;
+use crate::plan::index::key::Case;
+use crate::plan::index::{Index, Table, Target};
+use crate::plan::rules::{Alternatives, CompiledRule, Test};
+use crate::plan::vocabulary::{Attribute, Pattern, Vocabulary, Word};
 
-/// Whether the rule holds.
-pub(super) fn rule(
-    rule: &CompiledRule,
-    attributes: &Attributes<'_>,
-    identity: &Identity<'_>,
-) -> Certainty {
-    let conjunction =
-        |tests: &[Test]| Certainty::all(tests.iter().map(|test| holds(test, attributes, identity)));
-    let alternatives = |list: &[Box<[Test]>]| {
-        if list.is_empty() {
+/// What rules are written in, and what they are held against.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Evaluation<'a> {
+    pub(super) vocabulary: &'a Vocabulary,
+    pub(super) index: &'a Index,
+    pub(super) request: Request<'a>,
+}
+
+impl Evaluation<'_> {
+    /// Whether the rule holds.
+    #[inline]
+    pub(super) fn rule(&self, rule: CompiledRule<'_>) -> Certainty {
+        // Lazily: a part is only looked at while the rule can still hold.
+        let mut all = self.alternatives(rule.operations);
+        if all != Certainty::No {
+            all = Certainty::all([all, self.alternatives(rule.sources)]);
+        }
+        if all != Certainty::No {
+            all = Certainty::all([all, self.conjunction(rule.conditions)]);
+        }
+        all
+    }
+
+    fn alternatives(&self, alternatives: Option<Alternatives<'_>>) -> Certainty {
+        alternatives.map_or(Certainty::Yes, |alternatives| {
+            Certainty::any(alternatives.map(|tests| self.conjunction(tests)))
+        })
+    }
+
+    fn conjunction<'r>(&self, tests: impl Iterator<Item = Test<'r>>) -> Certainty {
+        Certainty::all(tests.map(|test| self.test(test)))
+    }
+
+    fn test(&self, test: Test<'_>) -> Certainty {
+        let attribute = self.vocabulary.attribute(test.attribute);
+        let any = self.request.any(attribute, |actual| match test.set {
+            None => self.any_pattern(attribute, test.patterns, actual),
+            Some(set) => self.any_of_set(set, attribute, &test, actual),
+        });
+        let matched = if any {
             Certainty::Yes
+        } else if self.request.is_open(attribute) {
+            Certainty::Unknown
         } else {
-            Certainty::any(list.iter().map(|tests| conjunction(tests)))
-        }
-    };
-    // Lazily: a part is only looked at while the rule can still hold.
-    let parts: [&dyn Fn() -> Certainty; 3] =
-        [&|| alternatives(&rule.operations), &|| alternatives(&rule.sources), &|| {
-            conjunction(&rule.conditions)
-        }];
-    Certainty::all(parts.iter().map(|part| part()))
-}
+            Certainty::No
+        };
+        if test.negated { !matched } else { matched }
+    }
 
-fn holds(test: &Test, attributes: &Attributes<'_>, identity: &Identity<'_>) -> Certainty {
-    let matched = matches(&test.attribute, attributes, identity);
-    if test.negated { !matched } else { matched }
-}
+    #[inline]
+    fn any_pattern(&self, attribute: &Attribute, patterns: &[u32], actual: Actual<'_>) -> bool {
+        patterns.chunks_exact(attribute.words_per_pattern()).any(|words| {
+            let word = |bits: Option<&u32>| Word::from_bits(bits.copied().unwrap_or_default());
+            let pattern =
+                self.vocabulary.pattern(attribute, word(words.first()), word(words.get(1)));
+            matches(attribute, pattern, actual)
+        })
+    }
 
-fn matches(
-    test: &AttributeTest,
-    attributes: &Attributes<'_>,
-    identity: &Identity<'_>,
-) -> Certainty {
-    match test {
-        AttributeTest::Principal(list) => peer(attributes, |n| list.iter().any(|m| m.matches(n))),
-        AttributeTest::Namespace(list) => peer(attributes, |n| list.iter().any(|m| m.matches(n))),
-        AttributeTest::ServiceAccount(list) => {
-            peer(attributes, |n| list.iter().any(|m| m.matches(n)))
-        }
-        AttributeTest::TrustDomain(list) => peer(attributes, |n| list.iter().any(|m| m.matches(n))),
-        AttributeTest::RequestPrincipal(list) => {
-            identity.claims.is_some_and(|claims| list.iter().any(|m| m.matches(claims))).into()
-        }
-        AttributeTest::SourceIp(list) => contains(list, attributes.source_ip).into(),
-        AttributeTest::RemoteIp(list) => {
-            if attributes.missing.client_address {
-                return Certainty::Unknown;
-            }
-            contains(list, attributes.remote_ip).into()
-        }
-        AttributeTest::DestinationIp(list) => contains(list, attributes.destination_ip).into(),
-        AttributeTest::DestinationPort(list) => {
-            attributes.destination_port.is_some_and(|port| list.contains(&port)).into()
-        }
-        AttributeTest::Host(list) => http(attributes, |http| {
-            list.iter().any(|m| m.matches_ignore_case(http.host.as_bytes()))
-        }),
-        AttributeTest::Method(list) => {
-            http(attributes, |http| list.iter().any(|m| m.matches(http.method.as_bytes())))
-        }
-        AttributeTest::Path { exact, patterns, templates } => http(attributes, |http| {
-            let path = http.path_without_query();
-            exact.binary_search_by(|e| (**e).cmp(path)).is_ok()
-                || patterns.iter().any(|m| m.matches(path))
-                || templates.iter().any(|m| m.matches(path))
-        }),
-        AttributeTest::Header { name, patterns } => {
-            attributes.http.as_ref().map_or(Certainty::No, |http| header(http, name, patterns))
-        }
-        AttributeTest::Claim { path, patterns } => identity
-            .claims
-            .is_some_and(|claims| {
-                claim_matches(claims, path, |text| patterns.iter().any(|m| m.matches(text)))
+    /// Only the patterns whose keys the value has.
+    fn any_of_set(
+        &self,
+        set: u32,
+        attribute: &Attribute,
+        test: &Test<'_>,
+        actual: Actual<'_>,
+    ) -> bool {
+        let Some(lookup) = self.index.sets.get(Table::place_of_set(set)) else { return false };
+        let words = attribute.words_per_pattern();
+        let one = |ordinal: u32| {
+            let start = usize::try_from(ordinal).unwrap_or(usize::MAX).saturating_mul(words);
+            let pattern = test.patterns.get(start..).and_then(|rest| rest.get(..words));
+            pattern.is_some_and(|pattern| self.any_pattern(attribute, pattern, actual))
+        };
+        keys(attribute, actual, lookup, |key| {
+            self.index.table.find(Table::hash(set, test.attribute, key), |target| match target {
+                Target::One(ordinal) => one(ordinal),
+                Target::List(start) => self.index.list_at(start).iter().copied().any(one),
+                Target::Node(_) => false,
             })
-            .into(),
-        AttributeTest::Sni(list) => {
-            if attributes.missing.tls_session {
-                return Certainty::Unknown;
-            }
-            list.iter().any(|m| m.matches(attributes.sni.as_bytes())).into()
+        })
+    }
+}
+
+#[inline]
+fn matches(attribute: &Attribute, pattern: Pattern<'_>, actual: Actual<'_>) -> bool {
+    match (pattern, actual) {
+        (Pattern::Principal(pattern), Actual::Name(name)) => pattern.matches(name),
+        (Pattern::Namespace(pattern), Actual::Name(name)) => pattern.matches(name),
+        (Pattern::ServiceAccount(pattern), Actual::Name(name)) => pattern.matches(name),
+        (Pattern::TrustDomain(pattern), Actual::Name(name)) => pattern.matches(name),
+        (Pattern::RequestPrincipal(pattern), Actual::Token(token)) => pattern.matches(token),
+        (Pattern::Block(block), Actual::Address(ip)) => block.contains(&ip),
+        (Pattern::Port(wanted), Actual::Port(port)) => wanted == u32::from(port),
+        (Pattern::Text(pattern), Actual::Text(text)) => match case(attribute) {
+            Case::Ignored => pattern.matches_ignore_case(text),
+            Case::Counts => pattern.matches(text),
+        },
+        (Pattern::Text(pattern), Actual::Unclear) => pattern == StringMatch::Present,
+        (Pattern::Template(template), Actual::Text(path)) => {
+            str::from_utf8(path).is_ok_and(|path| template.matches(path))
         }
-        AttributeTest::Metadata { filter, key, patterns } => attributes
-            .filter_metadata
-            .iter()
-            .find(|(name, _)| **name == **filter)
-            .and_then(|(_, metadata)| metadata.get(key))
-            .is_some_and(|value| patterns.iter().any(|m| m.matches(value)))
-            .into(),
-        AttributeTest::Unknown => Certainty::Unknown,
+        (Pattern::Metadata(pattern), Actual::Metadata(value)) => pattern.matches(value),
+        (
+            Pattern::Principal(_)
+            | Pattern::Namespace(_)
+            | Pattern::ServiceAccount(_)
+            | Pattern::TrustDomain(_)
+            | Pattern::RequestPrincipal(_)
+            | Pattern::Block(_)
+            | Pattern::Port(_)
+            | Pattern::Text(_)
+            | Pattern::Template(_)
+            | Pattern::Metadata(_)
+            | Pattern::Nothing,
+            _,
+        ) => false,
     }
-}
-
-fn http(attributes: &Attributes<'_>, test: impl FnOnce(&Http<'_>) -> bool) -> Certainty {
-    attributes.http.as_ref().is_some_and(test).into()
-}
-
-/// Any name of the peer; names that are not sent may match too.
-fn peer(attributes: &Attributes<'_>, test: impl Fn(&str) -> bool) -> Certainty {
-    if attributes.peer.names.iter().any(|name| test(name)) {
-        Certainty::Yes
-    } else if attributes.missing.peer_certificate {
-        Certainty::Unknown
-    } else {
-        Certainty::No
-    }
-}
-
-fn contains(list: &[IpNet], ip: Option<IpAddr>) -> bool {
-    ip.is_some_and(|ip| list.iter().any(|net| net.contains(&ip)))
-}
-
-fn header(http: &Http<'_>, name: &str, patterns: &[StringMatch]) -> Certainty {
-    let any = |value: &[u8]| patterns.iter().any(|m| m.matches(value));
-    if let Some(value) = http.pseudo_header(name) {
-        return any(value.as_bytes()).into();
-    }
-    Certainty::any(http.headers.values(name).map(|value| {
-        let ambiguous = http.headers.joined()
-            && value.contains(&b',')
-            && !Headers::JOINED_BY_ENVOY.contains(&name)
-            && !patterns.contains(&StringMatch::Present);
-        // A comma may be one of a line or stand between two.
-        if ambiguous { Certainty::Unknown } else { any(value).into() }
-    }))
 }

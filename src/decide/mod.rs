@@ -4,12 +4,16 @@
 //! verdict. Finding and verifying tokens is `authn`'s job, building plans `compile`'s.
 //! [`reference`] is the slow twin that interprets the policies as written.
 
+mod candidates;
 mod certainty;
 mod evaluate;
 pub mod reference;
+mod request;
 
 use crate::model::{Attributes, Identity, MutualTlsMode, Reason, RuleId, Shadow, Verdict};
-use crate::plan::{DecisionTree, WorkloadPlan};
+use crate::plan::WorkloadPlan;
+use candidates::first_match;
+use request::Request;
 
 pub use certainty::Certainty;
 
@@ -24,8 +28,10 @@ pub fn before_tokens(plan: &WorkloadPlan, attributes: &Attributes<'_>) -> Option
         return Some(Reason::PeerUnauthenticated);
     }
     let custom = &plan.trees(attributes.http.is_some()).custom;
+    let identity = Identity::default();
+    let first = first_match(custom, &plan.vocabulary, Request::new(attributes, &identity), 0);
     // No provider can be defined yet, so each CUSTOM rule has an undefined one.
-    first_match(custom, attributes, &Identity::default()).map(Reason::CustomProviderUndefined)
+    first.map(|(_, rule)| Reason::CustomProviderUndefined(rule))
 }
 
 /// Decides a request whose tokens have been dealt with: DENY, then ALLOW, AUDIT and dry-run beside
@@ -36,7 +42,8 @@ pub fn decide(
     identity: &Identity<'_>,
 ) -> Verdict {
     let trees = plan.trees(attributes.http.is_some());
-    let first = |tree| first_match(tree, attributes, identity);
+    let request = Request::new(attributes, identity);
+    let first = |tree| first_match(tree, &plan.vocabulary, request, 0).map(|(_, rule)| rule);
 
     let deny = first(&trees.deny);
     let allow = || first(&trees.allow);
@@ -66,28 +73,14 @@ pub fn audited_by<'a>(
     attributes: &'a Attributes<'_>,
     identity: &'a Identity<'_>,
 ) -> impl Iterator<Item = RuleId> + 'a {
-    matches(&plan.trees(attributes.http.is_some()).audit, attributes, identity)
-}
-
-fn first_match(
-    tree: &DecisionTree,
-    attributes: &Attributes<'_>,
-    identity: &Identity<'_>,
-) -> Option<RuleId> {
-    matches(tree, attributes, identity).next()
-}
-
-fn matches<'a>(
-    tree: &'a DecisionTree,
-    attributes: &'a Attributes<'_>,
-    identity: &'a Identity<'_>,
-) -> impl Iterator<Item = RuleId> + 'a {
-    let path = attributes.http.as_ref().map(|http| http.path_without_query());
-    tree.candidates(path)
-        .filter(move |rule| {
-            evaluate::rule(rule, attributes, identity).counts_as_match(tree.unknown())
-        })
-        .map(|rule| rule.id)
+    let tree = &plan.trees(attributes.http.is_some()).audit;
+    let request = Request::new(attributes, identity);
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        let (number, rule) = first_match(tree, &plan.vocabulary, request, from)?;
+        from = number.saturating_add(1);
+        Some(rule)
+    })
 }
 
 #[cfg(test)]

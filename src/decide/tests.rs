@@ -1,5 +1,7 @@
 //! The compiled plan and the policies as written never disagree.
 
+mod crowds;
+
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -5,32 +5,33 @@
 
 use super::string::{is_any, is_one_or_more};
 
-const SCHEME: &str = "spiffe://";
+/// What SPIFFE ids begin with.
+pub const SCHEME: &str = "spiffe://";
 
 /// `principals`: the pattern stands behind `spiffe://`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum PrincipalMatch {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PrincipalMatch<'a> {
     /// `*`: any name of the certificate, a DNS name or subject too.
     Any,
     /// `text`
-    Exact(Box<str>),
+    Exact(&'a str),
     /// `text*`
-    Prefix(Box<str>),
+    Prefix(&'a str),
     /// `*text`
-    Suffix(Box<str>),
+    Suffix(&'a str),
 }
 
-impl PrincipalMatch {
+impl<'a> PrincipalMatch<'a> {
     /// Reads a pattern. Every string is one.
-    pub fn parse(pattern: &str) -> Self {
+    pub fn parse(pattern: &'a str) -> Self {
         if pattern == "*" {
             Self::Any
         } else if let Some(suffix) = pattern.strip_prefix('*') {
-            Self::Suffix(suffix.into())
+            Self::Suffix(suffix)
         } else if let Some(prefix) = pattern.strip_suffix('*') {
-            Self::Prefix(prefix.into())
+            Self::Prefix(prefix)
         } else {
-            Self::Exact(pattern.into())
+            Self::Exact(pattern)
         }
     }
 
@@ -39,27 +40,31 @@ impl PrincipalMatch {
         let id = name.strip_prefix(SCHEME);
         match self {
             Self::Any => is_one_or_more(name.as_bytes()),
-            Self::Exact(text) => id == Some(text),
-            Self::Prefix(text) => id.is_some_and(|id| id.starts_with(&**text)),
+            Self::Exact(text) => id == Some(*text),
+            Self::Prefix(text) => id.is_some_and(|id| id.starts_with(text)),
             Self::Suffix(text) => id
-                .and_then(|id| id.strip_suffix(&**text))
+                .and_then(|id| id.strip_suffix(text))
                 .is_some_and(|before| is_any(before.as_bytes())),
         }
     }
 }
 
 /// `namespaces`: `/ns/<namespace>/` anywhere in the name; stars run over anything, slashes too.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct NamespaceMatch {
-    /// The literal pieces between stars, the outer ones with `/ns/` and `/` added.
-    pieces: Box<[Box<str>]>,
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct NamespaceMatch<'a> {
+    /// `/ns/<pattern>/`
+    framed: &'a str,
 }
 
-impl NamespaceMatch {
-    /// Reads a pattern. Every string is one.
-    pub fn parse(pattern: &str) -> Self {
-        let framed = format!("/ns/{pattern}/");
-        Self { pieces: framed.split('*').map(Into::into).collect() }
+impl<'a> NamespaceMatch<'a> {
+    /// The text of a pattern that [`NamespaceMatch::framed`] takes. Every string is one.
+    pub fn frame(pattern: &str) -> String {
+        format!("/ns/{pattern}/")
+    }
+
+    /// From what [`NamespaceMatch::frame`] made.
+    pub fn framed(framed: &'a str) -> Self {
+        Self { framed }
     }
 
     /// Whether one name of the peer matches.
@@ -67,8 +72,8 @@ impl NamespaceMatch {
         // Everything around and between the pieces is `.*`, so taking each piece at its first
         // place after the one before is enough.
         let mut rest = name;
-        for piece in &self.pieces {
-            match rest.find(&**piece).and_then(|at| rest.get(at + piece.len()..)) {
+        for piece in self.framed.split('*') {
+            match rest.find(piece).and_then(|at| rest.get(at + piece.len()..)) {
                 Some(after) => rest = after,
                 None => return false,
             }
@@ -78,22 +83,28 @@ impl NamespaceMatch {
 }
 
 /// `serviceAccounts`: `spiffe://<any>/ns/<ns>/[<any>/]sa/<sa>[/<any>]`, in any trust domain.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct ServiceAccountMatch {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ServiceAccountMatch<'a> {
     /// `/ns/<ns>/`
-    namespace: Box<str>,
+    namespace: &'a str,
     /// `sa/<sa>`
-    account: Box<str>,
+    account: &'a str,
 }
 
-impl ServiceAccountMatch {
-    /// Reads `name` or `namespace/name`; a bare name is in the policy's own namespace.
-    pub fn parse(pattern: &str, policy_namespace: &str) -> Self {
-        let (namespace, account) = pattern.split_once('/').unwrap_or((policy_namespace, pattern));
-        Self {
-            namespace: format!("/ns/{namespace}/").into(),
-            account: format!("sa/{account}").into(),
-        }
+impl<'a> ServiceAccountMatch<'a> {
+    /// Splits `name` or `namespace/name`; a bare name is in the policy's own namespace.
+    pub fn split<'p>(pattern: &'p str, policy_namespace: &'p str) -> (&'p str, &'p str) {
+        pattern.split_once('/').unwrap_or((policy_namespace, pattern))
+    }
+
+    /// The texts that [`ServiceAccountMatch::framed`] takes, of a namespace and an account.
+    pub fn frame(namespace: &str, account: &str) -> (String, String) {
+        (format!("/ns/{namespace}/"), format!("sa/{account}"))
+    }
+
+    /// From what [`ServiceAccountMatch::frame`] made.
+    pub fn framed(namespace: &'a str, account: &'a str) -> Self {
+        Self { namespace, account }
     }
 
     /// Whether one name of the peer matches.
@@ -102,14 +113,14 @@ impl ServiceAccountMatch {
             return false;
         };
         // Every place of the namespace counts, but something must stand before it.
-        id.match_indices(&*self.namespace)
+        id.match_indices(self.namespace)
             .filter(|(at, _)| *at > 0)
             .filter_map(|(at, frame)| id.get(at + frame.len()..))
             .any(|rest| self.account_in(rest))
     }
 
     fn account_in(&self, rest: &str) -> bool {
-        rest.match_indices(&*self.account).any(|(at, frame)| {
+        rest.match_indices(self.account).any(|(at, frame)| {
             // Before it nothing, or one or more characters and a slash.
             let before = rest.get(..at).unwrap_or_default();
             let begins = before.is_empty() || (before.len() > 1 && before.ends_with('/'));
@@ -123,25 +134,25 @@ impl ServiceAccountMatch {
 
 /// `trustDomains`: the part between `spiffe://` and the next slash; in a condition, which may hold
 /// slashes, whole segments from there.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum TrustDomainMatch {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TrustDomainMatch<'a> {
     /// `*`: any SPIFFE id.
     Any,
     /// `text`
-    Exact(Box<str>),
+    Exact(&'a str),
     /// `prefix*suffix`; validation leaves one of the two empty.
-    Glob(Box<str>, Box<str>),
+    Glob(&'a str, &'a str),
 }
 
-impl TrustDomainMatch {
+impl<'a> TrustDomainMatch<'a> {
     /// Reads a pattern. Every string is one; only its first star is special.
-    pub fn parse(pattern: &str) -> Self {
+    pub fn parse(pattern: &'a str) -> Self {
         if pattern == "*" {
             return Self::Any;
         }
         match pattern.split_once('*') {
-            None => Self::Exact(pattern.into()),
-            Some((prefix, suffix)) => Self::Glob(prefix.into(), suffix.into()),
+            None => Self::Exact(pattern),
+            Some((prefix, suffix)) => Self::Glob(prefix, suffix),
         }
     }
 
@@ -151,9 +162,9 @@ impl TrustDomainMatch {
         match self {
             Self::Any => true,
             // The pattern of a condition may hold slashes, so it is not just the domain.
-            Self::Exact(text) => id.strip_prefix(&**text).is_some_and(|rest| rest.starts_with('/')),
+            Self::Exact(text) => id.strip_prefix(text).is_some_and(|rest| rest.starts_with('/')),
             Self::Glob(prefix, suffix) => {
-                id.strip_prefix(&**prefix).is_some_and(|rest| is_glob_tail(rest, suffix))
+                id.strip_prefix(prefix).is_some_and(|rest| is_glob_tail(rest, suffix))
             }
         }
     }
@@ -199,7 +210,8 @@ mod tests {
     #[case("a+b", "spiffe://td/ns/aab/sa/x", false)]
     #[case("foo", "/ns/foo/", true)]
     fn namespace(#[case] pattern: &str, #[case] name: &str, #[case] expect: bool) {
-        assert_eq!(NamespaceMatch::parse(pattern).matches(name), expect);
+        let framed = NamespaceMatch::frame(pattern);
+        assert_eq!(NamespaceMatch::framed(&framed).matches(name), expect);
     }
 
     #[rstest]
@@ -215,7 +227,9 @@ mod tests {
     #[case("sa", "spiffe://td/ns/foo/xsa/sa", false)]
     #[case("cert-manager.io", "spiffe://td/ns/foo/sa/cert-manager-io", false)]
     fn service_account(#[case] pattern: &str, #[case] name: &str, #[case] expect: bool) {
-        assert_eq!(ServiceAccountMatch::parse(pattern, "foo").matches(name), expect);
+        let (namespace, account) = ServiceAccountMatch::split(pattern, "foo");
+        let (namespace, account) = ServiceAccountMatch::frame(namespace, account);
+        assert_eq!(ServiceAccountMatch::framed(&namespace, &account).matches(name), expect);
     }
 
     #[rstest]

@@ -50,6 +50,34 @@ impl PathTemplate {
         Some(Self { head: tokens.into(), tail })
     }
 
+    /// The literal that every path of it begins with; may be empty.
+    pub fn start(&self) -> &str {
+        match self.head.first() {
+            Some(Token::Literal(text)) => text,
+            Some(Token::OneSegment) | None => "",
+        }
+    }
+
+    /// The literal that every path of it ends with; may be empty.
+    pub fn end(&self) -> &str {
+        match (&self.tail, self.head.last()) {
+            (Some(tail), _) => tail,
+            (None, Some(Token::Literal(text))) => text,
+            (None, Some(Token::OneSegment) | None) => "",
+        }
+    }
+
+    /// What it holds on the heap, in bytes.
+    pub fn heap_size(&self) -> usize {
+        let text = |token: &Token| match token {
+            Token::Literal(text) => text.len(),
+            Token::OneSegment => 0,
+        };
+        size_of_val(&*self.head)
+            + self.head.iter().map(text).sum::<usize>()
+            + self.tail.as_ref().map_or(0, |tail| tail.len())
+    }
+
     /// Whether a path (without its query) fits.
     pub fn matches(&self, path: &str) -> bool {
         let mut rest = path.as_bytes();

@@ -12,34 +12,34 @@ pub enum Star {
 }
 
 /// One pattern. Only a leading or a trailing star is special, a leading one first.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum StringMatch {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StringMatch<'a> {
     /// Any value.
     Present,
     /// `.+` of RE2: valid UTF-8, not empty, no line feed.
     OneOrMore,
     /// The whole value.
-    Exact(Box<str>),
+    Exact(&'a str),
     /// `text*`
-    Prefix(Box<str>),
+    Prefix(&'a str),
     /// `*text`
-    Suffix(Box<str>),
+    Suffix(&'a str),
 }
 
-impl StringMatch {
+impl<'a> StringMatch<'a> {
     /// Reads a pattern. Every string is one.
-    pub fn parse(pattern: &str, star: Star) -> Self {
+    pub fn parse(pattern: &'a str, star: Star) -> Self {
         if pattern == "*" {
             match star {
                 Star::OneOrMore => Self::OneOrMore,
                 Star::Present => Self::Present,
             }
         } else if let Some(suffix) = pattern.strip_prefix('*') {
-            Self::Suffix(suffix.into())
+            Self::Suffix(suffix)
         } else if let Some(prefix) = pattern.strip_suffix('*') {
-            Self::Prefix(prefix.into())
+            Self::Prefix(prefix)
         } else {
-            Self::Exact(pattern.into())
+            Self::Exact(pattern)
         }
     }
 
@@ -74,7 +74,7 @@ impl StringMatch {
     }
 }
 
-impl fmt::Display for StringMatch {
+impl fmt::Display for StringMatch<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Present | Self::OneOrMore => f.write_str("*"),

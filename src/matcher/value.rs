@@ -5,10 +5,10 @@ use crate::model::Value;
 
 /// Whether the claim at `path` is a string that a pattern matches, or a list with such a string.
 /// Numbers, booleans, objects and nested lists never match.
-pub fn claim_matches(
-    claims: &Value,
+pub fn claim_matches<'v>(
+    claims: &'v Value,
     path: &[Box<str>],
-    mut test: impl FnMut(&str) -> bool,
+    mut test: impl FnMut(&'v str) -> bool,
 ) -> bool {
     let mut value = claims;
     for name in path {
@@ -24,25 +24,33 @@ pub fn claim_matches(
     }
 }
 
-/// `requestPrincipals`: patterns on `iss` and `sub`, split at the pattern's last slash.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct RequestPrincipalMatch {
-    issuer: StringMatch,
-    subject: StringMatch,
+/// Issuer and subject of a token; without an `iss` or a `sub` string no request principal matches.
+pub fn request_principal(claims: &Value) -> Option<(&str, &str)> {
+    let claim = |name| claims.get(name).and_then(Value::as_str);
+    Some((claim("iss")?, claim("sub")?))
 }
 
-impl RequestPrincipalMatch {
+/// `requestPrincipals`: patterns on `iss` and `sub`, split at the pattern's last slash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RequestPrincipalMatch<'a> {
+    /// Held against `iss`.
+    pub issuer: StringMatch<'a>,
+    /// Held against `sub`.
+    pub subject: StringMatch<'a>,
+}
+
+impl<'a> RequestPrincipalMatch<'a> {
     /// Reads a pattern. Every string is one.
-    pub fn parse(pattern: &str) -> Self {
+    pub fn parse(pattern: &'a str) -> Self {
         let any = StringMatch::OneOrMore;
-        let exact = |text: &str| StringMatch::Exact(text.into());
+        let exact = StringMatch::Exact;
         let (issuer, subject) = match (pattern, pattern.rsplit_once('/')) {
-            ("*", _) => (any.clone(), any),
+            ("*", _) => (any, any),
             (_, Some((issuer, subject))) if pattern.starts_with('*') => {
                 // Only the issuer may be a pattern here; a star in the subject is literal.
                 let issuer = match issuer.strip_prefix('*') {
                     Some("") => any,
-                    Some(suffix) => StringMatch::Suffix(suffix.into()),
+                    Some(suffix) => StringMatch::Suffix(suffix),
                     None => exact(issuer),
                 };
                 (issuer, exact(subject))
@@ -53,8 +61,8 @@ impl RequestPrincipalMatch {
             ),
             (_, Some((issuer, subject))) => (exact(issuer), exact(subject)),
             (_, None) => match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
-                (Some(suffix), _) => (any, StringMatch::Suffix(suffix.into())),
-                (None, Some(prefix)) => (StringMatch::Prefix(prefix.into()), any),
+                (Some(suffix), _) => (any, StringMatch::Suffix(suffix)),
+                (None, Some(prefix)) => (StringMatch::Prefix(prefix), any),
                 // The whole pattern is the issuer, and the subject must be empty.
                 (None, None) => (exact(pattern), exact("")),
             },
@@ -62,36 +70,34 @@ impl RequestPrincipalMatch {
         Self { issuer, subject }
     }
 
-    /// Whether a token's claims match; without an `iss` or a `sub` string nothing does.
-    pub fn matches(&self, claims: &Value) -> bool {
-        let claim = |name| claims.get(name).and_then(Value::as_str);
-        claim("iss").is_some_and(|iss| self.issuer.matches(iss))
-            && claim("sub").is_some_and(|sub| self.subject.matches(sub))
+    /// Whether a token of that issuer about that subject matches.
+    pub fn matches(&self, (issuer, subject): (&str, &str)) -> bool {
+        self.issuer.matches(issuer) && self.subject.matches(subject)
     }
 }
 
-impl StringMatch {
+impl<'a> StringMatch<'a> {
     /// In `iss/sub*` a leading star of the subject is literal: only the trailing one is special.
-    fn without_suffix(self, text: &str) -> Self {
+    fn without_suffix(self, text: &'a str) -> Self {
         match self {
-            Self::Suffix(_) => Self::Prefix(text.strip_suffix('*').unwrap_or(text).into()),
+            Self::Suffix(_) => Self::Prefix(text.strip_suffix('*').unwrap_or(text)),
             Self::Present | Self::OneOrMore | Self::Exact(_) | Self::Prefix(_) => self,
         }
     }
 }
 
 /// `experimental.envoy.filters.*`: a string, or with `[pattern]` a string in a list.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum MetadataMatch {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MetadataMatch<'a> {
     /// The value itself is a string that matches.
-    String(StringMatch),
+    String(StringMatch<'a>),
     /// The value is a list with a string that matches.
-    OneOf(StringMatch),
+    OneOf(StringMatch<'a>),
 }
 
-impl MetadataMatch {
+impl<'a> MetadataMatch<'a> {
     /// Reads a pattern. Every string is one.
-    pub fn parse(pattern: &str) -> Self {
+    pub fn parse(pattern: &'a str) -> Self {
         if pattern.starts_with('[') && pattern.ends_with(']') {
             let inner = pattern.trim_matches(['[', ']']);
             Self::OneOf(StringMatch::parse(inner, Star::OneOrMore))
@@ -149,7 +155,11 @@ mod tests {
         #[case] sub: Option<&str>,
         #[case] expect: bool,
     ) {
-        assert_eq!(RequestPrincipalMatch::parse(pattern).matches(&claims(iss, sub)), expect);
+        let claims = claims(iss, sub);
+        let found = super::request_principal(&claims);
+        let matched =
+            found.is_some_and(|found| RequestPrincipalMatch::parse(pattern).matches(found));
+        assert_eq!(matched, expect);
     }
 
     #[test]

@@ -3,16 +3,22 @@
 //! Immutable once built; `compile` builds it, `decide` and `authn` read it.
 
 mod authentication;
-mod tree;
+pub mod index;
+pub mod rules;
+mod size;
+mod trees;
+pub mod vocabulary;
 
 use std::sync::Arc;
 
 pub use authentication::{
     ClaimHeader, JwtPlan, JwtRulePlan, KeyReference, KeySource, KeySourceId, PeerPlan, TokenPlaces,
 };
-pub use tree::{AttributeTest, CompiledRule, DecisionTree, Test, Trees, Unknown};
+pub use size::CompiledSize;
+pub use trees::{DecisionTree, Trees, Unknown};
 
 use crate::model::{AuthorizationPolicy, ResourceId, RuleId, Workload};
+use vocabulary::Vocabulary;
 
 /// All plans of one revision of the policies. Immutable; replaced whole.
 #[derive(Debug, Default)]
@@ -37,6 +43,8 @@ pub struct WorkloadPlan {
     pub peer: PeerPlan,
     /// Tokens.
     pub jwt: JwtPlan,
+    /// The words of all rules.
+    pub vocabulary: Vocabulary,
     /// Rules for HTTP requests.
     pub http: Trees,
     /// Rules for L4 connections.
@@ -45,7 +53,23 @@ pub struct WorkloadPlan {
     pub invalid: Vec<ResourceId>,
 }
 
+impl Snapshot {
+    /// What deciding takes in memory, all workloads together.
+    pub fn compiled_size(&self) -> CompiledSize {
+        self.workloads.iter().map(|plan| plan.compiled_size()).sum()
+    }
+}
+
 impl WorkloadPlan {
+    /// What deciding takes in memory. The policies as written, kept for explanations, are not part
+    /// of it.
+    pub fn compiled_size(&self) -> CompiledSize {
+        CompiledSize {
+            rules: self.policies.iter().map(|policy| policy.rules.len()).sum(),
+            bytes: self.vocabulary.heap_size() + self.http.heap_size() + self.l4.heap_size(),
+        }
+    }
+
     /// The policy a rule belongs to.
     pub fn policy(&self, rule: RuleId) -> Option<&AuthorizationPolicy> {
         self.policies.get(usize::try_from(rule.policy).ok()?).map(AsRef::as_ref)
@@ -55,4 +79,9 @@ impl WorkloadPlan {
     pub fn trees(&self, is_http: bool) -> &Trees {
         if is_http { &self.http } else { &self.l4 }
     }
+}
+
+/// A number of the plan as a place in a list.
+fn at(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }

@@ -1,0 +1,66 @@
+//! The rules of a workload, by what they do.
+//!
+//! Nothing about requests: `decide` asks.
+
+use super::index::Index;
+use super::rules::Rules;
+
+/// The rules of one workload for one kind of traffic, by what they do.
+#[derive(Debug, Default)]
+pub struct Trees {
+    /// Enforced CUSTOM.
+    pub custom: DecisionTree,
+    /// Enforced DENY.
+    pub deny: DecisionTree,
+    /// Enforced ALLOW.
+    pub allow: DecisionTree,
+    /// Whether an enforced ALLOW policy is attached, with or without rules that can match.
+    pub has_allow: bool,
+    /// Enforced AUDIT.
+    pub audit: DecisionTree,
+    /// Dry-run DENY.
+    pub shadow_deny: DecisionTree,
+    /// Dry-run ALLOW.
+    pub shadow_allow: DecisionTree,
+    /// Whether a dry-run ALLOW policy is attached.
+    pub has_shadow_allow: bool,
+    /// Whether any dry-run policy is attached.
+    pub has_shadow: bool,
+}
+
+impl Trees {
+    fn all(&self) -> [&DecisionTree; 6] {
+        [&self.custom, &self.deny, &self.allow, &self.audit, &self.shadow_deny, &self.shadow_allow]
+    }
+
+    /// How many rules there are.
+    pub fn rules(&self) -> usize {
+        self.all().iter().map(|tree| tree.rules.len()).sum()
+    }
+
+    /// What they hold on the heap, in bytes.
+    pub fn heap_size(&self) -> usize {
+        self.all().iter().map(|tree| tree.rules.heap_size() + tree.index.heap_size()).sum()
+    }
+}
+
+/// What a condition counts as that depends on an input Envoy does not send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Unknown {
+    /// As not matching: for ALLOW.
+    #[default]
+    NoMatch,
+    /// As matching: for DENY, CUSTOM and AUDIT.
+    Match,
+}
+
+/// Rules of one action in order, and an index that skips those which cannot match.
+#[derive(Debug, Default)]
+pub struct DecisionTree {
+    /// In the order in which they are tried.
+    pub rules: Rules,
+    /// Finds at least those that may match.
+    pub index: Index,
+    /// What an unknown condition counts as.
+    pub unknown: Unknown,
+}
