@@ -225,7 +225,7 @@ impl Walk<'_> {
     ) {
         let token = &parsed.token;
         if let Some(name) = &rule.payload_header {
-            self.append(http, name, token.payload_section.clone());
+            self.append(http, name, token.payload_section().to_owned());
         }
         for header in &rule.claim_headers {
             if let Some(value) = output::claim_header(&token.payload, &header.claim) {
