@@ -152,3 +152,6 @@ fn policy_name(plan: &WorkloadPlan, rule: RuleId) -> Option<[&str; 2]> {
 fn text(object: &mut Writer, name: &str, pieces: &[&str]) {
     write_member(object, name, |value| value.text_of_oneof(3, pieces));
 }
+
+#[cfg(test)]
+mod tests;

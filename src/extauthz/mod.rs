@@ -19,7 +19,7 @@ mod wire;
 pub use attributes::{Malformed, from_check};
 pub use certificate::CertificateNames;
 pub use client_address::ClientAddress;
-pub use server::CheckServer;
+pub use server::{BytesCodec, CheckServer};
 pub use service::{AuthorizationService, CheckMetrics, Checked, RequestSettings};
 
 /// `proto/` compiled, for the reflection service.

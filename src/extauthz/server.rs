@@ -83,7 +83,7 @@ impl Service<Request<Bytes>> for Check {
 
 /// Leaves messages encoded.
 #[derive(Debug, Clone, Copy)]
-struct BytesCodec;
+pub struct BytesCodec;
 
 impl Codec for BytesCodec {
     type Encode = Vec<u8>;

@@ -368,3 +368,6 @@ pub(super) fn lower(text: &str) -> Cow<'_, str> {
         text.into()
     }
 }
+
+#[cfg(test)]
+mod tests;

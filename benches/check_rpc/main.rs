@@ -2,7 +2,10 @@
 //!
 //! The yardstick is a server of the same make that answers without looking, in the same run with
 //! the same requests: figures of two runs are not worth comparing, their ratios are. The client may
-//! be the busier half, so what the server's thread alone has used is printed below the table.
+//! be the busier half, so what the server's thread alone has used is printed below the table, and
+//! the instructions that it executed where there is valgrind. Both kinds of server have mimalloc.
+//!
+//! `cargo bench --bench check_rpc instructions` counts instructions only.
 
 #![expect(
     clippy::unwrap_used,
@@ -12,37 +15,30 @@
     reason = "a bench may fail, and prints"
 )]
 
+mod instructions;
+mod request;
+#[path = "../scenarios/mod.rs"]
 mod scenarios;
 
 use std::cell::Cell;
 use std::fmt;
 use std::fs;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::rsa::KeySize;
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair,
-};
-use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL};
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use envoy_types::pb::envoy::config::core::v3::{HeaderMap, HeaderValue};
-use envoy_types::pb::envoy::service::auth::v3::attribute_context::{
-    HttpRequest, Peer, Request, TlsSession,
-};
 use envoy_types::pb::envoy::service::auth::v3::authorization_client::AuthorizationClient;
 use envoy_types::pb::envoy::service::auth::v3::authorization_server::{
     Authorization, AuthorizationServer,
 };
-use envoy_types::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest, CheckResponse};
+use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse};
 use futures_util::future::join_all;
-use postern::authn::NoKeys;
 use postern::authn::clock::Clock;
+use postern::authn::{NoKeys, TokenCache};
 use postern::control::publish::SnapshotCell;
-use postern::extauthz::{AuthorizationService, CheckMetrics, RequestSettings};
+use postern::extauthz::{AuthorizationService, CheckMetrics, CheckServer, RequestSettings};
 use postern::telemetry::metrics::Metrics;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
@@ -50,15 +46,25 @@ use tokio_stream::{StreamExt as _, wrappers::TcpListenerStream};
 use tonic::transport::{Channel, Server};
 use tonic::{Response, Status};
 
-use scenarios::{Call, HEADERS, Shape};
+use request::{Token, check_request, keys};
+use scenarios::Shape;
 
 /// One after the other on each stream.
 const CALLS_PER_STREAM: usize = 8;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
+    if instructions::serve_if_asked_to() {
+        return;
+    }
     scenarios::assert_sound();
-    divan::main();
-    print_cpu();
+    if std::env::args().all(|argument| argument != "instructions") {
+        divan::main();
+        print_cpu();
+    }
+    instructions::print();
 }
 
 /// Who answers.
@@ -128,7 +134,7 @@ fn bench(bencher: Bencher<'_, '_>, answering: Answering, token: Token, streams: 
     });
     let request = check_request(&call, token);
     let server = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let address = server.block_on(start(answering));
+    let address = server.block_on(start(answering, Shape::Sparse, &keys().manifest));
     let client = Builder::new_current_thread().enable_all().build().unwrap();
     let channel = client.block_on(connect(address));
     // What is not an allowed call would be measured as a cheap one.
@@ -185,7 +191,7 @@ async fn connect(address: SocketAddr) -> Channel {
 }
 
 /// Serves as `app` does, with metrics.
-async fn start(answering: Answering) -> SocketAddr {
+async fn start(answering: Answering, shape: Shape, tokens: &str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let incoming = TcpListenerStream::new(listener).map(|accepted| {
@@ -198,21 +204,23 @@ async fn start(answering: Answering) -> SocketAddr {
             tokio::spawn(router.serve_with_incoming(incoming));
         }
         Answering::Rules(rules) => {
-            let router = server.add_service(AuthorizationServer::new(service(rules)));
+            let router =
+                server.add_service(CheckServer::new(service(rules, shape, tokens), 4 << 20));
             tokio::spawn(router.serve_with_incoming(incoming));
         }
     }
     address
 }
 
-fn service(rules: usize) -> AuthorizationService {
-    let manifest = Shape::Sparse.manifest(rules) + &keys().manifest;
+fn service(rules: usize, shape: Shape, tokens: &str) -> AuthorizationService {
+    let manifest = shape.manifest(rules) + tokens;
     let (cell, mut publisher) = SnapshotCell::new();
     drop(publisher.publish(Arc::new(scenarios::snapshot(&manifest))));
     let metrics = Metrics::new("0.0.0");
     let metrics = CheckMetrics { decisions: metrics.decisions(), inputs: metrics.inputs() };
     AuthorizationService::new(cell, Arc::new(NoKeys), RequestSettings::default(), Clock::system())
         .with_metrics(metrics)
+        .with_token_cache(Arc::new(TokenCache::new(16 << 20)))
 }
 
 struct Empty;
@@ -225,116 +233,4 @@ impl Authorization for Empty {
     ) -> Result<Response<CheckResponse>, Status> {
         Ok(Response::new(CheckResponse { status: Some(Default::default()), ..Default::default() }))
     }
-}
-
-/// As Envoy sends it.
-fn check_request(call: &Call, token: Token) -> CheckRequest {
-    let authorization =
-        keys().token(token).map(|token| ("authorization", format!("Bearer {token}")));
-    let headers = HEADERS
-        .iter()
-        .map(|(name, value)| (*name, (*value).to_owned()))
-        .chain([("x-tenant", call.tenant.clone())])
-        .chain(authorization)
-        .map(|(name, value)| HeaderValue {
-            key: name.to_owned(),
-            raw_value: value.into_bytes(),
-            ..HeaderValue::default()
-        });
-    let http = HttpRequest {
-        id: "1234567890".into(),
-        method: "GET".into(),
-        path: call.path.clone(),
-        host: "shop.example.com".into(),
-        scheme: "https".into(),
-        protocol: "HTTP/2".into(),
-        header_map: Some(HeaderMap { headers: headers.collect() }),
-        ..HttpRequest::default()
-    };
-    CheckRequest {
-        attributes: Some(AttributeContext {
-            source: Some(Peer {
-                principal: format!("spiffe://{}", call.principal),
-                ..Peer::default()
-            }),
-            destination: Some(Peer::default()),
-            request: Some(Request { http: Some(http), ..Request::default() }),
-            tls_session: Some(TlsSession { sni: "shop.example.com".into() }),
-            ..AttributeContext::default()
-        }),
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Token {
-    None,
-    Rs256,
-    Es256,
-}
-
-impl fmt::Display for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::None => "none",
-            Self::Rs256 => "RS256",
-            Self::Es256 => "ES256",
-        })
-    }
-}
-
-struct Keys {
-    manifest: String,
-    rs256: String,
-    es256: String,
-}
-
-/// Made once: an RSA key takes a while.
-fn keys() -> &'static Keys {
-    static KEYS: OnceLock<Keys> = OnceLock::new();
-    KEYS.get_or_init(Keys::new)
-}
-
-impl Keys {
-    fn new() -> Self {
-        let random = SystemRandom::new();
-        let rsa = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
-        let ec = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
-        let modulus = rsa.public_key().modulus().big_endian_without_leading_zero();
-        // Uncompressed point: 4, x, y.
-        let (x, y) = ec.public_key().as_ref()[1..].split_at(32);
-        let manifest = format!(
-            "---\napiVersion: security.istio.io/v1\nkind: RequestAuthentication\n\
-             metadata: {{name: jwt, namespace: shop}}\nspec:\n  jwtRules:\n  - issuer: issuer\n    \
-             jwks: '{{\"keys\":[{{\"kty\":\"RSA\",\"kid\":\"rsa\",\"e\":\"AQAB\",\"n\":\"{}\"}},\
-             {{\"kty\":\"EC\",\"kid\":\"ec\",\"crv\":\"P-256\",\"x\":\"{}\",\"y\":\"{}\"}}]}}'\n",
-            BASE64URL.encode(modulus),
-            BASE64URL.encode(x),
-            BASE64URL.encode(y)
-        );
-        let rs256 = token("RS256", "rsa", &|input| {
-            let mut signature = vec![0; rsa.public_modulus_len()];
-            rsa.sign(&RSA_PKCS1_SHA256, &random, input, &mut signature).unwrap();
-            signature
-        });
-        let es256 =
-            token("ES256", "ec", &|input| ec.sign(&random, input).unwrap().as_ref().to_vec());
-        Self { manifest, rs256, es256 }
-    }
-
-    fn token(&self, token: Token) -> Option<&str> {
-        match token {
-            Token::None => None,
-            Token::Rs256 => Some(&self.rs256),
-            Token::Es256 => Some(&self.es256),
-        }
-    }
-}
-
-fn token(algorithm: &str, kid: &str, sign: &dyn Fn(&[u8]) -> Vec<u8>) -> String {
-    let header = format!(r#"{{"alg":"{algorithm}","kid":"{kid}","typ":"JWT"}}"#);
-    let claims = r#"{"iss":"issuer","sub":"alice","aud":["shop","api"],"exp":4102444800,
-        "iat":1700000000,"scope":"read write","groups":["admins","staff"],"email":"a@example.com"}"#;
-    let input = format!("{}.{}", BASE64URL.encode(header), BASE64URL.encode(claims));
-    let signature = sign(input.as_bytes());
-    format!("{input}.{}", BASE64URL.encode(signature))
 }
