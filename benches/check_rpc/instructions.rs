@@ -1,7 +1,8 @@
 //! Instructions that a server executes for a call, as valgrind counts them.
 //!
 //! Each server is a process of its own under `valgrind --tool=callgrind`; the client is this one. Two
-//! runs that differ in the number of calls only give the cost of a call: what they differ by.
+//! runs that differ in the number of calls only give the cost of a call: what they differ by. The
+//! profiles stay in `target/tmp`, for `callgrind_annotate`.
 
 use std::env;
 use std::fs;
@@ -27,13 +28,15 @@ const MANY_CALLS: usize = 120;
 /// Serves until standard input ends, where this process was started for that.
 pub(crate) fn serve_if_asked_to() -> bool {
     let arguments: Vec<String> = env::args().collect();
-    let [_, serve, rules, shape, manifest] = &*arguments else { return false };
+    let [_, serve, kind, rules, shape, manifest] = &*arguments else { return false };
     if serve != SERVE {
         return false;
     }
-    let answering = match rules.parse().unwrap() {
-        0 => Answering::Empty,
-        rules => Answering::Rules(rules),
+    let rules = rules.parse().unwrap();
+    let answering = match &**kind {
+        "empty" => Answering::Empty,
+        "rules" => Answering::Rules(rules),
+        _ => Answering::Twin(rules),
     };
     let shape = Shape::ALL.into_iter().find(|s| format!("{s:?}") == *shape).unwrap();
     let manifest = fs::read_to_string(manifest).unwrap();
@@ -56,16 +59,15 @@ pub(crate) fn print() {
         return;
     };
     println!("instructions per call, {STREAMS} streams, RS256 token: {empty:8} empty server");
-    for (rules, shape) in [
-        (10, Shape::ExactPath),
-        (10, Shape::Sparse),
-        (1_000, Shape::ExactPath),
-        (1_000, Shape::Sparse),
-    ] {
-        let ours = per_call(Answering::Rules(rules), shape, Token::Rs256, &manifest).unwrap();
+    let ours = [10, 1_000].map(|rules| {
+        [Answering::Rules(rules), Answering::Twin(rules)]
+            .map(|answering| [Shape::ExactPath, Shape::Sparse].map(|shape| (answering, shape)))
+    });
+    for (answering, shape) in ours.into_iter().flatten().flatten() {
+        let ours = per_call(answering, shape, Token::Rs256, &manifest).unwrap();
         let ratio = ours as f64 / empty as f64;
         println!(
-            "instructions per call, {STREAMS} streams, RS256 token: {ours:8} {rules} rules \
+            "instructions per call, {STREAMS} streams, RS256 token: {ours:8} {answering} \
              ({shape:?}), {ratio:4.2} x empty"
         );
     }
@@ -85,15 +87,17 @@ fn executed(
     manifest: &Path,
     calls: usize,
 ) -> Option<u64> {
-    let rules = match answering {
-        Answering::Empty => 0,
-        Answering::Rules(rules) => rules,
+    let (kind, rules) = match answering {
+        Answering::Empty => ("empty", 10),
+        Answering::Rules(rules) => ("rules", rules),
+        Answering::Twin(rules) => ("twin", rules),
     };
-    let out = env::var("POSTERN_CALLGRIND_OUT").unwrap_or("/dev/null".to_owned());
+    let out =
+        format!("{}/check_rpc-{kind}-{rules}-{shape:?}.callgrind", env!("CARGO_TARGET_TMPDIR"));
     let mut server = Command::new("valgrind")
         .args(["--tool=callgrind", &format!("--callgrind-out-file={out}")])
         .arg(env::current_exe().unwrap())
-        .args([SERVE, &rules.to_string(), &format!("{shape:?}")])
+        .args([SERVE, kind, &rules.to_string(), &format!("{shape:?}")])
         .arg(manifest)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -104,7 +108,7 @@ fn executed(
     BufReader::new(server.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
     let address: SocketAddr = line.trim().parse().unwrap();
 
-    let request = check_request(&shape.hit(rules.max(10)), token);
+    let request = check_request(&shape.hit(rules), token);
     let client = Builder::new_current_thread().enable_all().build().unwrap();
     client.block_on(async {
         let channel = connect(address).await;

@@ -73,6 +73,8 @@ enum Answering {
     /// The yardstick.
     Empty,
     Rules(usize),
+    /// By messages of prost instead of bytes.
+    Twin(usize),
 }
 
 impl fmt::Display for Answering {
@@ -80,6 +82,7 @@ impl fmt::Display for Answering {
         match self {
             Self::Empty => f.pad("empty server"),
             Self::Rules(rules) => f.pad(&format!("{rules} rules")),
+            Self::Twin(rules) => f.pad(&format!("{rules} rules, slow twin")),
         }
     }
 }
@@ -130,7 +133,7 @@ mod streams_32 {
 fn bench(bencher: Bencher<'_, '_>, answering: Answering, token: Token, streams: usize) {
     let call = Shape::Sparse.hit(match answering {
         Answering::Empty => 10,
-        Answering::Rules(rules) => rules,
+        Answering::Rules(rules) | Answering::Twin(rules) => rules,
     });
     let request = check_request(&call, token);
     let server = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -208,6 +211,10 @@ async fn start(answering: Answering, shape: Shape, tokens: &str) -> SocketAddr {
                 server.add_service(CheckServer::new(service(rules, shape, tokens), 4 << 20));
             tokio::spawn(router.serve_with_incoming(incoming));
         }
+        Answering::Twin(rules) => {
+            let twin = AuthorizationServer::new(Twin(service(rules, shape, tokens)));
+            tokio::spawn(server.add_service(twin).serve_with_incoming(incoming));
+        }
     }
     address
 }
@@ -232,5 +239,17 @@ impl Authorization for Empty {
         _: tonic::Request<CheckRequest>,
     ) -> Result<Response<CheckResponse>, Status> {
         Ok(Response::new(CheckResponse { status: Some(Default::default()), ..Default::default() }))
+    }
+}
+
+struct Twin(AuthorizationService);
+
+#[tonic::async_trait]
+impl Authorization for Twin {
+    async fn check(
+        &self,
+        request: tonic::Request<CheckRequest>,
+    ) -> Result<Response<CheckResponse>, Status> {
+        Ok(Response::new(self.0.answer(request.get_ref()).response))
     }
 }

@@ -4,7 +4,7 @@
 //! good. Envoy walks that requirement rule by rule and changes the request on the way, also while
 //! a rule that fails in the end is tried; later rules see what is left. So does this.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 
@@ -35,10 +35,24 @@ pub struct Authentication {
 /// Which parts of the request were changed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Names of headers removed or set.
-    pub headers: BTreeSet<Box<str>>,
     /// Whether the path has lost a parameter.
     pub path: bool,
+    /// Hardly ever more than a few; sorted.
+    headers: SmallVec<[Box<str>; 4]>,
+}
+
+impl Changes {
+    /// Names of headers removed or set, each once, in order.
+    pub fn headers(&self) -> impl Iterator<Item = &str> {
+        self.headers.iter().map(AsRef::as_ref)
+    }
+
+    /// Notes that this header was removed or set.
+    pub fn note_header(&mut self, name: &str) {
+        if let Err(place) = self.headers.binary_search_by(|held| (**held).cmp(name)) {
+            self.headers.insert(place, name.into());
+        }
+    }
 }
 
 /// How one rule ended.
@@ -240,12 +254,12 @@ impl Walk<'_> {
 
     fn append(&mut self, http: &mut Http<'_>, name: &str, value: String) {
         http.headers.append(name.to_owned().into(), value.into_bytes().into());
-        self.result.changes.headers.insert(name.into());
+        self.result.changes.note_header(name);
     }
 
     fn remove(&mut self, http: &mut Http<'_>, name: &str) {
         if http.headers.remove(name) {
-            self.result.changes.headers.insert(name.into());
+            self.result.changes.note_header(name);
         }
     }
 }

@@ -54,7 +54,7 @@ fn refused(out: &mut Writer, http_status: u16, realm: Option<&Realm<'_>>, body: 
 }
 
 fn ok_response(ok: &mut Writer, http: &Http<'_>, changes: &Changes) {
-    for name in &changes.headers {
+    for name in changes.headers() {
         let mut lines = http.headers.values(name);
         let Some(first) = lines.next() else { continue };
         let mut value = String::from_utf8_lossy(first);
@@ -69,7 +69,7 @@ fn ok_response(ok: &mut Writer, http: &Http<'_>, changes: &Changes) {
     if changes.path {
         set(ok, ":path", &http.path);
     }
-    for name in &changes.headers {
+    for name in changes.headers() {
         if http.headers.first(name).is_none() {
             ok.text_of_oneof(5, &[name]);
         }

@@ -309,8 +309,11 @@ fn what_is_set_is_said_to_overwrite() {
             false,
         ),
     };
-    let names = ["x-a", "x-b", "x-c", "x-gone"].map(Into::into).into_iter().collect();
-    let changes = crate::authn::Changes { headers: names, path: true };
+    let mut changes = crate::authn::Changes::default();
+    changes.path = true;
+    for name in ["x-c", "x-b", "x-gone", "x-a", "x-b"] {
+        changes.note_header(name);
+    }
     let answer = reply::Answer::Allowed { http: Some(&http), changes: &changes };
     let reply = reply::Reply { report, answer };
     let response = response::message(&reply);

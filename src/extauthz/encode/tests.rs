@@ -125,10 +125,9 @@ proptest! {
             scheme: "http".into(),
             headers: Headers::new(lines, false),
         };
-        let changes = Changes {
-            headers: changed.iter().map(|name| name.as_str().into()).collect(),
-            path: is_changed,
-        };
+        let mut changes = Changes::default();
+        changes.path = is_changed;
+        changed.iter().for_each(|name| changes.note_header(name));
         let answers = [
             Answer::Allowed { http: has_http.then_some(&http), changes: &changes },
             Answer::Denied { realm: has_http.then(|| Realm::of(&http)) },
