@@ -12,6 +12,7 @@
 #[path = "../benches/check_rpc/request.rs"]
 mod request;
 #[path = "../benches/scenarios/mod.rs"]
+#[expect(dead_code, reason = "benches use the rest")]
 mod scenarios;
 
 use std::sync::Arc;

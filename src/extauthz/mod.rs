@@ -8,6 +8,7 @@ mod certificate;
 mod client_address;
 mod deadline;
 mod encode;
+mod framing;
 mod metadata;
 mod reply;
 mod response;

@@ -1,6 +1,6 @@
 //! The gRPC method: bytes in, bytes out.
 //!
-//! tonic frames messages, and hands them over as they came; what is in them is `service`'s job.
+//! What is in them is `service`'s job.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -10,11 +10,13 @@ use bytes::{Buf as _, BufMut as _, Bytes};
 use tonic::body::Body;
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::{BoxFuture, Service, http};
-use tonic::server::{Grpc, NamedService};
+use tonic::server::{Grpc, NamedService, UnaryService};
 use tonic::{Request, Response, Status};
 
+use super::framing::{self, Received};
 use super::{AuthorizationService, deadline};
 
+const GRPC_ENCODING: &str = "grpc-encoding";
 const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";
 
 /// Serves `envoy.service.auth.v3.Authorization`. Cheap to clone.
@@ -49,34 +51,60 @@ impl Service<http::Request<Body>> for CheckServer {
             let unimplemented = Status::unimplemented("");
             return Box::pin(async move { Ok(unimplemented.into_http()) });
         }
-        let method = Check(self.service.clone());
-        let max_message_size = self.max_message_size;
+        let Self { service, max_message_size } = self.clone();
         Box::pin(async move {
-            let mut grpc = Grpc::new(BytesCodec).max_decoding_message_size(max_message_size);
-            Ok(grpc.unary(method, request).await)
+            // A compressed message says so itself; but a call that announces one is tonic's to judge.
+            if request.headers().contains_key(GRPC_ENCODING) {
+                return Ok(by_tonic(service, max_message_size, request).await);
+            }
+            let (parts, body) = request.into_parts();
+            Ok(match framing::receive(body, max_message_size).await {
+                Received::Message(message) => match check(&service, &parts.headers, &message).await
+                {
+                    Ok(answer) => framing::respond(answer),
+                    Err(status) => status.into_http(),
+                },
+                Received::Unusual(body) => {
+                    let request = http::Request::from_parts(parts, body);
+                    by_tonic(service, max_message_size, request).await
+                }
+            })
         })
     }
 }
 
+async fn check(
+    service: &AuthorizationService,
+    metadata: &http::HeaderMap,
+    message: &[u8],
+) -> Result<Vec<u8>, Status> {
+    let within = |most| deadline::left_for_keys(metadata, most);
+    let answer = service.answer_bytes_within(message, within).await;
+    // The code that gRPC asks for where a message cannot be decoded.
+    answer.map(|checked| checked.response).map_err(|error| Status::internal(error.to_string()))
+}
+
+/// Any call at all, which tonic takes apart and frames.
+async fn by_tonic(
+    service: Arc<AuthorizationService>,
+    max_message_size: usize,
+    request: http::Request<Body>,
+) -> http::Response<Body> {
+    let mut grpc = Grpc::new(BytesCodec).max_decoding_message_size(max_message_size);
+    grpc.unary(Check(service), request).await
+}
+
 struct Check(Arc<AuthorizationService>);
 
-impl Service<Request<Bytes>> for Check {
-    type Response = Response<Vec<u8>>;
-    type Error = Status;
-    type Future = BoxFuture<Self::Response, Status>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
-        Poll::Ready(Ok(()))
-    }
+impl UnaryService<Bytes> for Check {
+    type Response = Vec<u8>;
+    type Future = BoxFuture<Response<Vec<u8>>, Status>;
 
     fn call(&mut self, request: Request<Bytes>) -> Self::Future {
         let service = self.0.clone();
         Box::pin(async move {
-            let within = |most| deadline::left_for_keys(request.metadata(), most);
-            let answer = service.answer_bytes_within(request.get_ref(), within).await;
-            // The code that gRPC asks for where a message cannot be decoded.
-            let checked = answer.map_err(|error| Status::internal(error.to_string()))?;
-            Ok(Response::new(checked.response))
+            let answer = check(&service, request.metadata().as_ref(), request.get_ref()).await?;
+            Ok(Response::new(answer))
         })
     }
 }
