@@ -28,7 +28,6 @@ use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL};
 use envoy_types::pb::envoy::config::core::v3::{HeaderMap, HeaderValue};
 use envoy_types::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, Request};
 use envoy_types::pb::envoy::service::auth::v3::authorization_client::AuthorizationClient;
-use envoy_types::pb::envoy::service::auth::v3::authorization_server::AuthorizationServer;
 use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
 use envoy_types::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest, CheckResponse};
 use envoy_types::pb::google::protobuf::value::Kind;
@@ -40,7 +39,7 @@ use postern::compile::Settings;
 use postern::config::{Address, Config, Environment, Flags, PolicyFlags, ServerFlags};
 use postern::control::publish::SnapshotCell;
 use postern::control::{ControlStatus, Controller, Decode, Decoded, Document, Parts};
-use postern::extauthz::{AuthorizationService, RequestSettings};
+use postern::extauthz::{AuthorizationService, CheckServer, RequestSettings};
 use postern::manifest;
 use postern::model::{Mesh, Workload};
 use postern::source::{Corpus, PolicyFile};
@@ -84,7 +83,7 @@ async fn a_thousand_reloads_under_load() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let server = Server::builder()
-        .add_service(AuthorizationServer::new(service))
+        .add_service(CheckServer::new(service, 4 << 20))
         .serve_with_incoming(TcpListenerStream::new(listener));
     let server = tokio::spawn(server);
     let load = Load::start(address).await;

@@ -81,7 +81,8 @@ impl Signed {
 
     /// What the library verifies, taken apart beforehand.
     pub(crate) fn parts(&self) -> (&[u8], Vec<u8>) {
-        let (input, signature) = self.header["Bearer ".len()..].rsplit_once('.').unwrap();
+        let token = self.header.strip_prefix("Bearer ").unwrap();
+        let (input, signature) = token.rsplit_once('.').unwrap();
         (input.as_bytes(), BASE64URL.decode(signature).unwrap())
     }
 

@@ -1,10 +1,11 @@
 //! Every message that is a `CheckRequest` is answered by a whole response: one that leaves
-//! something out would allow.
+//! something out would allow. Whether it is one, and the answer, are the same by the fast way, from
+//! bytes to bytes, as by the slow one.
 
 use std::sync::{Arc, LazyLock};
 
-use envoy_types::pb::envoy::service::auth::v3::CheckRequest;
 use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
+use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse};
 use postern::authn::{NoKeys, clock::Clock};
 use postern::compile::{Settings, compile};
 use postern::control::publish::SnapshotCell;
@@ -34,9 +35,16 @@ fn service(settings: RequestSettings) -> AuthorizationService {
 }
 
 pub(crate) fn run(data: &[u8]) {
-    let Ok(check) = CheckRequest::decode(data) else { return };
+    let Ok(check) = CheckRequest::decode(data) else {
+        assert!(SERVICES[0].answer_bytes(data).is_err());
+        return;
+    };
     for service in &*SERVICES {
         let checked = service.answer(&check);
+        let fast = service.answer_bytes(data).expect("it is a request");
+        assert_eq!(fast.verdict, checked.verdict);
+        let fast = CheckResponse::decode(&*fast.response).expect("a response");
+        assert_eq!(fast, checked.response);
         let response = checked.response;
         let code = response.status.expect("a status").code;
         match response.http_response.expect("an HTTP response") {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use envoy_types::pb::envoy::service::auth::v3::authorization_server::AuthorizationServer;
 use tonic::service::RoutesBuilder;
 
 use super::key_sources::KeySources;
@@ -12,7 +11,7 @@ use crate::config::Config;
 use crate::control::publish::SnapshotCell;
 use crate::control::{Decode, Decoded, Document};
 use crate::extauthz::{
-    AuthorizationService, CheckMetrics, ClientAddress, DESCRIPTORS, RequestSettings,
+    AuthorizationService, CheckMetrics, CheckServer, ClientAddress, DESCRIPTORS, RequestSettings,
 };
 use crate::manifest;
 use crate::telemetry::metrics::{Metrics, TokenCacheSample};
@@ -54,9 +53,7 @@ pub(super) fn grpc_services(
         service = service.with_token_cache(cache.clone());
         metrics.register_token_cache(move || sample(cache.status()));
     }
-    routes.add_service(
-        AuthorizationServer::new(service).max_decoding_message_size(config.max_message_size),
-    );
+    routes.add_service(CheckServer::new(service, config.max_message_size));
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)

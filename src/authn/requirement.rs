@@ -35,21 +35,21 @@ pub struct Authentication {
 /// Which parts of the request were changed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Names of headers removed or set, sorted, each once.
+    /// Names of headers removed or set, sorted, each once. Shared with the plan: a request that has
+    /// its token removed costs no memory.
     headers: SmallVec<[Arc<str>; 2]>,
     /// Whether the path has lost a parameter.
     pub path: bool,
 }
 
 impl Changes {
-    /// Names of headers removed or set, in their order, each once.
-    pub fn headers(&self) -> &[Arc<str>] {
-        &self.headers
+    /// Names of headers removed or set, each once, in order.
+    pub fn headers(&self) -> impl Iterator<Item = &str> {
+        self.headers.iter().map(AsRef::as_ref)
     }
 
-    /// Lines of this name were removed or set.
-    pub fn add_header(&mut self, name: &Arc<str>) {
-        // The name is shared with the plan: a request that has its token removed costs no memory.
+    /// Notes that this header was removed or set.
+    pub fn note_header(&mut self, name: &Arc<str>) {
         if let Err(place) = self.headers.binary_search(name) {
             self.headers.insert(place, name.clone());
         }
@@ -255,12 +255,12 @@ impl Walk<'_> {
 
     fn append(&mut self, http: &mut Http<'_>, name: &Arc<str>, value: String) {
         http.headers.append(name.to_string().into(), value.into_bytes().into());
-        self.result.changes.add_header(name);
+        self.result.changes.note_header(name);
     }
 
     fn remove(&mut self, http: &mut Http<'_>, name: &Arc<str>) {
         if http.headers.remove(name) {
-            self.result.changes.add_header(name);
+            self.result.changes.note_header(name);
         }
     }
 }

@@ -4,20 +4,16 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use envoy_types::pb::envoy::config::core::v3::address::Address as AddressKind;
-use envoy_types::pb::envoy::config::core::v3::socket_address::PortSpecifier;
-use envoy_types::pb::envoy::config::core::v3::{Address, HeaderValue};
 use envoy_types::pb::envoy::service::auth::v3::CheckRequest;
-use envoy_types::pb::envoy::service::auth::v3::attribute_context::{
-    HttpRequest, Peer as PeerMessage,
-};
 
 use super::CertificateNames;
 use super::client_address;
 use super::metadata;
 use super::service::RequestSettings;
-use crate::model::{Attributes, Headers, Http, Missing, Peer};
+use super::view::{AddressView, CheckView, ContextView, HttpView, PeerView, lower};
+use crate::model::{Attributes, Http, Missing, Peer};
 
 /// What is wrong with a CheckRequest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -51,15 +47,39 @@ pub fn from_check<'a>(
     settings: &RequestSettings,
     certificates: &CertificateNames,
 ) -> Result<Attributes<'a>, Malformed> {
-    let attributes = check.attributes.as_ref().ok_or(Malformed::NoAttributes)?;
-    let (source_ip, _) = socket(attributes.source.as_ref());
-    let (destination_ip, destination_port) = socket(attributes.destination.as_ref());
-    let (peer, names_are_complete) = peer(attributes.source.as_ref(), certificates)?;
-    let sni = attributes.tls_session.as_ref().map(|session| lower(&session.sni));
-    let mut http = match &attributes.request {
+    let view = CheckView::of_message(check).attributes.ok_or(Malformed::NoAttributes)?;
+    let names = peer_names(&view, certificates)?;
+    let names = names.iter().flat_map(|names| names.iter().cloned().map(Cow::Owned));
+    from_view(view, settings, names)
+}
+
+/// The names in the peer's certificate; `None` without one.
+pub(super) fn peer_names(
+    view: &ContextView<'_>,
+    certificates: &CertificateNames,
+) -> Result<Option<Arc<[String]>>, Malformed> {
+    match &view.source {
+        Some(peer) if !peer.certificate.is_empty() => {
+            certificates.of(peer.certificate).map(Some).ok_or(Malformed::Certificate)
+        }
+        Some(_) | None => Ok(None),
+    }
+}
+
+/// Reads what was found in a CheckRequest, with the names in the peer's certificate.
+pub(super) fn from_view<'a>(
+    view: ContextView<'a>,
+    settings: &RequestSettings,
+    names: impl Iterator<Item = Cow<'a, str>>,
+) -> Result<Attributes<'a>, Malformed> {
+    let (source_ip, _) = socket(view.source.as_ref());
+    let (destination_ip, destination_port) = socket(view.destination.as_ref());
+    let (peer, names_are_complete) = peer(view.source.as_ref(), names);
+    let sni = view.sni.map(lower);
+    let mut http = match view.request {
         None => None,
         Some(request) => {
-            let http = request.http.as_ref().ok_or(Malformed::NoHttp)?;
+            let http = request.http.ok_or(Malformed::NoHttp)?;
             Some(from_http(http, settings)?)
         }
     };
@@ -78,8 +98,8 @@ pub fn from_check<'a>(
             (settings.client_address.remote_ip(source_ip, forwarded_for.as_deref()), false)
         }
     };
-    let filter_metadata = attributes
-        .metadata_context
+    let filter_metadata = view
+        .metadata
         .iter()
         .flat_map(|context| &context.filter_metadata)
         .map(|(filter, message)| (filter.into(), metadata::from_struct(message)))
@@ -102,39 +122,36 @@ pub fn from_check<'a>(
     })
 }
 
-fn socket(peer: Option<&PeerMessage>) -> (Option<IpAddr>, Option<u16>) {
-    let Some(Address { address: Some(AddressKind::SocketAddress(socket)) }) =
-        peer.and_then(|peer| peer.address.as_ref())
-    else {
-        return (None, None);
-    };
-    let port = match &socket.port_specifier {
-        Some(PortSpecifier::PortValue(port)) => u16::try_from(*port).ok(),
-        Some(PortSpecifier::NamedPort(_)) | None => None,
-    };
-    (socket.address.parse().ok(), port)
+fn socket(peer: Option<&PeerView<'_>>) -> (Option<IpAddr>, Option<u16>) {
+    match peer.map(|peer| &peer.address) {
+        Some(AddressView::Socket { address, port }) => {
+            (address.parse().ok(), port.and_then(|port| u16::try_from(port).ok()))
+        }
+        Some(AddressView::Absent | AddressView::Other) | None => (None, None),
+    }
 }
 
 /// The peer's names, and whether they are all of them.
 fn peer<'a>(
-    peer: Option<&'a PeerMessage>,
-    certificates: &CertificateNames,
-) -> Result<(Peer<'a>, bool), Malformed> {
-    let Some(peer) = peer else { return Ok((Peer::default(), true)) };
-    if !peer.certificate.is_empty() {
-        let names = certificates.of(&peer.certificate).ok_or(Malformed::Certificate)?;
-        let names = names.iter().map(|name| Cow::Owned(name.clone())).collect();
-        return Ok((Peer { names }, true));
+    peer: Option<&PeerView<'a>>,
+    names: impl Iterator<Item = Cow<'a, str>>,
+) -> (Peer<'a>, bool) {
+    match peer {
+        Some(peer) if !peer.certificate.is_empty() => (Peer { names: names.collect() }, true),
+        // Envoy sends the first name only; the certificate would have the others.
+        Some(peer) if !peer.principal.is_empty() => {
+            (Peer { names: vec![Cow::Borrowed(peer.principal)] }, false)
+        }
+        Some(_) | None => (Peer::default(), true),
     }
-    if peer.principal.is_empty() {
-        return Ok((Peer::default(), true));
-    }
-    // Envoy sends the first name only; the certificate would have the others.
-    Ok((Peer { names: vec![Cow::Borrowed(&peer.principal)] }, false))
 }
 
-fn from_http<'a>(http: &'a HttpRequest, settings: &RequestSettings) -> Result<Http<'a>, Malformed> {
-    if headers_size(http) > settings.max_headers_size {
+fn from_http<'a>(
+    mut http: HttpView<'a>,
+    settings: &RequestSettings,
+) -> Result<Http<'a>, Malformed> {
+    let (headers, size) = http.take_headers();
+    if size > settings.max_headers_size {
         return Err(Malformed::HeadersTooLarge);
     }
     if http.method.is_empty() {
@@ -146,54 +163,13 @@ fn from_http<'a>(http: &'a HttpRequest, settings: &RequestSettings) -> Result<Ht
     if !has_path {
         return Err(Malformed::Path);
     }
-    let path = settings
-        .path_normalization
-        .apply(&http.path)
-        .map_err(|_| Malformed::PathNotNormalizable)?;
-    let headers = match &http.header_map {
-        Some(map) if !map.headers.is_empty() => {
-            Headers::new(map.headers.iter().filter_map(line).collect(), false)
-        }
-        _ => Headers::new(
-            http.headers
-                .iter()
-                .filter(|(name, _)| !name.starts_with(':'))
-                .map(|(name, value)| (lower(name), Cow::Borrowed(value.as_bytes())))
-                .collect(),
-            true,
-        ),
-    };
+    let path =
+        settings.path_normalization.apply(http.path).map_err(|_| Malformed::PathNotNormalizable)?;
     Ok(Http {
-        method: Cow::Borrowed(&http.method),
+        method: Cow::Borrowed(http.method),
         path,
-        host: Cow::Borrowed(&http.host),
-        scheme: Cow::Borrowed(&http.scheme),
+        host: Cow::Borrowed(http.host),
+        scheme: Cow::Borrowed(http.scheme),
         headers,
     })
-}
-
-/// Without looking into any of them. The path is one of the headers.
-fn headers_size(http: &HttpRequest) -> usize {
-    // RFC 9113 section 10.5.1: so that empty lines have a size too.
-    const LINE_OVERHEAD: usize = 32;
-    let size = |name: &str, value: usize| name.len() + value + LINE_OVERHEAD;
-    let map = http.headers.iter().map(|(name, value)| size(name, value.len()));
-    let lines = http.header_map.iter().flat_map(|map| &map.headers);
-    let lines = lines.map(|line| size(&line.key, line.value.len().max(line.raw_value.len())));
-    http.path.len() + map.chain(lines).fold(0, usize::saturating_add)
-}
-
-/// One line of `header_map`; pseudo headers have fields of their own.
-fn line(header: &HeaderValue) -> Option<(Cow<'_, str>, Cow<'_, [u8]>)> {
-    let value =
-        if header.raw_value.is_empty() { header.value.as_bytes() } else { &header.raw_value };
-    (!header.key.starts_with(':')).then(|| (lower(&header.key), Cow::Borrowed(value)))
-}
-
-fn lower(text: &str) -> Cow<'_, str> {
-    if text.bytes().any(|b| b.is_ascii_uppercase()) {
-        text.to_ascii_lowercase().into()
-    } else {
-        text.into()
-    }
 }

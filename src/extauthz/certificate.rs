@@ -1,32 +1,50 @@
 //! The names in a client certificate, as Envoy sends it: PEM, percent-encoded.
 
+use std::fmt;
 use std::sync::Arc;
 
-use moka::sync::Cache;
 use percent_encoding::percent_decode_str;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
 use x509_parser::asn1_rs::Tag;
 use x509_parser::extensions::GeneralName;
 use x509_parser::pem::parse_x509_pem;
 use x509_parser::x509::X509Name;
 
-/// Distinct certificates remembered; a busy gateway sees a few hundred.
-const REMEMBERED: u64 = 4_096;
+/// The most bytes of certificates remembered. They have about 2 kB; a busy gateway sees a few
+/// hundred.
+const MAX_BYTES: u64 = 8 << 20;
 
 // Of names in a subjectAltName (RFC 5280 section 4.2.1.6).
 const DNS_NAME: Tag = Tag(2);
 const URI: Tag = Tag(6);
 
-/// Finds the names of certificates, each distinct one parsed once.
-#[derive(Debug, Clone)]
-pub struct CertificateNames(Cache<Box<str>, Option<Arc<[String]>>>);
+/// Finds the names of certificates, each distinct one parsed once while it is remembered. Those
+/// remembered are compared whole: no two are ever taken for each other. Cheap to clone.
+#[derive(Clone)]
+pub struct CertificateNames(Arc<Cache<Box<str>, Names, ByBytes>>);
+
+/// `None` for what is no certificate.
+type Names = Option<Arc<[String]>>;
 
 impl Default for CertificateNames {
     fn default() -> Self {
-        Self(Cache::new(REMEMBERED))
+        Self::of_bytes(MAX_BYTES)
+    }
+}
+
+impl fmt::Debug for CertificateNames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CertificateNames").field("held", &self.0.len()).finish()
     }
 }
 
 impl CertificateNames {
+    fn of_bytes(max_bytes: u64) -> Self {
+        let typical = usize::try_from(max_bytes / 2_048).unwrap_or(usize::MAX);
+        Self(Arc::new(Cache::with_weighter(typical, max_bytes, ByBytes)))
+    }
+
     /// URI SANs, then DNS SANs, then the subject, none empty; `None` for what is no certificate.
     pub fn of(&self, encoded_pem: &str) -> Option<Arc<[String]>> {
         if let Some(known) = self.0.get(encoded_pem) {
@@ -35,6 +53,19 @@ impl CertificateNames {
         let names = names(encoded_pem);
         self.0.insert(encoded_pem.into(), names.clone());
         names
+    }
+}
+
+/// What an entry takes in memory.
+#[derive(Clone)]
+struct ByBytes;
+
+impl Weighter<Box<str>, Names> for ByBytes {
+    fn weight(&self, pem: &Box<str>, names: &Names) -> u64 {
+        const BESIDE: usize = 128;
+        let names = names.iter().flat_map(|names| names.iter());
+        let names: usize = names.map(|name| size_of::<String>() + name.len()).sum();
+        u64::try_from(BESIDE + pem.len() + names).unwrap_or(u64::MAX)
     }
 }
 
@@ -130,6 +161,16 @@ mod tests {
             ["spiffe://td/ns/a/sa/b", "https://two", "a.example.com", "CN=me,O=Acme\\, Inc,C=US"];
         assert_eq!(*names.of(&pem).unwrap(), expect);
         assert_eq!(*names.of(&pem).unwrap(), expect, "and once more from the cache");
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let names = CertificateNames::of_bytes(64 << 10);
+        for i in 0..100 {
+            assert_eq!(names.of(&format!("{i}{}", "a".repeat(4 << 10))), None);
+            assert!(names.0.weight() <= 64 << 10);
+        }
+        assert!(names.0.len() > 3, "{names:?}");
     }
 
     #[test]

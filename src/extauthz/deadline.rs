@@ -4,13 +4,13 @@
 
 use std::time::Duration;
 
-use tonic::metadata::MetadataMap;
+use http::HeaderMap;
 
 /// Kept back of Envoy's time, for deciding again and for the way back.
 const RESERVE: Duration = Duration::from_millis(25);
 
 /// How long a request may wait for keys: `most`, and not longer than Envoy waits.
-pub(super) fn left_for_keys(metadata: &MetadataMap, most: Duration) -> Duration {
+pub(super) fn left_for_keys(metadata: &HeaderMap, most: Duration) -> Duration {
     let timeout = metadata.get("grpc-timeout").and_then(|value| value.to_str().ok());
     match timeout.and_then(parse) {
         Some(timeout) => most.min(timeout.saturating_sub(RESERVE)),
@@ -57,7 +57,7 @@ mod tests {
     #[case::too_long("123456789m".into(), 150)]
     #[case::empty("".into(), 150)]
     fn what_is_left(#[case] timeout: Option<&str>, #[case] milliseconds: u128) {
-        let mut metadata = MetadataMap::new();
+        let mut metadata = HeaderMap::new();
         if let Some(timeout) = timeout {
             metadata.insert("grpc-timeout", timeout.parse().unwrap());
         }

@@ -3,6 +3,7 @@
 use envoy_types::pb::google::protobuf::value::Kind;
 use envoy_types::pb::google::protobuf::{ListValue, Struct, Value as ProtoValue};
 
+use super::wire::Writer;
 use crate::model::Value;
 
 /// Dynamic metadata as a condition sees it.
@@ -38,20 +39,53 @@ pub(super) fn to_value(value: &Value) -> ProtoValue {
     ProtoValue { kind: Some(kind) }
 }
 
+/// The fields of the message of a value.
+pub(super) fn write_value(out: &mut Writer, value: &Value) {
+    match value {
+        Value::Null => out.varint(1, 0),
+        Value::Bool(b) => out.varint(4, u64::from(*b)),
+        Value::Number(n) => out.double(2, *n),
+        Value::String(s) => out.text_of_oneof(3, &[s]),
+        Value::List(items) => out.message(6, |list| {
+            for item in items {
+                list.message(1, |out| write_value(out, item));
+            }
+        }),
+        Value::Object(members) => out.message(5, |object| {
+            for (name, member) in members {
+                write_member(object, name, |out| write_value(out, member));
+            }
+        }),
+    }
+}
+
+/// A member in the message of an object.
+pub(super) fn write_member(object: &mut Writer, name: &str, value: impl FnOnce(&mut Writer)) {
+    object.message(1, |entry| {
+        entry.text(1, name);
+        entry.message(2, value);
+    });
+}
+
 /// The members of an object that Envoy can read at the second level of dynamic metadata. It gives up
 /// on a message of more than 100 levels, and a response that it cannot read is a denial.
 pub(super) fn readable_members(object: &Value) -> Value {
-    // What remains below `CheckResponse`, the metadata, and the object itself, with some to spare.
-    const MAX_LEVELS: usize = 90;
     match object {
         Value::Object(members) => {
-            let readable = members.iter().filter(|(_, member)| levels(member) <= MAX_LEVELS);
+            let readable = members.iter().filter(|(_, member)| is_readable(member));
             Value::Object(readable.cloned().collect())
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::List(_) => {
             object.clone()
         }
     }
+}
+
+/// Whether Envoy can read a member of such an object.
+pub(super) fn is_readable(member: &Value) -> bool {
+    // What remains below `CheckResponse`, the metadata, and the object itself, with some to spare.
+    const MAX_LEVELS: usize = 90;
+    levels(member) <= MAX_LEVELS
 }
 
 /// How many messages are within each other: a list is one of values, an object one of entries.

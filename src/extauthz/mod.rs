@@ -7,13 +7,20 @@ mod attributes;
 mod certificate;
 mod client_address;
 mod deadline;
+mod encode;
+mod framing;
 mod metadata;
+mod reply;
 mod response;
+mod server;
 mod service;
+mod view;
+mod wire;
 
 pub use attributes::{Malformed, from_check};
 pub use certificate::CertificateNames;
 pub use client_address::ClientAddress;
+pub use server::{BytesCodec, CheckServer};
 pub use service::{AuthorizationService, CheckMetrics, Checked, RequestSettings};
 
 /// `proto/` compiled, for the reflection service.

@@ -1,4 +1,4 @@
-//! A verdict as `CheckResponse`.
+//! A reply as prost's `CheckResponse`: the slow twin of `encode`, and the one to read.
 //!
 //! Everything is explicit: a status code always (a missing one allows), an HTTP status with each
 //! denial, and how each header is to be set (the default would append to a client's own).
@@ -15,48 +15,21 @@ use envoy_types::pb::google::rpc::Status;
 use tonic::Code;
 
 use super::metadata::{readable_members, to_value};
+use super::reply::{ACCESS_DENIED, Answer, Realm, Reply, Report, code_of};
 use crate::authn::Changes;
-use crate::model::{Http, JwtError, Outcome, Reason, RuleId, Value, Verdict};
+use crate::model::{Http, JwtError, Outcome, Reason, RuleId, Value};
 use crate::plan::WorkloadPlan;
 
-/// The body of native RBAC's denial.
-const ACCESS_DENIED: &str = "RBAC: access denied";
-/// Envoy cuts the path in a realm here.
-const REALM_PATH_MAX: usize = 256;
-
-/// What is needed of the request as it came: the realm of `www-authenticate`.
-#[derive(Debug)]
-pub(super) struct Realm(String);
-
-impl Realm {
-    /// Scheme, host and path of the request as the client wrote it.
-    pub(super) fn of(http: &Http<'_>) -> Self {
-        let header = |name| {
-            let value = http.headers.values(name).next().filter(|value| !value.is_empty());
-            value.map(String::from_utf8_lossy)
-        };
-        let path = header("x-envoy-original-path").unwrap_or(http.path.as_ref().into());
-        let path: String = path.chars().take(REALM_PATH_MAX).collect();
-        Self(format!("{}://{}{path}", http.scheme, http.host))
+/// The reply as a message.
+pub(super) fn message(Reply { report, answer }: &Reply<'_>) -> CheckResponse {
+    match answer {
+        Answer::Allowed { http, changes } => allowed(report, *http, changes),
+        Answer::Denied { realm } => denied(report, realm.as_ref()),
+        Answer::BadRequest => refused(report, 400, Vec::new(), String::new()),
     }
 }
 
-/// What the response reports beside the decision.
-#[derive(Debug)]
-pub(super) struct Report<'a> {
-    pub(super) verdict: Verdict,
-    pub(super) revision: u64,
-    pub(super) plan: Option<&'a WorkloadPlan>,
-    pub(super) audited_by: Vec<RuleId>,
-    pub(super) claims: Option<&'a Value>,
-}
-
-/// Lets the request through with its changes.
-pub(super) fn allowed(
-    report: &Report<'_>,
-    http: Option<&Http<'_>>,
-    changes: &Changes,
-) -> CheckResponse {
+fn allowed(report: &Report<'_>, http: Option<&Http<'_>>, changes: &Changes) -> CheckResponse {
     let ok = http.map(|http| ok_response(http, changes)).unwrap_or_default();
     CheckResponse {
         status: Some(Status { code: Code::Ok.into(), ..Status::default() }),
@@ -65,8 +38,7 @@ pub(super) fn allowed(
     }
 }
 
-/// Refuses the request.
-pub(super) fn denied(report: &Report<'_>, realm: Option<Realm>) -> CheckResponse {
+fn denied(report: &Report<'_>, realm: Option<&Realm<'_>>) -> CheckResponse {
     let (status, body, headers) = match (report.verdict.reason, realm) {
         (Reason::Jwt(error), realm) => {
             (error.status(), error.to_string(), realm.map(www_authenticate).into_iter().collect())
@@ -76,24 +48,14 @@ pub(super) fn denied(report: &Report<'_>, realm: Option<Realm>) -> CheckResponse
     refused(report, status, headers, body)
 }
 
-/// Refuses the request as Envoy's connection manager does when it cannot normalise a path.
-pub(super) fn bad_request(report: &Report<'_>) -> CheckResponse {
-    refused(report, 400, Vec::new(), String::new())
-}
-
 fn refused(
     report: &Report<'_>,
     status: u16,
     headers: Vec<HeaderValueOption>,
     body: String,
 ) -> CheckResponse {
-    let code = match status {
-        400 => Code::InvalidArgument,
-        401 => Code::Unauthenticated,
-        _ => Code::PermissionDenied,
-    };
     CheckResponse {
-        status: Some(Status { code: code.into(), ..Status::default() }),
+        status: Some(Status { code: code_of(status).into(), ..Status::default() }),
         dynamic_metadata: Some(dynamic_metadata(report)),
         http_response: Some(HttpResponse::DeniedResponse(DeniedHttpResponse {
             status: Some(HttpStatus { code: i32::from(status) }),
@@ -103,9 +65,8 @@ fn refused(
     }
 }
 
-fn www_authenticate(Realm(realm): Realm) -> HeaderValueOption {
-    let value = format!("Bearer realm=\"{realm}\", error=\"invalid_token\"");
-    set("www-authenticate", value)
+fn www_authenticate(realm: &Realm<'_>) -> HeaderValueOption {
+    set("www-authenticate", realm.challenge())
 }
 
 fn ok_response(http: &Http<'_>, changes: &Changes) -> OkHttpResponse {

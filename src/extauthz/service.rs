@@ -1,16 +1,18 @@
 //! One `Check`: load the snapshot once, find the workload's plan, decide, answer.
 
-use std::collections::{BTreeMap, HashMap};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
+use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use envoy_types::pb::envoy::service::auth::v3::authorization_server::Authorization;
 use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse};
-use tonic::{Request, Response, Status};
+use prost::{DecodeError, Message as _};
 
-use super::response::{self, Realm, Report};
-use super::{CertificateNames, ClientAddress, Malformed, attributes, deadline};
+use super::reply::{Answer, Realm, Reply, Report};
+use super::view::{CheckView, Extensions};
+use super::{CertificateNames, ClientAddress, Malformed, attributes, encode, response};
 use crate::authn::clock::Clock;
 use crate::authn::{self, KeyLookup, TokenCache, Verifier, WantedKey};
 use crate::control::publish::SnapshotCell;
@@ -57,9 +59,9 @@ impl Default for RequestSettings {
 
 /// One answered Check, for whoever counts and logs them.
 #[derive(Debug)]
-pub struct Checked {
-    /// The answer.
-    pub response: CheckResponse,
+pub struct Checked<R = CheckResponse> {
+    /// The answer: a message, or its bytes.
+    pub response: R,
     /// The decision in it.
     pub verdict: Verdict,
     /// Keys that might have changed it.
@@ -137,33 +139,57 @@ impl AuthorizationService {
 
     /// Answers one CheckRequest with the keys that are there. Never fails: what cannot be decided is
     /// denied.
+    ///
+    /// What it answers is what [`AuthorizationService::answer_bytes`] does, by the slow way.
     pub fn answer(&self, check: &CheckRequest) -> Checked {
         let started = Instant::now();
-        let checked = self.decide(check);
+        let snapshot = self.snapshots.load();
+        let view = CheckView::of_message(check);
+        let checked = self.answer_by(&snapshot, view, response::message);
+        debug_assert_eq!(response::outcome_of(&checked.response), checked.verdict.outcome());
         self.record(&checked, started);
         checked
     }
 
-    /// Answers one CheckRequest as [`AuthorizationService::answer`] does, but where a token names a
-    /// key that is not there, looks for it for at most `within`.
-    pub async fn answer_within(&self, check: &CheckRequest, within: Duration) -> Checked {
+    /// Answers one encoded CheckRequest with the keys that are there. Fails only for what is none.
+    pub fn answer_bytes(&self, message: &[u8]) -> Result<Checked<Vec<u8>>, DecodeError> {
         let started = Instant::now();
-        let mut checked = self.decide(check);
-        if !checked.wanted.is_empty() && self.keys.seek(&checked.wanted, within).await {
-            checked = self.decide(check);
+        let checked = self.decide(message)?;
+        self.record(&checked, started);
+        Ok(checked)
+    }
+
+    /// Answers one encoded CheckRequest as [`AuthorizationService::answer_bytes`] does, but where a
+    /// token names a key that is not there, looks for it for at most `within`, which is asked for
+    /// only then, and is never more than was configured.
+    pub async fn answer_bytes_within(
+        &self,
+        message: &[u8],
+        within: impl FnOnce(Duration) -> Duration,
+    ) -> Result<Checked<Vec<u8>>, DecodeError> {
+        let started = Instant::now();
+        let mut checked = self.decide(message)?;
+        if !checked.wanted.is_empty() {
+            let within = within(self.unknown_kid_wait).min(self.unknown_kid_wait);
+            if self.keys.seek(&checked.wanted, within).await {
+                checked = self.decide(message)?;
+            }
         }
         self.record(&checked, started);
-        checked
+        Ok(checked)
     }
 
-    fn decide(&self, check: &CheckRequest) -> Checked {
+    fn decide(&self, message: &[u8]) -> Result<Checked<Vec<u8>>, DecodeError> {
         let snapshot = self.snapshots.load();
-        let checked = self.answer_by(&snapshot, check);
-        debug_assert_eq!(response::outcome_of(&checked.response), checked.verdict.outcome());
-        checked
+        if let Ok(view) = CheckView::read(message) {
+            return Ok(self.answer_by(&snapshot, view, encode::bytes));
+        }
+        // Wrong or unusual. Whoever can read it all says which.
+        let check = CheckRequest::decode(message)?;
+        Ok(self.answer_by(&snapshot, CheckView::of_message(&check), encode::bytes))
     }
 
-    fn record(&self, checked: &Checked, started: Instant) {
+    fn record<R>(&self, checked: &Checked<R>, started: Instant) {
         if let Some(metrics) = &self.metrics {
             metrics.decisions.record(&checked.verdict, started.elapsed());
         }
@@ -190,41 +216,50 @@ impl AuthorizationService {
         }
     }
 
-    fn answer_by(&self, snapshot: &Snapshot, check: &CheckRequest) -> Checked {
-        let unplanned = |reason| Report {
-            verdict: Verdict::from_reason(reason),
-            revision: snapshot.revision,
-            plan: None,
-            audited_by: Vec::new(),
-            claims: None,
+    fn answer_by<R>(
+        &self,
+        snapshot: &Snapshot,
+        view: CheckView<'_>,
+        write: impl Fn(&Reply<'_>) -> R,
+    ) -> Checked<R> {
+        let refuse = |reason, answer| {
+            let verdict = Verdict::from_reason(reason);
+            let report = Report {
+                verdict,
+                revision: snapshot.revision,
+                plan: None,
+                audited_by: Vec::new(),
+                claims: None,
+            };
+            Checked { response: write(&Reply { report, answer }), verdict, wanted: Vec::new() }
         };
-        let refuse = |reason| {
-            let report = unplanned(reason);
-            let response = response::denied(&report, None);
-            Checked { response, verdict: report.verdict, wanted: Vec::new() }
+        let malformed = |malformed: Malformed| {
+            tracing::debug!(error = %malformed, "malformed CheckRequest");
+            let answer = match malformed {
+                Malformed::PathNotNormalizable => Answer::BadRequest,
+                Malformed::NoAttributes
+                | Malformed::NoHttp
+                | Malformed::NoMethod
+                | Malformed::HeadersTooLarge
+                | Malformed::Path
+                | Malformed::Certificate => Answer::Denied { realm: None },
+            };
+            refuse(Reason::MalformedRequest, answer)
         };
-        let mut attributes = match attributes::from_check(check, &self.settings, &self.certificates)
-        {
+        let Some(mut view) = view.attributes else { return malformed(Malformed::NoAttributes) };
+        let extensions = mem::take(&mut view.extensions);
+        let names = match attributes::peer_names(&view, &self.certificates) {
+            Ok(names) => names,
+            Err(error) => return malformed(error),
+        };
+        let names = names.iter().flat_map(|names| names.iter().map(|name| Cow::Borrowed(&**name)));
+        let mut attributes = match attributes::from_view(view, &self.settings, names) {
             Ok(attributes) => attributes,
-            Err(malformed) => {
-                tracing::debug!(error = %malformed, "malformed CheckRequest");
-                let report = unplanned(Reason::MalformedRequest);
-                let response = match malformed {
-                    Malformed::PathNotNormalizable => response::bad_request(&report),
-                    Malformed::NoAttributes
-                    | Malformed::NoHttp
-                    | Malformed::NoMethod
-                    | Malformed::HeadersTooLarge
-                    | Malformed::Path
-                    | Malformed::Certificate => response::denied(&report, None),
-                };
-                return Checked { response, verdict: report.verdict, wanted: Vec::new() };
-            }
+            Err(error) => return malformed(error),
         };
         self.note_missing(&attributes);
-        let extensions = check.attributes.as_ref().map(|a| &a.context_extensions);
-        let Some(plan) = plan_for(snapshot, extensions) else {
-            return refuse(Reason::UnknownWorkload);
+        let Some(plan) = plan_for(snapshot, &extensions) else {
+            return refuse(Reason::UnknownWorkload, Answer::Denied { realm: None });
         };
         // The realm names the path as the client sent it, token and all; tokens change it below.
         let realm =
@@ -239,7 +274,7 @@ impl AuthorizationService {
         };
         let mut passage = gate::pass(plan, &mut attributes, &verifier);
         if let Some(name) = &self.settings.client_address_header {
-            passage.authentication.changes.add_header(name);
+            passage.authentication.changes.note_header(name);
         }
         let verdict = passage.verdict;
         let audited_by = if verdict.audited_by.is_some() {
@@ -254,23 +289,21 @@ impl AuthorizationService {
             audited_by,
             claims: passage.authentication.claims.as_deref(),
         };
-        let response = match verdict.outcome() {
-            Outcome::Allow => {
-                let changes = &passage.authentication.changes;
-                response::allowed(&report, attributes.http.as_ref(), changes)
-            }
-            Outcome::Deny => response::denied(&report, realm),
+        let answer = match verdict.outcome() {
+            Outcome::Allow => Answer::Allowed {
+                http: attributes.http.as_ref(),
+                changes: &passage.authentication.changes,
+            },
+            Outcome::Deny => Answer::Denied { realm },
         };
+        let response = write(&Reply { report, answer });
         Checked { response, verdict, wanted: passage.authentication.wanted }
     }
 }
 
 /// The plan of the workload that the filter's `context_extensions` name; without any, the first.
-fn plan_for<'s>(
-    snapshot: &'s Snapshot,
-    extensions: Option<&HashMap<String, String>>,
-) -> Option<&'s WorkloadPlan> {
-    let named = |key| extensions.and_then(|e| e.get(key)).map(String::as_str);
+fn plan_for<'s>(snapshot: &'s Snapshot, extensions: &Extensions<'_>) -> Option<&'s WorkloadPlan> {
+    let named = |key| extensions.get(key);
     // Workloads have no names yet, so none has this one.
     if named("postern.workload").is_some() {
         return None;
@@ -290,15 +323,4 @@ fn parse_labels(text: &str) -> Option<BTreeMap<String, String>> {
         .filter(|pair| !pair.is_empty())
         .map(|pair| pair.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned())))
         .collect()
-}
-
-#[tonic::async_trait]
-impl Authorization for AuthorizationService {
-    async fn check(
-        &self,
-        request: Request<CheckRequest>,
-    ) -> Result<Response<CheckResponse>, Status> {
-        let within = deadline::left_for_keys(request.metadata(), self.unknown_kid_wait);
-        Ok(Response::new(self.answer_within(request.get_ref(), within).await.response))
-    }
 }

@@ -297,7 +297,7 @@ spec: {action: DENY, rules: [{to: [{operation: {paths: ['/admin']}}]}]}
 fn what_is_set_is_said_to_overwrite() {
     let verdict = crate::model::Verdict::from_reason(Reason::NoAllowPolicy);
     let report =
-        response::Report { verdict, revision: 1, plan: None, audited_by: Vec::new(), claims: None };
+        reply::Report { verdict, revision: 1, plan: None, audited_by: Vec::new(), claims: None };
     let line = |name: &'static str, value: &'static str| (name.into(), value.as_bytes().into());
     let http = crate::model::Http {
         method: "GET".into(),
@@ -311,10 +311,13 @@ fn what_is_set_is_said_to_overwrite() {
     };
     let mut changes = crate::authn::Changes::default();
     changes.path = true;
-    for name in ["x-c", "x-a", "x-gone", "x-b", "x-a"] {
-        changes.add_header(&name.into());
+    for name in ["x-c", "x-b", "x-gone", "x-a", "x-b"] {
+        changes.note_header(&name.into());
     }
-    let response = response::allowed(&report, Some(&http), &changes);
+    let answer = reply::Answer::Allowed { http: Some(&http), changes: &changes };
+    let reply = reply::Reply { report, answer };
+    let response = response::message(&reply);
+    assert_eq!(CheckResponse::decode(&*encode::bytes(&reply)).unwrap(), response);
     let Some(HttpResponse::OkResponse(ok)) = response.http_response else { panic!("denied") };
     assert_eq!(ok.headers_to_remove, ["x-gone"]);
     let set = ok.headers.iter().map(|option| {

@@ -128,6 +128,11 @@ impl<'a> Headers<'a> {
         self.lines.iter().filter(move |(n, _)| n == name).map(|(_, v)| v.as_ref())
     }
 
+    /// The value of the first line with that name (in lower case).
+    pub fn first(&self, name: &str) -> Option<&Cow<'a, [u8]>> {
+        self.lines.iter().find(|(n, _)| n == name).map(|(_, v)| v)
+    }
+
     /// Every line.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.lines.iter().map(|(n, v)| (n.as_ref(), v.as_ref()))

@@ -4,17 +4,11 @@
 
 use std::{
     fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
-use prometheus_client::{
-    encoding::{EncodeMetric, MetricEncoder, NoLabelSet},
-    metrics::MetricType,
-};
+use prometheus_client::encoding::{MetricEncoder, NoLabelSet};
 
 /// Upper bounds in nanoseconds. Set by hand: the conventional defaults start at 5 ms, and a decision
 /// takes microseconds.
@@ -38,12 +32,9 @@ const BOUNDS: [u64; 17] = [
     5_000_000_000,
 ];
 
-/// Counts durations in fixed buckets from 5 µs to 5 s. Cheap to clone; clones share their counts.
-#[derive(Debug, Clone, Default)]
-pub struct DurationHistogram(Arc<Buckets>);
-
+/// Counts durations in fixed buckets from 5 µs to 5 s.
 #[derive(Debug, Default)]
-struct Buckets {
+pub(super) struct DurationHistogram {
     /// One for each bound, and the overflow at the end.
     counts: [AtomicU64; BOUNDS.len() + 1],
     nanoseconds: AtomicU64,
@@ -51,34 +42,36 @@ struct Buckets {
 
 impl DurationHistogram {
     /// Counts one duration.
-    pub fn observe(&self, duration: Duration) {
+    pub(super) fn observe(&self, duration: Duration) {
         let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        let bucket = BOUNDS.partition_point(|bound| *bound < nanoseconds);
-        if let Some(count) = self.0.counts.get(bucket) {
+        let bucket = BOUNDS.iter().take_while(|bound| **bound < nanoseconds).count();
+        if let Some(count) = self.counts.get(bucket) {
             count.fetch_add(1, Ordering::Relaxed);
         }
-        self.0.nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
+        self.nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
     }
-}
 
-impl EncodeMetric for DurationHistogram {
-    fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
+    /// Shows several as one.
+    pub(super) fn encode<'a>(
+        parts: &(impl Iterator<Item = &'a Self> + Clone),
+        mut encoder: MetricEncoder<'_>,
+    ) -> Result<(), fmt::Error> {
+        let sum = |of: &dyn Fn(&Self) -> Option<&AtomicU64>| {
+            let counts = parts.clone().filter_map(of);
+            counts.map(|count| count.load(Ordering::Relaxed)).fold(0, u64::wrapping_add)
+        };
         // The total is the sum of what was read here, so that it agrees with the buckets even while
         // others count.
         let mut total = 0;
         let mut buckets = Vec::with_capacity(BOUNDS.len() + 1);
         let bounds = BOUNDS.iter().map(|bound| seconds(*bound)).chain([f64::INFINITY]);
-        for (bound, count) in bounds.zip(&self.0.counts) {
-            let count = count.load(Ordering::Relaxed);
+        for (place, bound) in bounds.enumerate() {
+            let count = sum(&|part| part.counts.get(place));
             total += count;
             buckets.push((bound, count));
         }
-        let sum = seconds(self.0.nanoseconds.load(Ordering::Relaxed));
-        encoder.encode_histogram::<NoLabelSet>(sum, total, &buckets, None)
-    }
-
-    fn metric_type(&self) -> MetricType {
-        MetricType::Histogram
+        let nanoseconds = seconds(sum(&|part| Some(&part.nanoseconds)));
+        encoder.encode_histogram::<NoLabelSet>(nanoseconds, total, &buckets, None)
     }
 }
 

@@ -5,30 +5,29 @@
 
 use std::{
     fmt,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
 use prometheus_client::{
     encoding::text,
-    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
+    metrics::{family::Family, gauge::Gauge, histogram::Histogram, info::Info},
     registry::{Registry, Unit},
 };
 
+mod decisions;
+mod inputs;
 mod key_sources;
 mod token_cache;
 
+pub use decisions::DecisionMetrics;
+pub use inputs::{Input, InputMetrics};
 use key_sources::KeySourceCollector;
 pub use key_sources::{KeySourceMetrics, KeySourceSample};
 use token_cache::TokenCacheCollector;
 pub use token_cache::TokenCacheSample;
 
-use crate::model::{JwtError, Kind, Outcome, Reason, RuleId, Verdict};
-
-use super::histogram::DurationHistogram;
+use crate::model::Kind;
 
 /// The content type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -103,203 +102,6 @@ impl Metrics {
     fn lock(&self) -> std::sync::MutexGuard<'_, Registry> {
         // A collector that panicked has left the registry itself intact.
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Counts decisions. Every counter is looked up once, here; recording is a few atomic additions.
-#[derive(Debug, Clone)]
-pub struct DecisionMetrics(Arc<DecisionCounters>);
-
-#[derive(Debug)]
-struct DecisionCounters {
-    no_allow_policy: Counter,
-    allow_rule: Counter,
-    deny_rule: Counter,
-    no_allow_rule: Counter,
-    custom_provider_undefined: Counter,
-    peer_unauthenticated: Counter,
-    jwt: Counter,
-    invalid_policy: Counter,
-    unknown_workload: Counter,
-    malformed_request: Counter,
-    shadow_allow: Counter,
-    shadow_deny: Counter,
-    audited: Counter,
-    duration: DurationHistogram,
-}
-
-impl DecisionMetrics {
-    fn register(registry: &mut Registry) -> Self {
-        const RULE: RuleId = RuleId { policy: 0, rule: 0 };
-        let decisions = Family::<[(&'static str, &'static str); 2], Counter>::default();
-        let shadow = Family::<Labels, Counter>::default();
-        let audited = Counter::default();
-        let duration = DurationHistogram::default();
-        registry.register(
-            "decisions",
-            "Answers to Envoy, by outcome and reason",
-            decisions.clone(),
-        );
-        registry.register_with_unit(
-            "check_duration",
-            "Time from a CheckRequest to its answer",
-            Unit::Seconds,
-            duration.clone(),
-        );
-        registry.register(
-            "shadow_decisions",
-            "Answers as they would be if dry-run policies were enforced",
-            shadow.clone(),
-        );
-        registry.register(
-            "audited_requests",
-            "Requests that an AUDIT policy asks to have audited",
-            audited.clone(),
-        );
-        // The label comes from the reason itself, so that metric, log and response cannot disagree.
-        let decision = |reason: Reason| {
-            let labels = [("outcome", reason.outcome().as_str()), ("reason", reason.as_str())];
-            decisions.get_or_create_owned(&labels)
-        };
-        let shadowed =
-            |outcome: Outcome| shadow.get_or_create_owned(&[("outcome", outcome.as_str())]);
-        Self(Arc::new(DecisionCounters {
-            no_allow_policy: decision(Reason::NoAllowPolicy),
-            allow_rule: decision(Reason::AllowRule(RULE)),
-            deny_rule: decision(Reason::DenyRule(RULE)),
-            no_allow_rule: decision(Reason::NoAllowRule),
-            custom_provider_undefined: decision(Reason::CustomProviderUndefined(RULE)),
-            peer_unauthenticated: decision(Reason::PeerUnauthenticated),
-            jwt: decision(Reason::Jwt(JwtError::BadFormat)),
-            invalid_policy: decision(Reason::InvalidPolicy),
-            unknown_workload: decision(Reason::UnknownWorkload),
-            malformed_request: decision(Reason::MalformedRequest),
-            shadow_allow: shadowed(Outcome::Allow),
-            shadow_deny: shadowed(Outcome::Deny),
-            audited,
-            duration,
-        }))
-    }
-
-    /// Counts one answer. Takes no lock and looks no label up.
-    pub fn record(&self, verdict: &Verdict, duration: Duration) {
-        let counters = &*self.0;
-        counters.decision(verdict.reason).inc();
-        if let Some(shadow) = verdict.shadow {
-            match shadow.outcome() {
-                Outcome::Allow => counters.shadow_allow.inc(),
-                Outcome::Deny => counters.shadow_deny.inc(),
-            };
-        }
-        if verdict.audited_by.is_some() {
-            counters.audited.inc();
-        }
-        counters.duration.observe(duration);
-    }
-}
-
-impl DecisionCounters {
-    fn decision(&self, reason: Reason) -> &Counter {
-        match reason {
-            Reason::NoAllowPolicy => &self.no_allow_policy,
-            Reason::AllowRule(_) => &self.allow_rule,
-            Reason::DenyRule(_) => &self.deny_rule,
-            Reason::NoAllowRule => &self.no_allow_rule,
-            Reason::CustomProviderUndefined(_) => &self.custom_provider_undefined,
-            Reason::PeerUnauthenticated => &self.peer_unauthenticated,
-            Reason::Jwt(_) => &self.jwt,
-            Reason::InvalidPolicy => &self.invalid_policy,
-            Reason::UnknownWorkload => &self.unknown_workload,
-            Reason::MalformedRequest => &self.malformed_request,
-        }
-    }
-}
-
-/// A part of a CheckRequest that Envoy sends only when its configuration says so.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Input {
-    /// `include_peer_certificate`
-    PeerCertificate,
-    /// `include_tls_session`
-    TlsSession,
-    /// `encode_raw_headers`
-    RawHeaders,
-    /// The header of our own setting `clientAddressHeader`.
-    ClientAddress,
-}
-
-impl Input {
-    /// The label: the name of the setting that provides it, Envoy's or ours.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::PeerCertificate => "include_peer_certificate",
-            Self::TlsSession => "include_tls_session",
-            Self::RawHeaders => "encode_raw_headers",
-            Self::ClientAddress => "client_address_header",
-        }
-    }
-}
-
-/// Counts requests that came without an input that a policy could have used.
-#[derive(Debug, Clone)]
-pub struct InputMetrics(Arc<InputCounters>);
-
-#[derive(Debug)]
-struct InputCounters {
-    peer_certificate: Missing,
-    tls_session: Missing,
-    raw_headers: Missing,
-    client_address: Missing,
-}
-
-#[derive(Debug)]
-struct Missing {
-    counter: Counter,
-    seen: AtomicBool,
-}
-
-impl InputMetrics {
-    fn register(registry: &mut Registry) -> Self {
-        let family = Family::<Labels, Counter>::default();
-        registry.register(
-            "missing_inputs",
-            "Requests without an input that Envoy sends when its configuration says so",
-            family.clone(),
-        );
-        let missing = |input: Input| Missing {
-            counter: family.get_or_create_owned(&[("input", input.as_str())]),
-            seen: AtomicBool::new(false),
-        };
-        Self(Arc::new(InputCounters {
-            peer_certificate: missing(Input::PeerCertificate),
-            tls_session: missing(Input::TlsSession),
-            raw_headers: missing(Input::RawHeaders),
-            client_address: missing(Input::ClientAddress),
-        }))
-    }
-
-    /// Counts one. True for the first of its kind, which is the one to log.
-    pub fn missing(&self, input: Input) -> bool {
-        let missing = match input {
-            Input::PeerCertificate => &self.0.peer_certificate,
-            Input::TlsSession => &self.0.tls_session,
-            Input::RawHeaders => &self.0.raw_headers,
-            Input::ClientAddress => &self.0.client_address,
-        };
-        missing.counter.inc();
-        !missing.seen.load(Ordering::Relaxed) && !missing.seen.swap(true, Ordering::Relaxed)
-    }
-
-    /// The inputs that some request lacked so far.
-    pub fn seen_missing(&self) -> Vec<Input> {
-        let all = [
-            (Input::PeerCertificate, &self.0.peer_certificate),
-            (Input::TlsSession, &self.0.tls_session),
-            (Input::RawHeaders, &self.0.raw_headers),
-            (Input::ClientAddress, &self.0.client_address),
-        ];
-        let seen = |(_, missing): &(Input, &Missing)| missing.seen.load(Ordering::Relaxed);
-        all.into_iter().filter(seen).map(|(input, _)| input).collect()
     }
 }
 

@@ -4,14 +4,15 @@
 
 use std::{
     collections::BTreeMap,
+    convert::Infallible,
+    future::{Ready, ready},
     net::SocketAddr,
     sync::{Arc, Mutex},
+    task::{Context, Poll},
 };
 
-use envoy_types::pb::envoy::service::auth::v3::{
-    CheckRequest, CheckResponse,
-    authorization_server::{Authorization, AuthorizationServer},
-};
+use bytes::Bytes;
+use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse};
 use postern::authn::{
     KeyLookup, TokenCache,
     clock::Clock,
@@ -19,15 +20,19 @@ use postern::authn::{
 };
 use postern::compile::{Settings, compile};
 use postern::control::publish::SnapshotCell;
-use postern::extauthz::{AuthorizationService, ClientAddress, RequestSettings};
+use postern::extauthz::{AuthorizationService, BytesCodec, ClientAddress, RequestSettings};
 use postern::key_set::KeySet;
 use postern::manifest::{Options, decode};
 use postern::model::{Mesh, Verdict, Workload};
 use postern::normalize::PathNormalization;
 use postern::outbound::{Client, DialGuard};
 use postern::plan::KeySourceId;
+use prost::Message as _;
 use tokio::{net::TcpListener, runtime::Handle, task::JoinHandle};
 use tokio_stream::wrappers::TcpListenerStream;
+use tonic::body::Body;
+use tonic::codegen::{BoxFuture, Service, http};
+use tonic::server::{Grpc, NamedService, UnaryService};
 use tonic::{Request, Response, Status, transport};
 
 use crate::{
@@ -51,7 +56,7 @@ impl Gate {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let current = Current::default();
-        let service = AuthorizationServer::new(current.clone());
+        let service = Server(current.clone());
         let task = tokio::spawn(async move {
             let server = transport::Server::builder().add_service(service);
             server.serve_with_incoming(TcpListenerStream::new(listener)).await.unwrap();
@@ -87,7 +92,8 @@ impl Gate {
 
     /// One decision without a network.
     pub(crate) async fn check(&self, request: CheckRequest) -> CheckResponse {
-        self.current.check(Request::new(request)).await.unwrap().into_inner()
+        let request = Request::new(request.encode_to_vec().into());
+        CheckResponse::decode(&*self.current.answer(&request)).unwrap()
     }
 }
 
@@ -188,17 +194,51 @@ struct Current {
     verdicts: Arc<Mutex<BTreeMap<String, Verdict>>>,
 }
 
-#[tonic::async_trait]
-impl Authorization for Current {
-    async fn check(
-        &self,
-        request: Request<CheckRequest>,
-    ) -> Result<Response<CheckResponse>, Status> {
+impl Current {
+    /// Answers from bytes to bytes, as the server does, and sees that the slow twin agrees.
+    fn answer(&self, request: &Request<Bytes>) -> Vec<u8> {
         let listener = request.metadata().get(LISTENER_METADATA);
         let listener = listener.map_or("", |name| name.to_str().unwrap()).to_owned();
         let service = self.services.lock().unwrap().get(&listener).cloned();
-        let checked = service.expect("a set is loaded").answer(request.get_ref());
+        let service = service.expect("a set is loaded");
+        let checked = service.answer_bytes(request.get_ref()).unwrap();
+        let twin = service.answer(&CheckRequest::decode(request.get_ref().clone()).unwrap());
+        assert_eq!(twin.verdict, checked.verdict);
+        assert_eq!(twin.response, CheckResponse::decode(&*checked.response).unwrap());
         self.verdicts.lock().unwrap().insert(listener, checked.verdict);
-        Ok(Response::new(checked.response))
+        checked.response
+    }
+}
+
+#[derive(Clone)]
+struct Server(Current);
+
+impl NamedService for Server {
+    const NAME: &'static str = "envoy.service.auth.v3.Authorization";
+}
+
+impl Service<http::Request<Body>> for Server {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<Self::Response, Infallible>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let current = self.0.clone();
+        Box::pin(async move { Ok(Grpc::new(BytesCodec).unary(Check(current), request).await) })
+    }
+}
+
+struct Check(Current);
+
+impl UnaryService<Bytes> for Check {
+    type Response = Vec<u8>;
+    type Future = Ready<Result<Response<Vec<u8>>, Status>>;
+
+    fn call(&mut self, request: Request<Bytes>) -> Self::Future {
+        ready(Ok(Response::new(self.0.answer(&request))))
     }
 }

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use crate::model::Shadow;
+use crate::model::{Reason, RuleId, Shadow, Verdict};
 
 use super::*;
 

@@ -2,7 +2,10 @@
 //!
 //! The yardstick is a server of the same make that answers without looking, in the same run with
 //! the same requests: figures of two runs are not worth comparing, their ratios are. The client may
-//! be the busier half, so what the server's thread alone has used is printed below the table.
+//! be the busier half, so what the server's thread alone has used is printed below the table, and
+//! the instructions that it executed where there is valgrind. Both kinds of server have mimalloc.
+//!
+//! `cargo bench --bench check_rpc instructions` counts instructions only.
 
 #![expect(
     clippy::unwrap_used,
@@ -13,7 +16,11 @@
     reason = "a bench may fail, and prints"
 )]
 
+mod instructions;
+mod request;
+#[path = "../scenarios/mod.rs"]
 mod scenarios;
+#[path = "../signing/mod.rs"]
 #[expect(dead_code, reason = "another bench uses all of it")]
 mod signing;
 
@@ -26,20 +33,16 @@ use std::time::Duration;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use envoy_types::pb::envoy::config::core::v3::{HeaderMap, HeaderValue};
-use envoy_types::pb::envoy::service::auth::v3::attribute_context::{
-    HttpRequest, Peer, Request, TlsSession,
-};
 use envoy_types::pb::envoy::service::auth::v3::authorization_client::AuthorizationClient;
 use envoy_types::pb::envoy::service::auth::v3::authorization_server::{
     Authorization, AuthorizationServer,
 };
-use envoy_types::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest, CheckResponse};
+use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse};
 use futures_util::future::join_all;
-use postern::authn::NoKeys;
 use postern::authn::clock::Clock;
+use postern::authn::{NoKeys, TokenCache};
 use postern::control::publish::SnapshotCell;
-use postern::extauthz::{AuthorizationService, CheckMetrics, RequestSettings};
+use postern::extauthz::{AuthorizationService, CheckMetrics, CheckServer, RequestSettings};
 use postern::telemetry::metrics::Metrics;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
@@ -47,16 +50,25 @@ use tokio_stream::{StreamExt as _, wrappers::TcpListenerStream};
 use tonic::transport::{Channel, Server};
 use tonic::{Response, Status};
 
-use scenarios::{Call, HEADERS, Shape};
-use signing::Algorithm;
+use request::{Token, check_request};
+use scenarios::Shape;
 
 /// One after the other on each stream.
 const CALLS_PER_STREAM: usize = 8;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
+    if instructions::serve_if_asked_to() {
+        return;
+    }
     scenarios::assert_sound();
-    divan::main();
-    print_cpu();
+    if std::env::args().all(|argument| argument != "instructions") {
+        divan::main();
+        print_cpu();
+    }
+    instructions::print();
 }
 
 /// Who answers.
@@ -65,6 +77,8 @@ enum Answering {
     /// The yardstick.
     Empty,
     Rules(usize),
+    /// By messages of prost instead of bytes.
+    Twin(usize),
 }
 
 impl fmt::Display for Answering {
@@ -72,6 +86,7 @@ impl fmt::Display for Answering {
         match self {
             Self::Empty => f.pad("empty server"),
             Self::Rules(rules) => f.pad(&format!("{rules} rules")),
+            Self::Twin(rules) => f.pad(&format!("{rules} rules, slow twin")),
         }
     }
 }
@@ -122,11 +137,11 @@ mod streams_32 {
 fn bench(bencher: Bencher<'_, '_>, answering: Answering, token: Token, streams: usize) {
     let call = Shape::Sparse.hit(match answering {
         Answering::Empty => 10,
-        Answering::Rules(rules) => rules,
+        Answering::Rules(rules) | Answering::Twin(rules) => rules,
     });
     let request = check_request(&call, token);
     let server = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let address = server.block_on(start(answering));
+    let address = server.block_on(start(answering, Shape::Sparse, &signing::manifest("")));
     let client = Builder::new_current_thread().enable_all().build().unwrap();
     let channel = client.block_on(connect(address));
     // What is not an allowed call would be measured as a cheap one.
@@ -183,7 +198,7 @@ async fn connect(address: SocketAddr) -> Channel {
 }
 
 /// Serves as `app` does, with metrics.
-async fn start(answering: Answering) -> SocketAddr {
+async fn start(answering: Answering, shape: Shape, tokens: &str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let incoming = TcpListenerStream::new(listener).map(|accepted| {
@@ -196,21 +211,27 @@ async fn start(answering: Answering) -> SocketAddr {
             tokio::spawn(router.serve_with_incoming(incoming));
         }
         Answering::Rules(rules) => {
-            let router = server.add_service(AuthorizationServer::new(service(rules)));
+            let router =
+                server.add_service(CheckServer::new(service(rules, shape, tokens), 4 << 20));
             tokio::spawn(router.serve_with_incoming(incoming));
+        }
+        Answering::Twin(rules) => {
+            let twin = AuthorizationServer::new(Twin(service(rules, shape, tokens)));
+            tokio::spawn(server.add_service(twin).serve_with_incoming(incoming));
         }
     }
     address
 }
 
-fn service(rules: usize) -> AuthorizationService {
-    let manifest = Shape::Sparse.manifest(rules) + &signing::manifest("");
+fn service(rules: usize, shape: Shape, tokens: &str) -> AuthorizationService {
+    let manifest = shape.manifest(rules) + tokens;
     let (cell, mut publisher) = SnapshotCell::new();
     drop(publisher.publish(Arc::new(scenarios::snapshot(&manifest))));
     let metrics = Metrics::new("0.0.0");
     let metrics = CheckMetrics { decisions: metrics.decisions(), inputs: metrics.inputs() };
     AuthorizationService::new(cell, Arc::new(NoKeys), RequestSettings::default(), Clock::system())
         .with_metrics(metrics)
+        .with_token_cache(Arc::new(TokenCache::new(16 << 20)))
 }
 
 struct Empty;
@@ -225,66 +246,14 @@ impl Authorization for Empty {
     }
 }
 
-/// As Envoy sends it.
-fn check_request(call: &Call, token: Token) -> CheckRequest {
-    let authorization = token.header().map(|header| ("authorization", header.to_owned()));
-    let headers = HEADERS
-        .iter()
-        .map(|(name, value)| (*name, (*value).to_owned()))
-        .chain([("x-tenant", call.tenant.clone())])
-        .chain(authorization)
-        .map(|(name, value)| HeaderValue {
-            key: name.to_owned(),
-            raw_value: value.into_bytes(),
-            ..HeaderValue::default()
-        });
-    let http = HttpRequest {
-        id: "1234567890".into(),
-        method: "GET".into(),
-        path: call.path.clone(),
-        host: "shop.example.com".into(),
-        scheme: "https".into(),
-        protocol: "HTTP/2".into(),
-        header_map: Some(HeaderMap { headers: headers.collect() }),
-        ..HttpRequest::default()
-    };
-    CheckRequest {
-        attributes: Some(AttributeContext {
-            source: Some(Peer {
-                principal: format!("spiffe://{}", call.principal),
-                ..Peer::default()
-            }),
-            destination: Some(Peer::default()),
-            request: Some(Request { http: Some(http), ..Request::default() }),
-            tls_session: Some(TlsSession { sni: "shop.example.com".into() }),
-            ..AttributeContext::default()
-        }),
-    }
-}
+struct Twin(AuthorizationService);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Token {
-    None,
-    Rs256,
-    Es256,
-}
-
-impl Token {
-    fn header(self) -> Option<&'static str> {
-        match self {
-            Self::None => None,
-            Self::Rs256 => Some(&Algorithm::Rs256.signed().header),
-            Self::Es256 => Some(&Algorithm::Es256.signed().header),
-        }
-    }
-}
-
-impl fmt::Display for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::None => "none",
-            Self::Rs256 => "RS256",
-            Self::Es256 => "ES256",
-        })
+#[tonic::async_trait]
+impl Authorization for Twin {
+    async fn check(
+        &self,
+        request: tonic::Request<CheckRequest>,
+    ) -> Result<Response<CheckResponse>, Status> {
+        Ok(Response::new(self.0.answer(request.get_ref()).response))
     }
 }

@@ -1,0 +1,195 @@
+//! What is counted of answers.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use prometheus_client::{
+    encoding::{EncodeMetric, MetricEncoder, NoLabelSet},
+    metrics::MetricType,
+    registry::{Registry, Unit},
+};
+
+use super::super::histogram::DurationHistogram;
+use super::super::shards::Shards;
+use crate::model::{JwtError, Outcome, Reason, RuleId, Verdict};
+
+/// Counts decisions. Recording is a few additions to counters that hardly any other thread uses.
+#[derive(Debug, Clone)]
+pub struct DecisionMetrics(Arc<Shards<DecisionCounters>>);
+
+#[derive(Debug, Default)]
+struct DecisionCounters {
+    no_allow_policy: AtomicU64,
+    allow_rule: AtomicU64,
+    deny_rule: AtomicU64,
+    no_allow_rule: AtomicU64,
+    custom_provider_undefined: AtomicU64,
+    peer_unauthenticated: AtomicU64,
+    jwt: AtomicU64,
+    invalid_policy: AtomicU64,
+    unknown_workload: AtomicU64,
+    malformed_request: AtomicU64,
+    shadow_allow: AtomicU64,
+    shadow_deny: AtomicU64,
+    audited: AtomicU64,
+    duration: DurationHistogram,
+}
+
+impl DecisionMetrics {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let shards = Arc::new(Shards::default());
+        registry.register(
+            "decisions",
+            "Answers to Envoy, by outcome and reason",
+            Decisions(shards.clone()),
+        );
+        registry.register_with_unit(
+            "check_duration",
+            "Time from a CheckRequest to its answer",
+            Unit::Seconds,
+            CheckDuration(shards.clone()),
+        );
+        registry.register(
+            "shadow_decisions",
+            "Answers as they would be if dry-run policies were enforced",
+            ShadowDecisions(shards.clone()),
+        );
+        registry.register(
+            "audited_requests",
+            "Requests that an AUDIT policy asks to have audited",
+            AuditedRequests(shards.clone()),
+        );
+        Self(shards)
+    }
+
+    /// Counts one answer. Takes no lock and looks no label up.
+    pub fn record(&self, verdict: &Verdict, duration: Duration) {
+        let counters = self.0.own();
+        increment(counters.decision(verdict.reason));
+        if let Some(shadow) = verdict.shadow {
+            increment(counters.shadow(shadow.outcome()));
+        }
+        if verdict.audited_by.is_some() {
+            increment(&counters.audited);
+        }
+        counters.duration.observe(duration);
+    }
+}
+
+fn increment(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+impl DecisionCounters {
+    fn decision(&self, reason: Reason) -> &AtomicU64 {
+        match reason {
+            Reason::NoAllowPolicy => &self.no_allow_policy,
+            Reason::AllowRule(_) => &self.allow_rule,
+            Reason::DenyRule(_) => &self.deny_rule,
+            Reason::NoAllowRule => &self.no_allow_rule,
+            Reason::CustomProviderUndefined(_) => &self.custom_provider_undefined,
+            Reason::PeerUnauthenticated => &self.peer_unauthenticated,
+            Reason::Jwt(_) => &self.jwt,
+            Reason::InvalidPolicy => &self.invalid_policy,
+            Reason::UnknownWorkload => &self.unknown_workload,
+            Reason::MalformedRequest => &self.malformed_request,
+        }
+    }
+
+    fn shadow(&self, outcome: Outcome) -> &AtomicU64 {
+        match outcome {
+            Outcome::Allow => &self.shadow_allow,
+            Outcome::Deny => &self.shadow_deny,
+        }
+    }
+}
+
+type Counters = Arc<Shards<DecisionCounters>>;
+
+fn sum(shards: &Shards<DecisionCounters>, of: impl Fn(&DecisionCounters) -> &AtomicU64) -> u64 {
+    shards.all().map(|counters| of(counters).load(Ordering::Relaxed)).fold(0, u64::wrapping_add)
+}
+
+#[derive(Debug)]
+struct Decisions(Counters);
+
+impl EncodeMetric for Decisions {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
+        const RULE: RuleId = RuleId { policy: 0, rule: 0 };
+        let reasons = [
+            Reason::NoAllowPolicy,
+            Reason::AllowRule(RULE),
+            Reason::DenyRule(RULE),
+            Reason::NoAllowRule,
+            Reason::CustomProviderUndefined(RULE),
+            Reason::PeerUnauthenticated,
+            Reason::Jwt(JwtError::BadFormat),
+            Reason::InvalidPolicy,
+            Reason::UnknownWorkload,
+            Reason::MalformedRequest,
+        ];
+        for reason in reasons {
+            // From the reason itself, so that metric, log and response cannot disagree.
+            let labels = [("outcome", reason.outcome().as_str()), ("reason", reason.as_str())];
+            let count = sum(&self.0, |counters| counters.decision(reason));
+            encoder.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+        }
+        Ok(())
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Counter
+    }
+}
+
+#[derive(Debug)]
+struct ShadowDecisions(Counters);
+
+impl EncodeMetric for ShadowDecisions {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
+        for outcome in [Outcome::Allow, Outcome::Deny] {
+            let labels = [("outcome", outcome.as_str())];
+            let count = sum(&self.0, |counters| counters.shadow(outcome));
+            encoder.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+        }
+        Ok(())
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Counter
+    }
+}
+
+#[derive(Debug)]
+struct AuditedRequests(Counters);
+
+impl EncodeMetric for AuditedRequests {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
+        let count = sum(&self.0, |counters| &counters.audited);
+        encoder.encode_counter::<NoLabelSet, _, u64>(&count, None)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Counter
+    }
+}
+
+#[derive(Debug)]
+struct CheckDuration(Counters);
+
+impl EncodeMetric for CheckDuration {
+    fn encode(&self, encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
+        let parts: Vec<_> = self.0.all().map(|counters| &counters.duration).collect();
+        DurationHistogram::encode(&parts.iter().copied(), encoder)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Histogram
+    }
+}
