@@ -8,25 +8,22 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::print_stdout,
+    clippy::string_slice,
     clippy::wildcard_enum_match_arm,
     reason = "a bench may fail, and prints"
 )]
 
 mod scenarios;
+#[expect(dead_code, reason = "another bench uses all of it")]
+mod signing;
 
 use std::cell::Cell;
 use std::fmt;
 use std::fs;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::rsa::KeySize;
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair,
-};
-use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL};
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use envoy_types::pb::envoy::config::core::v3::{HeaderMap, HeaderValue};
@@ -51,6 +48,7 @@ use tonic::transport::{Channel, Server};
 use tonic::{Response, Status};
 
 use scenarios::{Call, HEADERS, Shape};
+use signing::Algorithm;
 
 /// One after the other on each stream.
 const CALLS_PER_STREAM: usize = 8;
@@ -206,7 +204,7 @@ async fn start(answering: Answering) -> SocketAddr {
 }
 
 fn service(rules: usize) -> AuthorizationService {
-    let manifest = Shape::Sparse.manifest(rules) + &keys().manifest;
+    let manifest = Shape::Sparse.manifest(rules) + &signing::manifest("");
     let (cell, mut publisher) = SnapshotCell::new();
     drop(publisher.publish(Arc::new(scenarios::snapshot(&manifest))));
     let metrics = Metrics::new("0.0.0");
@@ -229,8 +227,7 @@ impl Authorization for Empty {
 
 /// As Envoy sends it.
 fn check_request(call: &Call, token: Token) -> CheckRequest {
-    let authorization =
-        keys().token(token).map(|token| ("authorization", format!("Bearer {token}")));
+    let authorization = token.header().map(|header| ("authorization", header.to_owned()));
     let headers = HEADERS
         .iter()
         .map(|(name, value)| (*name, (*value).to_owned()))
@@ -272,6 +269,16 @@ enum Token {
     Es256,
 }
 
+impl Token {
+    fn header(self) -> Option<&'static str> {
+        match self {
+            Self::None => None,
+            Self::Rs256 => Some(&Algorithm::Rs256.signed().header),
+            Self::Es256 => Some(&Algorithm::Es256.signed().header),
+        }
+    }
+}
+
 impl fmt::Display for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -280,61 +287,4 @@ impl fmt::Display for Token {
             Self::Es256 => "ES256",
         })
     }
-}
-
-struct Keys {
-    manifest: String,
-    rs256: String,
-    es256: String,
-}
-
-/// Made once: an RSA key takes a while.
-fn keys() -> &'static Keys {
-    static KEYS: OnceLock<Keys> = OnceLock::new();
-    KEYS.get_or_init(Keys::new)
-}
-
-impl Keys {
-    fn new() -> Self {
-        let random = SystemRandom::new();
-        let rsa = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
-        let ec = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
-        let modulus = rsa.public_key().modulus().big_endian_without_leading_zero();
-        // Uncompressed point: 4, x, y.
-        let (x, y) = ec.public_key().as_ref()[1..].split_at(32);
-        let manifest = format!(
-            "---\napiVersion: security.istio.io/v1\nkind: RequestAuthentication\n\
-             metadata: {{name: jwt, namespace: shop}}\nspec:\n  jwtRules:\n  - issuer: issuer\n    \
-             jwks: '{{\"keys\":[{{\"kty\":\"RSA\",\"kid\":\"rsa\",\"e\":\"AQAB\",\"n\":\"{}\"}},\
-             {{\"kty\":\"EC\",\"kid\":\"ec\",\"crv\":\"P-256\",\"x\":\"{}\",\"y\":\"{}\"}}]}}'\n",
-            BASE64URL.encode(modulus),
-            BASE64URL.encode(x),
-            BASE64URL.encode(y)
-        );
-        let rs256 = token("RS256", "rsa", &|input| {
-            let mut signature = vec![0; rsa.public_modulus_len()];
-            rsa.sign(&RSA_PKCS1_SHA256, &random, input, &mut signature).unwrap();
-            signature
-        });
-        let es256 =
-            token("ES256", "ec", &|input| ec.sign(&random, input).unwrap().as_ref().to_vec());
-        Self { manifest, rs256, es256 }
-    }
-
-    fn token(&self, token: Token) -> Option<&str> {
-        match token {
-            Token::None => None,
-            Token::Rs256 => Some(&self.rs256),
-            Token::Es256 => Some(&self.es256),
-        }
-    }
-}
-
-fn token(algorithm: &str, kid: &str, sign: &dyn Fn(&[u8]) -> Vec<u8>) -> String {
-    let header = format!(r#"{{"alg":"{algorithm}","kid":"{kid}","typ":"JWT"}}"#);
-    let claims = r#"{"iss":"issuer","sub":"alice","aud":["shop","api"],"exp":4102444800,
-        "iat":1700000000,"scope":"read write","groups":["admins","staff"],"email":"a@example.com"}"#;
-    let input = format!("{}.{}", BASE64URL.encode(header), BASE64URL.encode(claims));
-    let signature = sign(input.as_bytes());
-    format!("{input}.{}", BASE64URL.encode(signature))
 }

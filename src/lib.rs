@@ -38,6 +38,9 @@ pub mod gate;
 
 pub mod telemetry;
 
+#[cfg(feature = "api")]
+pub mod store;
+
 pub mod source;
 
 pub mod control;
@@ -45,6 +48,9 @@ pub mod control;
 // 6 serving
 
 pub mod extauthz;
+
+#[cfg(feature = "api")]
+pub mod api;
 
 pub mod admin;
 

@@ -1,24 +1,31 @@
-//! On the way to a verdict nothing is allocated, whatever the rules look at.
+//! On the way to a verdict nothing is allocated, whatever the rules look at, nor for a token that is
+//! known.
 
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::string_slice,
     clippy::wildcard_enum_match_arm,
     reason = "test support functions"
 )]
 
 #[path = "../benches/scenarios/mod.rs"]
 mod scenarios;
+#[path = "../benches/signing/mod.rs"]
+#[expect(dead_code, reason = "the benches use all of it")]
+mod signing;
 
 use std::hint::black_box;
 
 use allocation_counter::measure;
+use postern::authn::{DEFAULT_MAX_TOKEN_SIZE, NoKeys, TokenCache, Verifier, authenticate};
 use postern::decide::{before_tokens, decide};
 use postern::model::{Attributes, Identity, Missing, Reason, Value};
 use postern::plan::WorkloadPlan;
 use rstest::rstest;
 
 use scenarios::Shape;
+use signing::Algorithm;
 
 #[test]
 fn the_counter_counts() {
@@ -147,6 +154,38 @@ spec: {mtls: {mode: STRICT}}
     let plan = &snapshot.workloads[0];
     assert_eq!(before_tokens(plan, &attributes), Some(Reason::PeerUnauthenticated));
     assert_none(plan, &attributes, &Identity::default());
+}
+
+#[rstest]
+#[case::rs256(Algorithm::Rs256)]
+#[case::es256(Algorithm::Es256)]
+#[case::eddsa(Algorithm::EdDsa)]
+#[case::hs256(Algorithm::Hs256)]
+fn a_known_token(
+    #[case] algorithm: Algorithm,
+    #[values("", "    forwardOriginalToken: true\n")] members: &str,
+) {
+    let snapshot = scenarios::snapshot(&signing::manifest(members));
+    let (plan, cache) = (&snapshot.workloads[0].jwt, TokenCache::new(1 << 20));
+    let verifier = Verifier {
+        keys: &NoKeys,
+        cache: Some(&cache),
+        now: 1_800_000_000,
+        max_token_size: DEFAULT_MAX_TOKEN_SIZE,
+    };
+    let call = Shape::Sparse.hit(1);
+    let mut http = call.attributes().http.unwrap();
+    http.headers.append("authorization".into(), algorithm.signed().header.as_bytes().into());
+    let first = authenticate(plan, &mut http.clone(), &verifier);
+    assert_eq!(first.error, None);
+    let counted = measure(|| {
+        let result = authenticate(black_box(plan), black_box(&mut http), black_box(&verifier));
+        assert!(result.claims.is_some());
+        black_box(&result);
+    });
+    assert_eq!(cache.status().hits, 1);
+    assert_eq!(http.headers.values("authorization").count(), usize::from(!members.is_empty()));
+    assert_eq!(counted.count_total, 0);
 }
 
 fn assert_none(plan: &WorkloadPlan, attributes: &Attributes<'_>, identity: &Identity<'_>) {

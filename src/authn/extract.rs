@@ -1,6 +1,6 @@
 //! Where tokens are found in a request.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use smallvec::SmallVec;
 
@@ -21,7 +21,7 @@ pub(super) type Tokens<'p, 'h> = SmallVec<[Found<'p, 'h>; 2]>;
 /// A place of a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place<'p> {
-    Header(&'p str),
+    Header(&'p Arc<str>),
     Param(&'p str),
     Cookie,
 }

@@ -4,7 +4,7 @@
 //! Protobuf's also takes what is not quite JSON (trailing commas, single quotes, names without
 //! quotes, control characters); this does not.
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
@@ -12,6 +12,9 @@ use crate::model::Value;
 
 /// How deep objects and lists nest at most, the outermost included.
 const MAX_DEPTH: u8 = 100;
+
+/// Among so many members a name is found sooner by comparing it with each than by its hash.
+const FEW_MEMBERS: usize = 32;
 
 /// Parses one JSON object and nothing else; `null` is one without members, as to protobuf.
 pub(super) fn parse_object(text: &[u8]) -> Option<Value> {
@@ -140,9 +143,18 @@ impl<'de> Visitor<'de> for Json {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let inside = self.inside()?;
         let mut members: Vec<(String, Value)> = Vec::new();
-        let mut names = std::collections::HashSet::new();
+        let mut names = HashSet::new();
         while let Some(name) = map.next_key::<String>()? {
-            if !names.insert(name.clone()) {
+            let mut known = members.iter().map(|(known, _)| known);
+            let is_new = if members.len() < FEW_MEMBERS {
+                known.all(|known| *known != name)
+            } else {
+                if names.is_empty() {
+                    names.extend(known.cloned());
+                }
+                names.insert(name.clone())
+            };
+            if !is_new {
                 return Err(A::Error::custom("a name twice"));
             }
             members.push((name, map.next_value_seed(inside)?));
@@ -200,6 +212,20 @@ mod tests {
     #[case(r#"{"a":"\/"}"#, true)]
     fn objects(#[case] text: &str, #[case] expect: bool) {
         assert_eq!(parse_object(text.as_bytes()).is_some(), expect);
+    }
+
+    /// However many members stand between them.
+    #[test]
+    fn a_name_twice() {
+        for count in (1..40).chain([100, 1_000]) {
+            let members: Vec<_> = (0..count).map(|n| format!("\"{n}\":{n}")).collect();
+            let members = members.join(",");
+            assert!(parse_object(format!("{{{members}}}").as_bytes()).is_some());
+            for again in [0, count / 2, count - 1] {
+                let text = format!("{{{members},\"{again}\":0}}");
+                assert_eq!(parse_object(text.as_bytes()), None, "{again} of {count}");
+            }
+        }
     }
 
     /// Native Envoy takes these.

@@ -4,7 +4,7 @@
 //! good. Envoy walks that requirement rule by rule and changes the request on the way, also while
 //! a rule that fails in the end is tried; later rules see what is left. So does this.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 
@@ -35,10 +35,25 @@ pub struct Authentication {
 /// Which parts of the request were changed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Names of headers removed or set.
-    pub headers: BTreeSet<Box<str>>,
+    /// Names of headers removed or set, sorted, each once.
+    headers: SmallVec<[Arc<str>; 2]>,
     /// Whether the path has lost a parameter.
     pub path: bool,
+}
+
+impl Changes {
+    /// Names of headers removed or set, in their order, each once.
+    pub fn headers(&self) -> &[Arc<str>] {
+        &self.headers
+    }
+
+    /// Lines of this name were removed or set.
+    pub fn add_header(&mut self, name: &Arc<str>) {
+        // The name is shared with the plan: a request that has its token removed costs no memory.
+        if let Err(place) = self.headers.binary_search(name) {
+            self.headers.insert(place, name.clone());
+        }
+    }
 }
 
 /// How one rule ended.
@@ -210,7 +225,7 @@ impl Walk<'_> {
     ) {
         let token = &parsed.token;
         if let Some(name) = &rule.payload_header {
-            self.append(http, name, token.payload_section.clone());
+            self.append(http, name, token.payload_section().to_owned());
         }
         for header in &rule.claim_headers {
             if let Some(value) = output::claim_header(&token.payload, &header.claim) {
@@ -238,14 +253,14 @@ impl Walk<'_> {
         }
     }
 
-    fn append(&mut self, http: &mut Http<'_>, name: &str, value: String) {
-        http.headers.append(name.to_owned().into(), value.into_bytes().into());
-        self.result.changes.headers.insert(name.into());
+    fn append(&mut self, http: &mut Http<'_>, name: &Arc<str>, value: String) {
+        http.headers.append(name.to_string().into(), value.into_bytes().into());
+        self.result.changes.add_header(name);
     }
 
-    fn remove(&mut self, http: &mut Http<'_>, name: &str) {
+    fn remove(&mut self, http: &mut Http<'_>, name: &Arc<str>) {
         if http.headers.remove(name) {
-            self.result.changes.headers.insert(name.into());
+            self.result.changes.add_header(name);
         }
     }
 }

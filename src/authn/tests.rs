@@ -167,7 +167,7 @@ fn no_token_passes_but_forged_output_goes() {
     let result = run(vec![rule("a"), rule("b")], &mut http);
     assert_eq!((result.error, &result.claims), (None, &None));
     assert_eq!(http.headers.iter().count(), 0);
-    assert_eq!(result.changes.headers.len(), 2);
+    assert_eq!(result.changes.headers().len(), 2);
 }
 
 #[test]

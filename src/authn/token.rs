@@ -3,6 +3,8 @@
 //! As strict and as lenient as Envoy's parser, check by check in its order; signatures are
 //! `key_set`'s job.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -34,10 +36,10 @@ pub(super) struct Token {
     /// 0 where the payload has none, which never expires.
     expires: u64,
     not_before: u64,
-    /// What is signed.
+    /// What is signed: the first two sections with the dot between them.
     signing_input: String,
-    /// The middle section as it came.
-    pub(super) payload_section: String,
+    /// Where the second one begins.
+    payload_at: usize,
     signature: Vec<u8>,
 }
 
@@ -60,7 +62,7 @@ impl Token {
             return Err(JwtError::HeaderAlg);
         };
         let algorithm = Algorithm::from_name(algorithm).ok_or(JwtError::AlgUnsupported)?;
-        let key_id = string(&header, "kid", JwtError::HeaderKid)?;
+        let key_id = string(&header, "kid", JwtError::HeaderKid)?.to_owned();
         // RFC 7515 section 4.1.11: what is named here must be understood, and nothing is.
         if header.get("crit").is_some() {
             return Err(JwtError::CritUnsupported);
@@ -75,7 +77,7 @@ impl Token {
 
         let payload = decode(payload_section).ok_or(JwtError::PayloadBase64)?;
         let payload = json::parse_object(&payload).ok_or(JwtError::PayloadJson)?;
-        let issuer = string(&payload, "iss", JwtError::IssNotString)?;
+        let issuer = string(&payload, "iss", JwtError::IssNotString)?.to_owned();
         string(&payload, "sub", JwtError::SubNotString)?;
         seconds(&payload, "iat", JwtError::IatNotInteger, JwtError::IatOutOfRange)?;
         let not_before =
@@ -92,8 +94,8 @@ impl Token {
             audiences,
             expires,
             not_before,
-            signing_input: format!("{header_section}.{payload_section}"),
-            payload_section: payload_section.to_owned(),
+            signing_input: [header_section, payload_section].join("."),
+            payload_at: header_section.len() + 1,
             signature,
             payload,
         })
@@ -114,6 +116,11 @@ impl Token {
     pub(super) fn signer<'k>(&self, keys: &'k KeySet) -> Result<Option<&'k str>, JwtError> {
         let input = self.signing_input.as_bytes();
         keys.signer(self.algorithm, Some(&self.key_id), input, &self.signature)
+    }
+
+    /// The middle section as it came.
+    pub(super) fn payload_section(&self) -> &str {
+        self.signing_input.get(self.payload_at..).unwrap_or_default()
     }
 
     /// When it ceases to be good, whoever asks, in seconds since 1970.
@@ -147,18 +154,22 @@ pub(super) fn sections(text: &str) -> impl Iterator<Item = &str> {
 
 /// base64url with or without padding; white space is skipped, as Envoy's decoder does.
 pub(super) fn decode(section: &str) -> Option<Vec<u8>> {
-    let text: String = section.chars().filter(|c| !c.is_ascii_whitespace()).collect();
+    let text = if section.bytes().any(|byte| byte.is_ascii_whitespace()) {
+        Cow::Owned(section.chars().filter(|c| !c.is_ascii_whitespace()).collect::<String>())
+    } else {
+        Cow::Borrowed(section)
+    };
     if text.contains('=') && !text.len().is_multiple_of(4) {
         return None;
     }
-    BASE64URL.decode(text).ok()
+    BASE64URL.decode(&*text).ok()
 }
 
 /// A string claim; empty where absent.
-fn string(object: &Value, name: &str, wrong: JwtError) -> Result<String, JwtError> {
+fn string<'v>(object: &'v Value, name: &str, wrong: JwtError) -> Result<&'v str, JwtError> {
     match object.get(name) {
-        None => Ok(String::new()),
-        Some(Value::String(text)) => Ok(text.clone()),
+        None => Ok(""),
+        Some(Value::String(text)) => Ok(text),
         Some(_) => Err(wrong),
     }
 }

@@ -238,7 +238,7 @@ impl ParsedToken {
     /// At least what it takes in memory: the payload, decoded and parsed twice over, which in the
     /// worst case is one short value after another, and what is beside it.
     fn weight(&self) -> usize {
-        1024 + 32 * self.token.payload_section.len()
+        1024 + 32 * self.token.payload_section().len()
     }
 }
 

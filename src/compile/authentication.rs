@@ -72,7 +72,7 @@ fn token_places(rule: &JwtRule) -> TokenPlaces {
         names.dedup();
         names.into()
     };
-    let mut headers: Vec<(Box<str>, Box<str>)> = rule
+    let mut headers: Vec<(Arc<str>, Box<str>)> = rule
         .from_headers
         .iter()
         .map(|h| (h.name.as_str().into(), h.prefix.as_str().into()))

@@ -56,7 +56,7 @@ impl<'a> Request<'a> {
             Attribute::Header(name) => self.attributes.http.as_ref().is_some_and(|http| {
                 http.headers.joined()
                     && http.pseudo_header(name).is_none()
-                    && http.headers.values(name).any(|line| may_be_several(name, line))
+                    && http.headers.values(name).any(|line| is_unclear(name, line))
             }),
             Attribute::Unknowable => true,
             Attribute::RequestPrincipal
@@ -134,7 +134,7 @@ impl<'a> Request<'a> {
         }
         let joined = http.headers.joined();
         http.headers.values(name).any(|line| {
-            found(if joined && may_be_several(name, line) {
+            found(if joined && is_unclear(name, line) {
                 Actual::Unclear
             } else {
                 Actual::Text(line)
@@ -143,9 +143,10 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Whether a comma of a joined line may be one of a value or stand between two.
-fn may_be_several(name: &str, line: &[u8]) -> bool {
-    line.contains(&b',') && !Headers::JOINED_BY_ENVOY.contains(&name)
+/// Whether a joined line does not say what the header is: a comma may be one of a value or stand between
+/// two, and a `!` may stand for any byte that is not UTF-8.
+fn is_unclear(name: &str, line: &[u8]) -> bool {
+    line.contains(&b'!') || line.contains(&b',') && !Headers::JOINED_BY_ENVOY.contains(&name)
 }
 
 /// Hands over the keys of a value that a place of the index may have, until `found` says to stop;

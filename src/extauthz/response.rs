@@ -110,7 +110,7 @@ fn www_authenticate(Realm(realm): Realm) -> HeaderValueOption {
 
 fn ok_response(http: &Http<'_>, changes: &Changes) -> OkHttpResponse {
     let mut ok = OkHttpResponse::default();
-    for name in &changes.headers {
+    for name in changes.headers() {
         let values: Vec<_> = http.headers.values(name).map(String::from_utf8_lossy).collect();
         if values.is_empty() {
             ok.headers_to_remove.push(name.to_string());

@@ -239,7 +239,7 @@ impl AuthorizationService {
         };
         let mut passage = gate::pass(plan, &mut attributes, &verifier);
         if let Some(name) = &self.settings.client_address_header {
-            passage.authentication.changes.headers.insert((&**name).into());
+            passage.authentication.changes.add_header(name);
         }
         let verdict = passage.verdict;
         let audited_by = if verdict.audited_by.is_some() {

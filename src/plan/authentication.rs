@@ -42,7 +42,7 @@ pub struct JwtRulePlan {
     /// Whether a verified token stays in the request.
     pub forward: bool,
     /// Header for the token's payload section.
-    pub payload_header: Option<Box<str>>,
+    pub payload_header: Option<Arc<str>>,
     /// Headers for single claims.
     pub claim_headers: Box<[ClaimHeader]>,
     /// Top-level claims whose strings are split at blanks; always has `scope` and `permission`.
@@ -53,7 +53,7 @@ pub struct JwtRulePlan {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClaimHeader {
     /// The header, in lower case.
-    pub header: Box<str>,
+    pub header: Arc<str>,
     /// The path to the claim.
     pub claim: Box<[Box<str>]>,
 }
@@ -63,7 +63,7 @@ pub struct ClaimHeader {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TokenPlaces {
     /// Header name in lower case, and the text before the token.
-    pub headers: Box<[(Box<str>, Box<str>)]>,
+    pub headers: Box<[(Arc<str>, Box<str>)]>,
     /// Query parameters.
     pub params: Box<[Box<str>]>,
     /// Cookies.

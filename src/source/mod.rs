@@ -6,6 +6,10 @@ use std::{io, path::Path, sync::Arc};
 
 pub mod file;
 mod links;
+#[cfg(feature = "api")]
+pub mod local;
+#[cfg(feature = "api")]
+mod objects;
 mod scan;
 mod watch;
 

@@ -340,8 +340,8 @@ impl Context<'_, '_> {
         let may_be_several = |line: &String| {
             pseudo.is_none()
                 && http.headers.joined()
-                && line.contains(',')
-                && !Headers::JOINED_BY_ENVOY.contains(&name)
+                && (line.contains('!')
+                    || line.contains(',') && !Headers::JOINED_BY_ENVOY.contains(&name))
                 && !entries.iter().any(|e| e.value == "*")
         };
         let (hidden, plainly): (Vec<String>, Vec<String>) =
