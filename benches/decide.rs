@@ -88,13 +88,13 @@ fn deny(bencher: Bencher<'_, '_>, set: Set) {
 }
 
 /// The yardstick, on `hit`.
-#[divan::bench(args = sets(), sample_size = 10)]
+#[divan::bench(args = sets(), sample_size = 1)]
 fn scan_hit(bencher: Bencher<'_, '_>, set: Set) {
     scan(bencher, set, &set.shape.hit(set.rules), Outcome::Allow);
 }
 
 /// The yardstick, on `miss`.
-#[divan::bench(args = sets(), sample_size = 10)]
+#[divan::bench(args = sets(), sample_size = 1)]
 fn scan_miss(bencher: Bencher<'_, '_>, set: Set) {
     scan(bencher, set, &set.shape.miss(set.rules), Outcome::Deny);
 }

@@ -61,6 +61,14 @@ impl Evaluation<'_> {
 
     #[inline]
     fn any_pattern(&self, attribute: &Attribute, patterns: &[u32], actual: Actual<'_>) -> bool {
+        if let Actual::Text(text) = actual {
+            // The most frequent ones, so that what is asked of each pattern is little.
+            let case = case(attribute);
+            return patterns.iter().any(|bits| {
+                let pattern = self.vocabulary.text_pattern(Word::from_bits(*bits));
+                text_matches(pattern, text, case)
+            });
+        }
         patterns.chunks_exact(attribute.words_per_pattern()).any(|words| {
             let word = |bits: Option<&u32>| Word::from_bits(bits.copied().unwrap_or_default());
             let pattern =
@@ -104,14 +112,8 @@ fn matches(attribute: &Attribute, pattern: Pattern<'_>, actual: Actual<'_>) -> b
         (Pattern::RequestPrincipal(pattern), Actual::Token(token)) => pattern.matches(token),
         (Pattern::Block(block), Actual::Address(ip)) => block.contains(&ip),
         (Pattern::Port(wanted), Actual::Port(port)) => wanted == u32::from(port),
-        (Pattern::Text(pattern), Actual::Text(text)) => match case(attribute) {
-            Case::Ignored => pattern.matches_ignore_case(text),
-            Case::Counts => pattern.matches(text),
-        },
+        (_, Actual::Text(text)) => text_matches(pattern, text, case(attribute)),
         (Pattern::Text(pattern), Actual::Unclear) => pattern == StringMatch::Present,
-        (Pattern::Template(template), Actual::Text(path)) => {
-            str::from_utf8(path).is_ok_and(|path| template.matches(path))
-        }
         (Pattern::Metadata(pattern), Actual::Metadata(value)) => pattern.matches(value),
         (
             Pattern::Principal(_)
@@ -123,6 +125,29 @@ fn matches(attribute: &Attribute, pattern: Pattern<'_>, actual: Actual<'_>) -> b
             | Pattern::Port(_)
             | Pattern::Text(_)
             | Pattern::Template(_)
+            | Pattern::Metadata(_)
+            | Pattern::Nothing,
+            _,
+        ) => false,
+    }
+}
+
+#[inline]
+fn text_matches(pattern: Pattern<'_>, text: &[u8], case: Case) -> bool {
+    match (pattern, case) {
+        (Pattern::Text(pattern), Case::Counts) => pattern.matches(text),
+        (Pattern::Text(pattern), Case::Ignored) => pattern.matches_ignore_case(text),
+        (Pattern::Template(template), _) => {
+            str::from_utf8(text).is_ok_and(|path| template.matches(path))
+        }
+        (
+            Pattern::Principal(_)
+            | Pattern::Namespace(_)
+            | Pattern::ServiceAccount(_)
+            | Pattern::TrustDomain(_)
+            | Pattern::RequestPrincipal(_)
+            | Pattern::Block(_)
+            | Pattern::Port(_)
             | Pattern::Metadata(_)
             | Pattern::Nothing,
             _,

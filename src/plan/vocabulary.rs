@@ -283,15 +283,12 @@ impl Vocabulary {
                 self.blocks.get(at(first.number())).map_or(Pattern::Nothing, Pattern::Block)
             }
             Attribute::DestinationPort => Pattern::Port(first.number()),
-            Attribute::Path if first.form() == Form::Number => {
-                self.templates.get(at(first.number())).map_or(Pattern::Nothing, Pattern::Template)
-            }
             Attribute::Host
             | Attribute::Method
             | Attribute::Path
             | Attribute::Header(_)
             | Attribute::Claim(_)
-            | Attribute::Sni => Pattern::Text(self.string(first)),
+            | Attribute::Sni => self.text_pattern(first),
             Attribute::Metadata { .. } => {
                 let string = self.string(first);
                 Pattern::Metadata(if first.is_of_list() {
@@ -301,6 +298,17 @@ impl Vocabulary {
                 })
             }
             Attribute::Unknowable => Pattern::Nothing,
+        }
+    }
+
+    /// The pattern of one word of an attribute whose values are texts.
+    #[inline]
+    pub fn text_pattern(&self, word: Word) -> Pattern<'_> {
+        // Only paths have templates.
+        if word.form() == Form::Number {
+            self.templates.get(at(word.number())).map_or(Pattern::Nothing, Pattern::Template)
+        } else {
+            Pattern::Text(self.string(word))
         }
     }
 
