@@ -34,14 +34,14 @@ pub(crate) fn decode(config: &Config) -> Decode {
     })
 }
 
-/// Adds every gRPC service but health.
+/// Adds every gRPC service but health; gives the one that decides.
 pub(super) fn grpc_services(
     routes: &mut RoutesBuilder,
     config: &Config,
     snapshots: SnapshotCell,
     keys: &KeySources,
     metrics: &Metrics,
-) -> Result<()> {
+) -> Result<AuthorizationService> {
     let settings = request_settings(config);
     let check_metrics = CheckMetrics { decisions: metrics.decisions(), inputs: metrics.inputs() };
     let mut service =
@@ -55,7 +55,8 @@ pub(super) fn grpc_services(
         metrics.register_token_cache(move || sample(cache.status()));
     }
     routes.add_service(
-        AuthorizationServer::new(service).max_decoding_message_size(config.max_message_size),
+        AuthorizationServer::new(service.clone())
+            .max_decoding_message_size(config.max_message_size),
     );
     let reflection = || {
         tonic_reflection::server::Builder::configure()
@@ -64,7 +65,7 @@ pub(super) fn grpc_services(
     };
     routes.add_service(reflection().build_v1()?);
     routes.add_service(reflection().build_v1alpha()?);
-    Ok(())
+    Ok(service)
 }
 
 fn sample(status: TokenCacheStatus) -> TokenCacheSample {
