@@ -259,3 +259,58 @@ impl AsyncWrite for Held {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::os::unix::net::UnixStream as StdUnixStream;
+
+    use super::*;
+
+    fn start(number: usize) -> (Workers, Ended, Shutdown) {
+        let drain = Shutdown::default();
+        let number = NonZeroUsize::new(number).unwrap();
+        let (workers, ended) = Workers::start(number, &Routes::default(), &drain).unwrap();
+        (workers, ended, drain)
+    }
+
+    fn connect(workers: &Workers) -> StdUnixStream {
+        let (ours, theirs) = StdUnixStream::pair().unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        workers.give(Connection::Unix(theirs));
+        ours
+    }
+
+    fn held(workers: &Workers) -> Vec<usize> {
+        workers.desks.iter().map(|desk| desk.held.load(Ordering::Relaxed)).collect()
+    }
+
+    #[tokio::test]
+    async fn the_one_with_the_fewest_connections_gets_the_next() {
+        let (workers, ended, drain) = start(2);
+        let mut connections: Vec<_> = (0..5).map(|_| connect(&workers)).collect();
+        assert_eq!(held(&workers), [3, 2]);
+        // Both of the second.
+        drop((connections.remove(3), connections.remove(1)));
+        while held(&workers) != [3, 0] {
+            tokio::task::yield_now().await;
+        }
+        connections.extend((0..2).map(|_| connect(&workers)));
+        assert_eq!(held(&workers), [3, 2]);
+        drop(connections);
+        drain.begin();
+        ended.await.unwrap();
+    }
+
+    /// Who wants to end at once, does.
+    #[tokio::test]
+    async fn without_workers_their_connections_end() {
+        let (workers, ended, _drain) = start(1);
+        let mut connection = connect(&workers);
+        drop(workers);
+        ended.await.unwrap();
+        let mut bytes = Vec::new();
+        // The server's part of the preface may have come first.
+        drop(connection.read_to_end(&mut bytes));
+    }
+}

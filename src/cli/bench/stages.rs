@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse};
+use envoy_types::pb::envoy::service::auth::v3::CheckRequest;
 use prost::Message as _;
 
 use crate::app::{self, Running};
@@ -21,32 +21,21 @@ const ENOUGH: Duration = Duration::from_millis(50);
 /// Mean times of one check of the mix.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Stages {
-    /// From bytes to a message.
-    pub(super) decode: Duration,
-    /// From the message to what policies look at.
-    pub(super) attributes: Duration,
+    /// From bytes to what policies look at.
+    pub(super) read: Duration,
     /// Finding, verifying and taking out tokens; those that were verified before are known again.
     pub(super) tokens: Duration,
     /// Walking the policies.
     pub(super) decide: Duration,
-    /// Making the answer, and counting it.
+    /// From the decision to bytes, and counting it.
     pub(super) answer: Duration,
-    /// From the answer to bytes.
-    pub(super) encode: Duration,
 }
 
 impl Stages {
     /// In the order of a check.
-    pub(super) fn named(&self) -> [(&'static str, Duration); 6] {
-        let Self { decode, attributes, tokens, decide, answer, encode } = *self;
-        [
-            ("decode", decode),
-            ("attributes", attributes),
-            ("tokens", tokens),
-            ("decide", decide),
-            ("answer", answer),
-            ("encode", encode),
-        ]
+    pub(super) fn named(&self) -> [(&'static str, Duration); 4] {
+        let Self { read, tokens, decide, answer } = *self;
+        [("read", read), ("tokens", tokens), ("decide", decide), ("answer", answer)]
     }
 
     pub(super) fn sum(&self) -> Duration {
@@ -55,7 +44,7 @@ impl Stages {
 }
 
 pub(super) fn measure(running: &Running, config: &Config, mix: &Mix) -> Stages {
-    let mut sums = [Duration::ZERO; 6];
+    let mut sums = [Duration::ZERO; 4];
     let mut weights = 0;
     for question in mix.questions().iter().filter(|question| question.weight > 0) {
         weights += u32::from(question.weight);
@@ -64,8 +53,8 @@ pub(super) fn measure(running: &Running, config: &Config, mix: &Mix) -> Stages {
             *sum += time * u32::from(question.weight);
         }
     }
-    let [decode, attributes, tokens, decide, answer, encode] = sums.map(|sum| sum / weights.max(1));
-    Stages { decode, attributes, tokens, decide, answer, encode }
+    let [read, tokens, decide, answer] = sums.map(|sum| sum / weights.max(1));
+    Stages { read, tokens, decide, answer }
 }
 
 fn of_one(running: &Running, config: &Config, check: &CheckRequest) -> Stages {
@@ -82,29 +71,25 @@ fn of_one(running: &Running, config: &Config, check: &CheckRequest) -> Stages {
         max_token_size: settings.max_token_size,
     };
     let snapshot = running.snapshots.load();
-    let read = || from_check(check, &settings, &certificates);
-
-    let decode = mean(|| CheckRequest::decode(bytes.as_slice()));
-    let attributes = mean(read);
-    let (mut through_gate, mut decide) = (attributes, Duration::ZERO);
-    if let (Ok(mut attributes), Some(plan)) = (read(), snapshot.workloads.first()) {
-        let passage = gate::pass(plan, &mut attributes, &verifier);
-        decide = mean(|| decide::decide(plan, &attributes, &passage.identity()));
-        through_gate = mean(|| {
-            read().map(|mut attributes| gate::pass(plan, &mut attributes, &verifier).verdict)
-        });
+    let read = mean(|| {
+        let check = CheckRequest::decode(bytes.as_slice());
+        check.map(|check| from_check(&check, &settings, &certificates).is_ok())
+    });
+    let attributes = || from_check(check, &settings, &certificates);
+    let reread = mean(attributes);
+    let (mut through_gate, mut decide) = (reread, Duration::ZERO);
+    if let (Ok(mut asked), Some(plan)) = (attributes(), snapshot.workloads.first()) {
+        let passage = gate::pass(plan, &mut asked, &verifier);
+        decide = mean(|| decide::decide(plan, &asked, &passage.identity()));
+        through_gate =
+            mean(|| attributes().map(|mut asked| gate::pass(plan, &mut asked, &verifier).verdict));
     }
-    let whole = mean(|| running.authorization.answer(check));
-    let response: CheckResponse = running.authorization.answer(check).response;
-    let encode = mean(|| response.encode_to_vec());
-    Stages {
-        decode,
-        attributes,
-        tokens: through_gate.saturating_sub(attributes + decide),
-        decide,
-        answer: whole.saturating_sub(through_gate),
-        encode,
-    }
+    let whole = mean(|| {
+        let check = CheckRequest::decode(bytes.as_slice());
+        check.map(|check| running.authorization.answer(&check).response.encode_to_vec())
+    });
+    let tokens = through_gate.saturating_sub(reread + decide);
+    Stages { read, tokens, decide, answer: whole.saturating_sub(read + tokens + decide) }
 }
 
 /// After a first one, which may find caches empty.
