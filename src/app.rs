@@ -6,6 +6,7 @@ mod health;
 mod key_sources;
 mod listener;
 mod services;
+mod workers;
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -14,19 +15,23 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
 use tonic::service::Routes;
 
 use crate::admin::{self, Admin, Readiness};
+use crate::authn::KeyLookup;
 use crate::config::{Address, Config};
 use crate::control::publish::SnapshotCell;
 use crate::control::{Controller, Parts};
+use crate::extauthz::AuthorizationService;
 use crate::shutdown::Shutdown;
 use crate::source::file::{FileSource, Watching};
 use crate::telemetry::logging::LogLevel;
 use crate::telemetry::metrics::Metrics;
 
 pub(crate) use services::{decode, request_settings};
+pub(crate) use workers::THREAD_NAME as WORKER_THREAD_NAME;
 
 use health::Health;
 use key_sources::KeySources;
 use listener::Listener;
+use workers::Workers;
 
 /// Starts everything, or says why it cannot. Must be called in a tokio runtime.
 ///
@@ -98,8 +103,10 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
     );
     let mut routes = Routes::builder();
     routes.add_service(health_service);
-    services::grpc_services(&mut routes, &config, snapshots.clone(), &keys, &metrics)?;
-    let grpc = tokio::spawn(listener.serve(routes.routes(), drain.clone()));
+    let authorization =
+        services::grpc_services(&mut routes, &config, snapshots.clone(), &keys, &metrics)?;
+    let (workers, ended) = Workers::start(config.workers, &routes.routes(), &drain)?;
+    let grpc = tokio::spawn(listener.serve(workers, ended, drain.clone()));
     readiness.update(|checks| checks.grpc = true);
     let admin_ended = Shutdown::default();
     let admin_server = tokio::spawn({
@@ -122,6 +129,8 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
         grpc_addr,
         admin_addr,
         snapshots,
+        authorization,
+        keys: Arc::new(keys.sets),
         shutdown,
         parts: Serving {
             readiness,
@@ -137,7 +146,6 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
 }
 
 /// A Postern that serves. Dropping it leaves it running; see [`Running::wait`].
-#[derive(Debug)]
 pub struct Running {
     /// Where gRPC listens, with the port that was given for 0.
     pub grpc_addr: Address,
@@ -145,6 +153,10 @@ pub struct Running {
     pub admin_addr: SocketAddr,
     /// What requests are decided by.
     pub snapshots: SnapshotCell,
+    /// What answers them.
+    pub authorization: AuthorizationService,
+    /// The keys that their tokens are verified with, where policies do not have them inline.
+    pub keys: Arc<dyn KeyLookup + Send + Sync>,
     /// Ends it.
     pub shutdown: Shutdown,
     parts: Serving,
@@ -171,6 +183,13 @@ pub enum Drained {
 }
 
 impl Running {
+    /// Returns when it can answer: key sets have been asked for, or were waited for long enough.
+    pub async fn ready(&self) {
+        let mut checks = self.parts.readiness.subscribe();
+        // The sender is among the parts, so there is always one.
+        drop(checks.wait_for(|checks| checks.ready()).await);
+    }
+
     /// Serves until the shutdown begins, then answers what is under way and ends. An error means
     /// that serving itself failed.
     pub async fn wait(self) -> Result<Drained> {
@@ -216,6 +235,17 @@ struct Background(Vec<JoinHandle<()>>);
 impl Drop for Background {
     fn drop(&mut self) {
         self.0.iter().for_each(JoinHandle::abort);
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { grpc_addr, admin_addr, parts, .. } = self;
+        f.debug_struct("Running")
+            .field("grpc_addr", grpc_addr)
+            .field("admin_addr", admin_addr)
+            .field("parts", parts)
+            .finish_non_exhaustive()
     }
 }
 

@@ -11,7 +11,6 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::print_stdout,
-    clippy::string_slice,
     clippy::wildcard_enum_match_arm,
     reason = "a bench may fail, and prints"
 )]

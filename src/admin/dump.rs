@@ -80,11 +80,24 @@ pub(super) fn config_dump(
             "ageSeconds": control.published.map(seconds),
             "compileSeconds": control.compile.as_secs_f64(),
         },
+        "size": size(control),
         "resources": control.resources.iter().map(|r| resource(r)).collect::<Vec<_>>(),
         "rejected": control.rejected.iter().map(rejection).collect::<Vec<_>>(),
         "findings": control.findings.iter().map(diagnostic).collect::<Vec<_>>(),
         "keySources": key_sources.iter().map(key_source).collect::<Vec<_>>(),
         "missingInputs": missing_inputs.iter().map(|input| input.as_str()).collect::<Vec<_>>(),
+    })
+}
+
+/// How much is in force. What it takes in memory is to come here too, with bytes for each rule.
+fn size(control: &ControlStatus) -> Value {
+    let rules = control.resources.iter().map(|resource| match &**resource {
+        Resource::AuthorizationPolicy(policy) => policy.rules.len(),
+        Resource::RequestAuthentication(_) | Resource::PeerAuthentication(_) => 0,
+    });
+    json!({
+        "resources": control.resources.len(),
+        "rules": rules.sum::<usize>(),
     })
 }
 

@@ -214,6 +214,7 @@ async fn the_dump_is_json_with_everything() {
     let dump: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
     assert_eq!(dump["configuration"]["listen"], "127.0.0.1:0");
     assert_eq!(dump["snapshot"]["revision"], 3);
+    assert_eq!(dump["size"]["resources"], dump["resources"].as_array().unwrap().len());
     assert_eq!(dump["rejected"][0]["problems"][0]["code"], "PST0107");
     assert_eq!(dump["rejected"][0]["problems"][0]["line"], 14);
     assert_eq!(dump["rejected"][1]["path"], "more");

@@ -11,15 +11,12 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use futures_util::{Stream, stream};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
-use tonic::{
-    service::Routes,
-    transport::{Server, server::Connected},
-};
 
 use crate::config::Address;
 use crate::shutdown::Shutdown;
+
+use super::workers::{Connection, Ended, MOST_CONNECTIONS, Workers};
 
 /// A bound listener.
 #[derive(Debug)]
@@ -47,65 +44,58 @@ impl Listener {
         })
     }
 
-    /// Answers calls until drained.
-    pub(super) async fn serve(self, routes: Routes, drain: Shutdown) -> Result<()> {
-        let begun = async move { drain.begun().await };
-        match self {
-            Self::Tcp(listener) => {
-                let accept = async move |listener: &TcpListener| {
-                    let (connection, _) = listener.accept().await?;
-                    // An answer is one small frame; waiting to fill a packet only delays it.
-                    connection.set_nodelay(true)?;
-                    Ok(connection)
-                };
-                serve(incoming(listener, accept), routes, begun).await
-            }
-            Self::Unix(listener, file) => {
-                let accept = async move |listener: &UnixListener| Ok(listener.accept().await?.0);
-                let served = serve(incoming(listener, accept), routes, begun).await;
-                drop(file);
-                served
-            }
+    /// Gives its connections to the workers until drained, then waits until they have answered.
+    pub(super) async fn serve(
+        self,
+        workers: Workers,
+        mut ended: Ended,
+        drain: Shutdown,
+    ) -> Result<()> {
+        tokio::select! {
+            () = self.accept(&workers) => {}
+            () = drain.begun() => {}
+            ended = &mut ended => return ended,
         }
+        // Nobody else can connect from here on, while those who have are answered.
+        drop(self);
+        ended.await
     }
-}
 
-async fn serve<C>(
-    incoming: impl Stream<Item = io::Result<C>>,
-    routes: Routes,
-    drain: impl Future<Output = ()>,
-) -> Result<()>
-where
-    C: tokio::io::AsyncRead + tokio::io::AsyncWrite + Connected + Unpin + Send + 'static,
-{
-    Server::builder()
-        // An Envoy that is gone without a word is noticed.
-        .http2_keepalive_interval(Some(Duration::from_secs(60)))
-        .http2_keepalive_timeout(Some(Duration::from_secs(20)))
-        .add_routes(routes)
-        .serve_with_incoming_shutdown(incoming, drain)
-        .await
-        .context("serve gRPC")
-}
-
-/// The connections, without end. Without file descriptors `accept` fails at once every time, so it
-/// is not asked again at once.
-fn incoming<L, C>(
-    listener: L,
-    accept: impl AsyncFn(&L) -> io::Result<C>,
-) -> impl Stream<Item = io::Result<C>> {
-    stream::unfold((listener, accept), async |(listener, accept)| {
+    /// Without end.
+    async fn accept(&self, workers: &Workers) {
         loop {
-            match accept(&listener).await {
-                Ok(connection) => return Some((Ok(connection), (listener, accept))),
+            let accepted = match self {
+                Self::Tcp(listener) => accept_tcp(listener).await,
+                Self::Unix(listener, _) => accept_unix(listener).await,
+            };
+            match accepted {
+                // Closed at once, which Envoy takes for a failure at once; a connection that nobody
+                // answers would cost each of its requests a timeout.
+                Ok(_) if workers.are_full() => {
+                    tracing::warn!(most = MOST_CONNECTIONS, "too many connections: one is refused");
+                }
+                Ok(connection) => workers.give(connection),
                 Err(error) if is_of_the_peer(&error) => {}
+                // Without file descriptors `accept` fails at once every time, so it is not asked
+                // again at once.
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }
         }
-    })
+    }
+}
+
+async fn accept_tcp(listener: &TcpListener) -> io::Result<Connection> {
+    let (connection, _) = listener.accept().await?;
+    // An answer is one small frame; waiting to fill a packet only delays it.
+    connection.set_nodelay(true)?;
+    connection.into_std().map(Connection::Tcp)
+}
+
+async fn accept_unix(listener: &UnixListener) -> io::Result<Connection> {
+    listener.accept().await?.0.into_std().map(Connection::Unix)
 }
 
 fn is_of_the_peer(error: &io::Error) -> bool {

@@ -33,14 +33,14 @@ pub(crate) fn decode(config: &Config) -> Decode {
     })
 }
 
-/// Adds every gRPC service but health.
+/// Adds every gRPC service but health; gives the one that decides.
 pub(super) fn grpc_services(
     routes: &mut RoutesBuilder,
     config: &Config,
     snapshots: SnapshotCell,
     keys: &KeySources,
     metrics: &Metrics,
-) -> Result<()> {
+) -> Result<AuthorizationService> {
     let settings = request_settings(config);
     let check_metrics = CheckMetrics { decisions: metrics.decisions(), inputs: metrics.inputs() };
     let mut service =
@@ -53,7 +53,7 @@ pub(super) fn grpc_services(
         service = service.with_token_cache(cache.clone());
         metrics.register_token_cache(move || sample(cache.status()));
     }
-    routes.add_service(CheckServer::new(service, config.max_message_size));
+    routes.add_service(CheckServer::new(service.clone(), config.max_message_size));
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
@@ -61,7 +61,7 @@ pub(super) fn grpc_services(
     };
     routes.add_service(reflection().build_v1()?);
     routes.add_service(reflection().build_v1alpha()?);
-    Ok(())
+    Ok(service)
 }
 
 fn sample(status: TokenCacheStatus) -> TokenCacheSample {

@@ -200,7 +200,7 @@ async fn decide<'p>(
     })
 }
 
-fn read_request(path: &Path) -> Result<RequestFile> {
+pub(super) fn read_request(path: &Path) -> Result<RequestFile> {
     let (name, text) = if path.as_os_str() == "-" {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).context("cannot read the request from stdin")?;

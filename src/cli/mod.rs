@@ -2,6 +2,7 @@
 //!
 //! stdout is data, stderr is talk. Exit codes: 0 yes, 1 no, 2 could not run.
 
+mod bench;
 mod check;
 #[cfg(feature = "demo")]
 mod demo;
@@ -28,6 +29,7 @@ struct CommandLine {
 enum Command {
     Serve(Box<serve::Serve>),
     Check(Box<check::Check>),
+    Bench(Box<bench::Bench>),
     Jwt(Box<jwt::Jwt>),
     #[cfg(feature = "demo")]
     Demo(demo::Demo),
@@ -49,6 +51,7 @@ pub fn run() -> ExitCode {
     match line.command {
         Command::Serve(serve) => serve.run(),
         Command::Check(check) => check.run(),
+        Command::Bench(bench) => bench.run(),
         Command::Jwt(jwt) => jwt.run(),
         #[cfg(feature = "demo")]
         Command::Demo(demo) => demo.run(),

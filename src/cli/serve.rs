@@ -30,7 +30,8 @@ impl Serve {
             Err(invalid) => return could_not_run(invalid),
         };
         let log = logging::init(config.log_level.clone(), config.log_format, config.colour);
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        // Checks are answered by threads of their own; here is what is left.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let (log_level, runtime) = match (log, runtime) {
             (Ok(log_level), Ok(runtime)) => (log_level, runtime),
             (Err(error), _) => return could_not_run(error),
@@ -76,7 +77,7 @@ async fn serve(config: Config, log_level: LogLevel) -> Result<ExitCode> {
     }
 }
 
-fn refuse(error: &anyhow::Error) -> ExitCode {
+pub(super) fn refuse(error: &anyhow::Error) -> ExitCode {
     if let Some(NotStarted::Refused(problems)) = error.downcast_ref() {
         for problem in problems {
             say(format_args!("{problem}\n"));

@@ -93,6 +93,10 @@ pub struct ServerFlags {
     #[arg(long, value_name = "ADDR")]
     pub admin: Option<String>,
 
+    /// How many threads answer; 0 is one for each core [default: 0]
+    #[arg(long, value_name = "N")]
+    pub workers: Option<String>,
+
     /// A level, or levels by target as `info,postern::control=debug` [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<String>,
@@ -162,6 +166,7 @@ impl Flags {
             ("listen", &server.listen),
             ("socketMode", &server.socket_mode),
             ("admin", &server.admin),
+            ("workers", &server.workers),
             ("logLevel", &server.log_level),
             ("logFormat", &server.log_format),
             ("shutdownGrace", &server.shutdown_grace),

@@ -8,7 +8,7 @@ use super::{Environment, Problems, document, read};
 
 /// Every setting by its name in files. Flags are the same in kebab-case, variables in
 /// SCREAMING_SNAKE_CASE behind `POSTERN_`.
-const SETTINGS: [&str; 31] = [
+const SETTINGS: [&str; 32] = [
     "admin",
     "clientAddressHeader",
     "config",
@@ -38,6 +38,7 @@ const SETTINGS: [&str; 31] = [
     "trustDomain",
     "trustDomainAliases",
     "useRemoteAddress",
+    "workers",
     "workloads",
     "xffNumTrustedHops",
 ];

@@ -15,6 +15,7 @@ use std::{
     fmt,
     io::IsTerminal as _,
     net::SocketAddr,
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -39,7 +40,7 @@ use mesh_config::MeshConfig;
 /// Everything that can be set, checked and typed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// Files and directories of policies; at least one.
+    /// Files and directories of policies; at least one, unless loaded without.
     pub policies: Vec<PathBuf>,
     /// Mesh and workloads; the first workload is the default.
     pub settings: Arc<Settings>,
@@ -49,6 +50,8 @@ pub struct Config {
     pub socket_mode: u32,
     /// Where the admin endpoints listen.
     pub admin: SocketAddr,
+    /// How many threads answer.
+    pub workers: NonZeroUsize,
     /// Envoy's `use_remote_address`.
     pub use_remote_address: bool,
     /// Envoy's `xff_num_trusted_hops`.
@@ -139,6 +142,22 @@ impl Config {
     /// Reads the files that flags or environment name, and checks everything. Every problem is in
     /// the error.
     pub fn load(flags: &Flags, environment: &Environment) -> Result<Self, InvalidConfig> {
+        Self::read(flags, environment, true)
+    }
+
+    /// As [`Config::load`], for who asks a server that has policies of its own: without policies.
+    pub fn load_without_policies(
+        flags: &Flags,
+        environment: &Environment,
+    ) -> Result<Self, InvalidConfig> {
+        Self::read(flags, environment, false)
+    }
+
+    fn read(
+        flags: &Flags,
+        environment: &Environment,
+        needs_policies: bool,
+    ) -> Result<Self, InvalidConfig> {
         let mut problems = Problems::default();
         let mut warnings = Vec::new();
         let mut layers = Layers::default();
@@ -159,6 +178,9 @@ impl Config {
         }
         layers.push(std::mem::take(&mut mesh_config.layer));
         let mut read = Reader { layers: &layers, problems };
+        if needs_policies && layers.find("policies").is_none() {
+            read.problems.add("--policies", "a file or directory of policies is needed");
+        }
         let config = read.config(mesh_config, environment, warnings);
         if read.problems.0.is_empty() {
             Ok(config)
@@ -179,6 +201,7 @@ impl Config {
             "listen": self.listen.to_string(),
             "socketMode": format!("{:04o}", self.socket_mode),
             "admin": self.admin.to_string(),
+            "workers": self.workers,
             "rootNamespace": mesh.root_namespace,
             "trustDomain": mesh.trust_domain,
             "trustDomainAliases": mesh.trust_domain_aliases,
@@ -219,9 +242,6 @@ impl Reader<'_> {
         mut warnings: Vec<String>,
     ) -> Config {
         let policies = self.setting("policies", Vec::new(), values::paths);
-        if policies.is_empty() && self.layers.find("policies").is_none() {
-            self.problems.add("--policies", "a file or directory of policies is needed");
-        }
         let listen = self.setting("listen", Address::default(), values::address);
         let admin = self.setting("admin", values::DEFAULT_ADMIN, values::socket_address);
         if listen == Address::Tcp(admin) && admin.port() != 0 {
@@ -246,6 +266,7 @@ impl Reader<'_> {
             listen,
             socket_mode: self.setting("socketMode", 0o660, values::socket_mode),
             admin,
+            workers: self.setting("workers", None, values::workers).unwrap_or_else(cores),
             use_remote_address,
             xff_num_trusted_hops: hops,
             client_address_header: header,
@@ -340,6 +361,16 @@ impl Reader<'_> {
             }
         }
     }
+}
+
+/// As many as this process may use: affinity and the quota of its control group count.
+fn cores() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+/// A time as settings are written, such as `500ms`, within these bounds; or what to write instead.
+pub fn duration(text: &str, least: Duration, most: Duration) -> Result<Duration, String> {
+    values::duration(&Value::String(text.to_owned()), least, most)
 }
 
 fn exposure(listen: &Address, admin: SocketAddr, warnings: &mut Vec<String>) {

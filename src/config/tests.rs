@@ -97,6 +97,27 @@ fn flag_over_environment_over_file_over_mesh_config_over_default() {
     assert_eq!(layered(false, false, false, false), "istio-system");
 }
 
+#[rstest]
+#[case::none("", None)]
+#[case::zero("--workers 0", None)]
+#[case::some("--workers 3", Some(3))]
+fn a_worker_for_each_core_unless_told_otherwise(
+    #[case] line: &str,
+    #[case] expected: Option<usize>,
+) {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let config = Given::flags(&format!("--policies p {line}")).load();
+    assert_eq!(config.workers.get(), expected.unwrap_or(cores));
+}
+
+#[rstest]
+#[case("--workers two", "--workers: `two` is not a number of threads, such as `4`")]
+#[case("--workers 9999", "--workers: `9999` is more than `1024`; more than cores do not help")]
+fn a_number_of_workers_can_be_wrong(#[case] line: &str, #[case] expected: &str) {
+    let problems = Given::flags(&format!("--policies p {line}")).refused();
+    assert_eq!(problems, format!("invalid configuration\n  {expected}"));
+}
+
 #[test]
 fn everything_can_be_set_in_a_file() {
     let config = Given::default()
@@ -109,6 +130,7 @@ fn everything_can_be_set_in_a_file() {
                 "listen": "unix:/run/postern.sock",
                 "socketMode": "0600",
                 "admin": "[::1]:0",
+                "workers": 3,
                 "rootNamespace": "root",
                 "trustDomain": "example.org",
                 "trustDomainAliases": ["old.example", "older.example"],
@@ -154,6 +176,7 @@ fn everything_can_be_set_in_a_file() {
       "listen": "unix:/run/postern.sock",
       "socketMode": "0600",
       "admin": "[::1]:0",
+      "workers": 3,
       "rootNamespace": "root",
       "trustDomain": "example.org",
       "trustDomainAliases": [

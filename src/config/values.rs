@@ -3,7 +3,10 @@
 //! Flags and variables are strings; files may also use numbers, lists and maps. The error is one
 //! line that says what to write instead.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap, net::SocketAddr, num::NonZeroUsize, path::PathBuf, sync::Arc,
+    time::Duration,
+};
 
 use serde_json::Value;
 
@@ -17,6 +20,9 @@ type Parsed<T> = Result<T, String>;
 
 pub(super) const DEFAULT_ADMIN: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8282);
+
+/// More cores than this no machine of today has.
+const MOST_WORKERS: usize = 1_024;
 
 pub(super) fn path_normalization(value: &Value) -> Parsed<PathNormalization> {
     let known = [
@@ -264,6 +270,17 @@ pub(super) fn show_duration(duration: Duration) -> String {
 /// Envoy's own limit on headers is 60 KiB, and they are not all of a CheckRequest.
 pub(super) fn message_size(value: &Value) -> Parsed<usize> {
     size(value, 128 << 10, 256 << 20)
+}
+
+/// `None` is one for each core.
+pub(super) fn workers(value: &Value) -> Parsed<Option<NonZeroUsize>> {
+    let text = scalar(value)?;
+    let number: usize =
+        text.parse().map_err(|_| format!("`{text}` is not a number of threads, such as `4`"))?;
+    if number > MOST_WORKERS {
+        return Err(format!("`{text}` is more than `{MOST_WORKERS}`; more than cores do not help"));
+    }
+    Ok(NonZeroUsize::new(number))
 }
 
 /// 0 turns the cache off.

@@ -17,7 +17,7 @@ mod service;
 mod view;
 mod wire;
 
-pub use attributes::{Malformed, from_check};
+pub use attributes::{Malformed, from_check, is_readable};
 pub use certificate::CertificateNames;
 pub use client_address::ClientAddress;
 pub use server::{BytesCodec, CheckServer};
