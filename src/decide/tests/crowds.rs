@@ -65,7 +65,7 @@ const NAMES: &[&str] = &[
     "a",
 ];
 const TEXTS: &[&str] = &["a", "b", "ab", "ba"];
-const LINES: &[&str] = &["a", "b", "ab", "ba", "aa", "bb", "a,b"];
+const LINES: &[&str] = &["a", "b", "ab", "ba", "aa", "bb", "a,b", "a!"];
 const HOSTS: &[&str] = &["a.x", "B.x", "ab.X"];
 
 fn path() -> impl Strategy<Value = String> + Clone {
