@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::Arc};
 use smallvec::SmallVec;
 
 use super::query::Query;
-use crate::model::Http;
+use crate::model::{Http, header_text};
 use crate::plan::TokenPlaces;
 
 /// A token and where it stood.
@@ -32,7 +32,7 @@ pub(super) fn tokens<'p, 'h>(places: &'p TokenPlaces, http: &'h Http<'_>) -> Tok
     for (name, prefix) in &places.headers {
         let pseudo = http.pseudo_header(name).map(str::as_bytes);
         for value in pseudo.into_iter().chain(http.headers.values(name)) {
-            let token = match String::from_utf8_lossy(value) {
+            let token = match header_text(value) {
                 Cow::Borrowed(value) => token_in_header(value, prefix).map(Cow::Borrowed),
                 Cow::Owned(value) => {
                     token_in_header(&value, prefix).map(|token| Cow::Owned(token.to_owned()))
@@ -75,7 +75,7 @@ fn token_in_header<'v>(value: &'v str, prefix: &str) -> Option<&'v str> {
 /// The first cookie of that name in any line; quotes around its value do not count, blanks do.
 fn cookie(http: &Http<'_>, name: &str) -> Option<String> {
     http.headers.values("cookie").find_map(|line| {
-        let line: Cow<'_, str> = String::from_utf8_lossy(line);
+        let line: Cow<'_, str> = header_text(line);
         line.split(';').find_map(|pair| {
             let (key, value) = pair.split_once('=')?;
             if key.trim_start_matches(' ') != name {

@@ -13,7 +13,7 @@ use super::client_address;
 use super::metadata;
 use super::service::RequestSettings;
 use super::view::{AddressView, CheckView, ContextView, HttpView, PeerView, lower};
-use crate::model::{Attributes, Http, Missing, Peer};
+use crate::model::{Attributes, Http, Missing, Peer, header_text};
 
 /// What is wrong with a CheckRequest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -105,9 +105,9 @@ pub(super) fn from_view<'a>(
         // A connection has no headers; its client is the peer.
         (Some(_), None) => (source_ip, false),
         (None, http) => {
-            let forwarded_for = http.as_ref().and_then(|http| {
-                http.headers.values("x-forwarded-for").next().map(String::from_utf8_lossy)
-            });
+            let forwarded_for = http
+                .as_ref()
+                .and_then(|http| http.headers.values("x-forwarded-for").next().map(header_text));
             (settings.client_address.remote_ip(source_ip, forwarded_for.as_deref()), false)
         }
     };

@@ -6,7 +6,7 @@ use super::metadata::{is_readable, write_member, write_value};
 use super::reply::{ACCESS_DENIED, Answer, Realm, Reply, Report, code_of};
 use super::wire::Writer;
 use crate::authn::Changes;
-use crate::model::{Http, Reason, RuleId, Value};
+use crate::model::{Http, Reason, RuleId, Value, header_text};
 use crate::plan::WorkloadPlan;
 
 /// `OVERWRITE_IF_EXISTS_OR_ADD`
@@ -57,12 +57,12 @@ fn ok_response(ok: &mut Writer, http: &Http<'_>, changes: &Changes) {
     for name in changes.headers() {
         let mut lines = http.headers.values(name);
         let Some(first) = lines.next() else { continue };
-        let mut value = String::from_utf8_lossy(first);
+        let mut value = header_text(first);
         for line in lines {
             // Envoy cannot be told to set two lines of one name.
             let value = value.to_mut();
             value.push(',');
-            value.push_str(&String::from_utf8_lossy(line));
+            value.push_str(&header_text(line));
         }
         set(ok, name, &value);
     }

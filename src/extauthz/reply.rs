@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use tonic::Code;
 
 use crate::authn::Changes;
-use crate::model::{Http, RuleId, Value, Verdict};
+use crate::model::{Http, RuleId, Value, Verdict, header_text};
 use crate::plan::WorkloadPlan;
 
 /// The body of native RBAC's denial.
@@ -77,7 +77,7 @@ impl<'a> Realm<'a> {
         const PATH_MAX: usize = 256;
         let Self { scheme, host, path, original_path } = self;
         let original = original_path.as_deref().filter(|path| !path.is_empty());
-        let path = original.map_or(Cow::Borrowed(&**path), String::from_utf8_lossy);
+        let path = original.map_or(Cow::Borrowed(&**path), header_text);
         let path: String = path.chars().take(PATH_MAX).collect();
         format!("Bearer realm=\"{scheme}://{host}{path}\", error=\"invalid_token\"")
     }

@@ -17,7 +17,7 @@ use tonic::Code;
 use super::metadata::{readable_members, to_value};
 use super::reply::{ACCESS_DENIED, Answer, Realm, Reply, Report, code_of};
 use crate::authn::Changes;
-use crate::model::{Http, JwtError, Outcome, Reason, RuleId, Value};
+use crate::model::{Http, JwtError, Outcome, Reason, RuleId, Value, header_text};
 use crate::plan::WorkloadPlan;
 
 /// The reply as a message.
@@ -72,7 +72,7 @@ fn www_authenticate(realm: &Realm<'_>) -> HeaderValueOption {
 fn ok_response(http: &Http<'_>, changes: &Changes) -> OkHttpResponse {
     let mut ok = OkHttpResponse::default();
     for name in changes.headers() {
-        let values: Vec<_> = http.headers.values(name).map(String::from_utf8_lossy).collect();
+        let values: Vec<_> = http.headers.values(name).map(header_text).collect();
         if values.is_empty() {
             ok.headers_to_remove.push(name.to_string());
         } else {

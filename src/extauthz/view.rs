@@ -362,7 +362,8 @@ fn texts(map: &HashMap<String, String>) -> impl Iterator<Item = (&str, &str)> {
 
 /// In lower case.
 pub(super) fn lower(text: &str) -> Cow<'_, str> {
-    if text.bytes().any(|b| b.is_ascii_uppercase()) {
+    // All bytes, without leaving off at the first: many at a time.
+    if text.bytes().fold(false, |found, b| found | b.is_ascii_uppercase()) {
         text.to_ascii_lowercase().into()
     } else {
         text.into()

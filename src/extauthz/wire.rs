@@ -75,11 +75,24 @@ fn split_off<'a>(message: &mut &'a [u8], length: usize) -> Result<&'a [u8], Asid
     Ok(taken)
 }
 
+/// Nearly all are keys and lengths of one byte or two.
+#[inline]
 fn varint(message: &mut &[u8]) -> Result<u64, Aside> {
-    if let [first @ 0..0x80, rest @ ..] = *message {
-        *message = rest;
-        return Ok(u64::from(*first));
+    match *message {
+        [low @ 0..0x80, rest @ ..] => {
+            *message = rest;
+            Ok(u64::from(*low))
+        }
+        [low, high @ 0..0x80, rest @ ..] => {
+            *message = rest;
+            Ok(u64::from(low & 0x7f) | u64::from(*high) << 7)
+        }
+        _ => long_varint(message),
     }
+}
+
+#[cold]
+fn long_varint(message: &mut &[u8]) -> Result<u64, Aside> {
     let mut value = 0;
     for place in 0..10 {
         let [byte, rest @ ..] = *message else { return Err(Aside) };

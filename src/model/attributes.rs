@@ -111,6 +111,12 @@ impl Headers<'_> {
     ];
 }
 
+/// A header's value as text, with a replacement for what is none.
+pub fn header_text(value: &[u8]) -> Cow<'_, str> {
+    // Nearly always it is text, and looking for that is quick where looking for what is none is not.
+    str::from_utf8(value).map_or_else(|_| String::from_utf8_lossy(value), Cow::Borrowed)
+}
+
 impl<'a> Headers<'a> {
     /// From lines whose names are in lower case. `joined` says that repeated lines were joined with
     /// commas before they got here.
