@@ -32,11 +32,11 @@ pub(super) fn tokens<'p, 'h>(places: &'p TokenPlaces, http: &'h Http<'_>) -> Tok
     for (name, prefix) in &places.headers {
         let pseudo = http.pseudo_header(name).map(str::as_bytes);
         for value in pseudo.into_iter().chain(http.headers.values(name)) {
-            let token = match String::from_utf8_lossy(value) {
-                Cow::Borrowed(value) => token_in_header(value, prefix).map(Cow::Borrowed),
-                Cow::Owned(value) => {
-                    token_in_header(&value, prefix).map(|token| Cow::Owned(token.to_owned()))
-                }
+            // What is UTF-8 is seen to be sooner by this than by the lossy reading.
+            let token = match str::from_utf8(value) {
+                Ok(value) => token_in_header(value, prefix).map(Cow::Borrowed),
+                Err(_) => token_in_header(&String::from_utf8_lossy(value), prefix)
+                    .map(|token| Cow::Owned(token.to_owned())),
             };
             if let Some(token) = token {
                 found.push(Found { token, place: Place::Header(name) });
