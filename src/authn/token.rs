@@ -3,8 +3,6 @@
 //! As strict and as lenient as Envoy's parser, check by check in its order; signatures are
 //! `key_set`'s job.
 
-use std::borrow::Cow;
-
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -154,15 +152,19 @@ pub(super) fn sections(text: &str) -> impl Iterator<Item = &str> {
 
 /// base64url with or without padding; white space is skipped, as Envoy's decoder does.
 pub(super) fn decode(section: &str) -> Option<Vec<u8>> {
-    let text = if section.bytes().any(|byte| byte.is_ascii_whitespace()) {
-        Cow::Owned(section.chars().filter(|c| !c.is_ascii_whitespace()).collect::<String>())
-    } else {
-        Cow::Borrowed(section)
-    };
-    if text.contains('=') && !text.len().is_multiple_of(4) {
+    // White space never decodes: only where this fails is there any need to look for it.
+    decode_as_it_is(section).or_else(|| {
+        let text: String = section.chars().filter(|c| !c.is_ascii_whitespace()).collect();
+        decode_as_it_is(&text)
+    })
+}
+
+fn decode_as_it_is(text: &str) -> Option<Vec<u8>> {
+    // Padding that is there is whole. Elsewhere than at the end, `=` does not decode.
+    if text.ends_with('=') && !text.len().is_multiple_of(4) {
         return None;
     }
-    BASE64URL.decode(&*text).ok()
+    BASE64URL.decode(text).ok()
 }
 
 /// A string claim; empty where absent.

@@ -1,6 +1,7 @@
 //! Form and times of tokens. Each answer is that of native Envoy, but where it says otherwise.
 
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use proptest::prelude::*;
 use rstest::rstest;
 
 use super::*;
@@ -153,4 +154,15 @@ fn size() {
     assert_eq!(parse(large.len() - 1), Some(JwtError::TooLarge));
     assert_eq!(error(&".".repeat(DEFAULT_MAX_TOKEN_SIZE)), Some(JwtError::BadFormat));
     assert_eq!(error(&".".repeat(1_000_000)), Some(JwtError::TooLarge));
+}
+
+proptest! {
+    /// White space does not count, wherever it is; padding is whole or absent.
+    #[test]
+    fn sections_decode_as_without_white_space(section in "([A-Za-z0-9_+/é-]{0,9}[= \\t\\n\\r\\x0b\\x0c]{0,3}){1,3}") {
+        let text: String = section.chars().filter(|c| !c.is_ascii_whitespace()).collect();
+        let broken_padding = text.contains('=') && !text.len().is_multiple_of(4);
+        let expect = if broken_padding { None } else { BASE64URL.decode(text).ok() };
+        prop_assert_eq!(decode(&section), expect);
+    }
 }
