@@ -12,13 +12,11 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    clippy::string_slice,
-    clippy::disallowed_methods,
     clippy::print_stdout,
     clippy::print_stderr,
-    clippy::exit,
     clippy::wildcard_enum_match_arm,
     dead_code,
+    unused_imports,
     reason = "a bench may fail, prints, and uses less of the tests' support than they do"
 )]
 

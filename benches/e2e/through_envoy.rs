@@ -55,7 +55,7 @@ fn of_rules(rules: usize, effort: Effort) {
             for (name, rounds) in ["native", "postern"].into_iter().zip(&mut all) {
                 let before = (cpu(envoy.id()), cpu(postern.id()));
                 let seen = h2load::run(envoy.listener(name), &policies, asked, effort.time);
-                let each = |now: Duration, before| {
+                let each = |now: Duration, before: Duration| {
                     (now - before).as_secs_f64() * 1e6 / seen.requests as f64
                 };
                 rounds.envoy.push(each(cpu(envoy.id()), before.0));
