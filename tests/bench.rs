@@ -1,6 +1,6 @@
 //! `postern bench` as a user runs it: what it counts, and how it ends. How fast it was is not asked.
 
-#![expect(clippy::unwrap_used, reason = "test support functions")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test support functions")]
 
 mod blackbox;
 
@@ -133,7 +133,7 @@ fn a_server_that_is_no_grpc_server_is_no_success() {
     "--policies policies --requests x.yaml",
     "cannot read the request `x.yaml`"
 )]
-#[case::bad_request("--policies policies --requests bad.yaml", "bad.yaml:1:8")]
+#[case::bad_request("--policies policies --requests bad.yaml", "bad.yaml:1:8: error")]
 #[case::bad_policy("--policies bad.yaml --requests read.yaml", "bad.yaml:1:")]
 #[case::heavy("--policies policies --requests read.yaml=70000", "the weight of `read.yaml=70000`")]
 #[case::weightless("--policies policies --requests read.yaml=0", "give one of them another")]

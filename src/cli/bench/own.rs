@@ -1,6 +1,7 @@
 //! The server that is measured where none is named: the one of `postern serve`, in this process.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -50,13 +51,22 @@ impl Own {
 /// What the threads that answer have used so far, by the kernel's account. `None` where it keeps
 /// none.
 pub(super) fn cpu() -> Option<Duration> {
-    let mut nanoseconds = 0;
+    let mut all = Duration::ZERO;
     for thread in fs::read_dir("/proc/self/task").ok()? {
         let folder = thread.ok()?.path();
         if fs::read_to_string(folder.join("comm")).ok()?.trim() == WORKER_THREAD_NAME {
-            let account = fs::read_to_string(folder.join("schedstat")).ok()?;
-            nanoseconds += account.split(' ').next()?.parse::<u64>().ok()?;
+            all += account(&folder)?;
         }
     }
-    Some(Duration::from_nanos(nanoseconds))
+    Some(all)
+}
+
+/// The same of the thread that asks.
+pub(super) fn cpu_of_this_thread() -> Option<Duration> {
+    account(Path::new("/proc/thread-self"))
+}
+
+fn account(thread: &Path) -> Option<Duration> {
+    let account = fs::read_to_string(thread.join("schedstat")).ok()?;
+    account.split(' ').next()?.parse().ok().map(Duration::from_nanos)
 }
