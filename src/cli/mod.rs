@@ -3,11 +3,13 @@
 //! stdout is data, stderr is talk. Exit codes: 0 yes, 1 no, 2 could not run.
 
 mod check;
+mod crds;
 #[cfg(feature = "demo")]
 mod demo;
 mod explanation;
 mod jwt;
 mod serve;
+mod yaml;
 
 use std::{fmt, io::Write as _, process::ExitCode};
 
@@ -29,6 +31,7 @@ enum Command {
     Serve(Box<serve::Serve>),
     Check(Box<check::Check>),
     Jwt(Box<jwt::Jwt>),
+    Crds(crds::Crds),
     #[cfg(feature = "demo")]
     Demo(demo::Demo),
 }
@@ -50,6 +53,7 @@ pub fn run() -> ExitCode {
         Command::Serve(serve) => serve.run(),
         Command::Check(check) => check.run(),
         Command::Jwt(jwt) => jwt.run(),
+        Command::Crds(crds) => crds.run(),
         #[cfg(feature = "demo")]
         Command::Demo(demo) => demo.run(),
     }
