@@ -183,7 +183,7 @@ livenessProbe:
 {{- if eq .Values.shape "store" }}
 {{- with .Values.store.authSecret }}
 - name: auth
-  secret: { secretName: {{ . | quote }}, defaultMode: 0440 }
+  secret: { secretName: {{ . | quote }}, defaultMode: 288 } # 0440
 {{- end }}
 {{- else if not (include "postern.watches" .) }}
 - name: postern-policies
