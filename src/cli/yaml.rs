@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn looks_as_people_write_it() {
         let value = json!({
-            "a": { "b": [{ "c": 1, "d": ["x", ["y", "z"], {}] }, "yes", "a: b", "*"], "e": [] },
+            "a": { "b": [{ "c": 1, "d": ["x", ["u", "z"], {}] }, "yes", "a: b", "*"], "e": [] },
             "key: odd": "two\nlines",
         });
         insta::assert_snapshot!(document(&value), @r#"
@@ -142,7 +142,7 @@ mod tests {
           - c: 1
             d:
             - x
-            - - y
+            - - u
               - z
             - {}
           - "yes"

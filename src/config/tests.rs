@@ -109,6 +109,7 @@ fn everything_can_be_set_in_a_file() {
                 "listen": "unix:/run/postern.sock",
                 "socketMode": "0600",
                 "admin": "[::1]:0",
+                "probes": "0.0.0.0:8283",
                 "rootNamespace": "root",
                 "trustDomain": "example.org",
                 "trustDomainAliases": ["old.example", "older.example"],
@@ -154,6 +155,7 @@ fn everything_can_be_set_in_a_file() {
       "listen": "unix:/run/postern.sock",
       "socketMode": "0600",
       "admin": "[::1]:0",
+      "probes": "0.0.0.0:8283",
       "rootNamespace": "root",
       "trustDomain": "example.org",
       "trustDomainAliases": [

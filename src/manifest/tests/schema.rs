@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kube_cel::validation::{compile_schema, validate};
+use kube_cel::{compile_schema, validate};
 use rstest::rstest;
 use serde_json::{Value, json};
 
