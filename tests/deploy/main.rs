@@ -14,7 +14,6 @@
 #[expect(dead_code, reason = "the conformance tests use all of it")]
 mod envoy_process;
 #[path = "../conformance/http1.rs"]
-#[expect(dead_code, reason = "the conformance tests use all of it")]
 mod http1;
 
 mod arguments;
