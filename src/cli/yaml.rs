@@ -2,8 +2,6 @@
 //!
 //! Block style throughout; text is quoted where any reader of YAML might take it for something else.
 
-use std::fmt::Write as _;
-
 use serde_json::Value;
 
 /// One document, without markers.
@@ -84,7 +82,7 @@ fn scalar(value: &Value, text: &mut String) {
         | Value::Array(_)
         // An empty list or object is the same in JSON.
         | Value::Object(_) => {
-            let _ = write!(text, "{value}");
+            text.push_str(&value.to_string());
         }
     }
 }
@@ -94,7 +92,7 @@ fn string(value: &str, text: &mut String) {
         text.push_str(value);
     } else {
         // A JSON string is a YAML one.
-        let _ = write!(text, "{}", Value::from(value));
+        text.push_str(&Value::from(value).to_string());
     }
 }
 
