@@ -71,6 +71,14 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
     let admin_listener = TcpListener::bind(config.admin)
         .await
         .with_context(|| format!("cannot listen on {} (--admin)", config.admin))?;
+    let probes_listener = match config.probes {
+        Some(address) => Some(
+            TcpListener::bind(address)
+                .await
+                .with_context(|| format!("cannot listen on {address} (--probes)"))?,
+        ),
+        None => None,
+    };
     let grpc_addr = listener.address()?;
     let admin_addr = admin_listener.local_addr()?;
 
@@ -90,17 +98,16 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
     // Serving.
     let shutdown = Shutdown::default();
     let drain = Shutdown::default();
-    let admin = admin::router(
-        Admin {
-            readiness: readiness.clone(),
-            control,
-            key_sources: keys.status(),
-            metrics: metrics.clone(),
-            config: Arc::new(config.to_json()),
-            log_level,
-        },
-        admin_addr.ip().is_loopback(),
-    );
+    let admin = Admin {
+        readiness: readiness.clone(),
+        control,
+        key_sources: keys.status(),
+        metrics: metrics.clone(),
+        config: Arc::new(config.to_json()),
+        log_level,
+    };
+    let probes_router = admin::probes_router(admin.clone());
+    let admin = admin::router(admin, admin_addr.ip().is_loopback());
     let mut routes = Routes::builder();
     routes.add_service(health_service);
     let authorization =
@@ -119,15 +126,27 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
 
     // Changes.
     let (corpora, changes) = watch::channel(corpus);
-    let background = vec![
+    let mut background = vec![
         tokio::spawn(wait),
         tokio::spawn(controller.run(changes)),
         tokio::spawn(source.watch(Watching::default(), corpora)),
     ];
 
+    // To the end, so that kubelet sees the shutdown too.
+    let mut probes_addr = None;
+    if let Some(listener) = probes_listener {
+        let address = listener.local_addr()?;
+        probes_addr = Some(address);
+        background.push(tokio::spawn(async move {
+            drop(axum::serve(listener, probes_router).await);
+        }));
+        tracing::info!(listener = "probes", %address, "listening on");
+    }
+
     Ok(Running {
         grpc_addr,
         admin_addr,
+        probes_addr,
         snapshots,
         authorization,
         keys: Arc::new(keys.sets),
@@ -151,6 +170,8 @@ pub struct Running {
     pub grpc_addr: Address,
     /// Where the admin endpoints listen, likewise.
     pub admin_addr: SocketAddr,
+    /// Where kubelet and Prometheus may ask, likewise.
+    pub probes_addr: Option<SocketAddr>,
     /// What requests are decided by.
     pub snapshots: SnapshotCell,
     /// What answers them.

@@ -1,6 +1,6 @@
 //! `postern bench` as a user runs it: what it counts, and how it ends. How fast it was is not asked.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test support functions")]
+#![expect(clippy::unwrap_used, reason = "test support functions")]
 
 mod blackbox;
 

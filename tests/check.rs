@@ -162,6 +162,10 @@ fn help() {
           --labels <K=V,...>
               Labels of that workload, as `app=reviews,version=v2`
 
+          --labels-file <FILE>
+              A file with those labels instead, as the downward API writes it: `app="reviews"` on each
+              line
+
           --config <FILE>
               A YAML file with any of these settings, in camelCase
 

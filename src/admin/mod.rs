@@ -1,6 +1,7 @@
 //! The endpoints for operators: liveness, readiness, metrics, dumps, the log level.
 //!
-//! Shows what others know; decides nothing. On loopback unless told otherwise.
+//! Shows what others know; decides nothing. On loopback unless told otherwise; what kubelet and
+//! Prometheus need can be shown elsewhere by itself.
 
 mod dump;
 mod host;
@@ -76,20 +77,39 @@ pub fn router(admin: Admin, local: bool) -> Router {
     if local { router.layer(middleware::from_fn(host::refuse_names)) } else { router }
 }
 
+/// What kubelet and Prometheus ask for, and nothing else: it may be reached from the network where
+/// the other endpoints must not be.
+pub fn probes_router(admin: Admin) -> Router {
+    Router::new()
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(async |State(admin): State<Admin>| briefly(admin.readiness.checks())))
+        .route("/metrics", get(exposition))
+        .fallback(|| async { (StatusCode::NOT_FOUND, "not found\n") })
+        .layer(DefaultBodyLimit::max(4 * 1024))
+        .layer(middleware::map_response(harden))
+        .with_state(admin)
+}
+
+/// Whether requests can be answered, and what is missing if not.
+fn briefly(checks: Checks) -> Response {
+    match checks.waiting_for() {
+        None => "ok\n".into_response(),
+        Some(reason) => {
+            (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")).into_response()
+        }
+    }
+}
+
 async fn readyz(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Response {
     let checks = admin.readiness.checks();
-    let status = if checks.ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let verbose = query.is_some_and(|query| {
         query.split('&').any(|word| word == "verbose" || word.starts_with("verbose="))
     });
-    let text = if verbose {
-        dump::verbose_readiness(checks, &admin.control.borrow(), &(admin.key_sources)())
-    } else {
-        match checks.waiting_for() {
-            None => "ok\n".to_owned(),
-            Some(reason) => format!("not ready: {reason}\n"),
-        }
-    };
+    if !verbose {
+        return briefly(checks);
+    }
+    let status = if checks.ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let text = dump::verbose_readiness(checks, &admin.control.borrow(), &(admin.key_sources)());
     (status, text).into_response()
 }
 

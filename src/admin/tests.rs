@@ -49,6 +49,16 @@ impl Served {
         Self { address, admin, control }
     }
 
+    /// Those for kubelet and Prometheus in place of all.
+    async fn probes() -> Self {
+        let served = Self::start().await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = probes_router(served.admin.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { address, ..served }
+    }
+
     async fn send(&self, request: Request<Body>) -> Answer {
         let stream = TcpStream::connect(self.address).await.unwrap();
         let (mut sender, connection) =
@@ -249,4 +259,30 @@ async fn names_of_others_are_turned_away() {
     let request = Request::builder().uri("/config_dump").header("host", "attacker.example:8282");
     let answer = served.send(request.body(Body::empty()).unwrap()).await;
     assert_eq!(answer.status, 421);
+}
+
+#[tokio::test]
+async fn probes_say_whether_and_not_why() {
+    let served = Served::probes().await;
+    served.control.send_replace(Arc::new(refused()));
+    assert_eq!(served.get("/livez").await.body, "ok\n");
+    let answer = served.get("/readyz?verbose").await;
+    assert_eq!((answer.status, &*answer.body), (503, "not ready: no policies are in force yet\n"));
+    served.ready();
+    let answer = served.get("/readyz?verbose").await;
+    assert_eq!((answer.status, &*answer.body), (200, "ok\n"));
+    assert!(served.get("/metrics").await.body.contains("postern_build_info"));
+}
+
+/// What shows policies or changes anything is not for the network.
+#[rstest]
+#[case("GET", "/")]
+#[case("GET", "/config_dump")]
+#[case("GET", "/log-level")]
+#[case("PUT", "/log-level")]
+#[tokio::test]
+async fn probes_have_nothing_else(#[case] method: &str, #[case] path: &str) {
+    let served = Served::probes().await;
+    assert_eq!(served.ask(method, path, "debug").await.status, 404);
+    assert_eq!(served.admin.log_level.current().to_string(), "info");
 }

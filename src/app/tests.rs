@@ -208,3 +208,23 @@ async fn a_taken_port_is_an_error_that_names_the_flag() {
     let expected = format!("cannot listen on {listen} (--listen): Address already in use");
     assert!(format!("{error:#}").starts_with(&expected), "{error:#}");
 }
+
+#[tokio::test]
+async fn probes_are_served_to_the_end() {
+    let scratch = tempfile::tempdir().unwrap();
+    fs::write(scratch.path().join("shop.yaml"), DENY_ADMIN).unwrap();
+    let mut config = config(scratch.path(), "127.0.0.1:0");
+    config.probes = Some("127.0.0.1:0".parse().unwrap());
+    let running = start(config, LogLevel::detached(LogFilter::default())).await.unwrap();
+    let address = running.probes_addr.unwrap();
+    assert_ne!(address, running.admin_addr);
+    tokio::net::TcpStream::connect(address).await.unwrap();
+    running.shutdown.begin();
+    running.wait().await.unwrap();
+    within(async {
+        while tokio::net::TcpStream::connect(address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}

@@ -4,11 +4,13 @@
 
 mod bench;
 mod check;
+mod crds;
 #[cfg(feature = "demo")]
 mod demo;
 mod explanation;
 mod jwt;
 mod serve;
+mod yaml;
 
 use std::{fmt, io::Write as _, process::ExitCode};
 
@@ -31,6 +33,7 @@ enum Command {
     Check(Box<check::Check>),
     Bench(Box<bench::Bench>),
     Jwt(Box<jwt::Jwt>),
+    Crds(crds::Crds),
     #[cfg(feature = "demo")]
     Demo(demo::Demo),
 }
@@ -53,6 +56,7 @@ pub fn run() -> ExitCode {
         Command::Check(check) => check.run(),
         Command::Bench(bench) => bench.run(),
         Command::Jwt(jwt) => jwt.run(),
+        Command::Crds(crds) => crds.run(),
         #[cfg(feature = "demo")]
         Command::Demo(demo) => demo.run(),
     }

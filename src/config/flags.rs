@@ -32,6 +32,10 @@ pub struct PolicyFlags {
     #[arg(long, value_name = "K=V,...")]
     pub labels: Option<String>,
 
+    /// A file with those labels instead, as the downward API writes it: `app="reviews"` on each line
+    #[arg(long, value_name = "FILE")]
+    pub labels_file: Option<String>,
+
     /// Namespace whose policies hold in every namespace [default: istio-system]
     #[arg(long, value_name = "NS", help_heading = "Mesh")]
     pub root_namespace: Option<String>,
@@ -97,6 +101,10 @@ pub struct ServerFlags {
     #[arg(long, value_name = "N")]
     pub workers: Option<String>,
 
+    /// Where only livez, readyz and metrics are, for kubelet and Prometheus [default: nowhere]
+    #[arg(long, value_name = "ADDR")]
+    pub probes: Option<String>,
+
     /// A level, or levels by target as `info,postern::control=debug` [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<String>,
@@ -152,6 +160,7 @@ impl Flags {
         let texts = [
             ("namespace", &policy.namespace),
             ("labels", &policy.labels),
+            ("labelsFile", &policy.labels_file),
             ("rootNamespace", &policy.root_namespace),
             ("trustDomain", &policy.trust_domain),
             ("trustDomainAliases", &policy.trust_domain_aliases),
@@ -167,6 +176,7 @@ impl Flags {
             ("socketMode", &server.socket_mode),
             ("admin", &server.admin),
             ("workers", &server.workers),
+            ("probes", &server.probes),
             ("logLevel", &server.log_level),
             ("logFormat", &server.log_format),
             ("shutdownGrace", &server.shutdown_grace),

@@ -8,7 +8,7 @@ use super::{Environment, Problems, document, read};
 
 /// Every setting by its name in files. Flags are the same in kebab-case, variables in
 /// SCREAMING_SNAKE_CASE behind `POSTERN_`.
-const SETTINGS: [&str; 32] = [
+const SETTINGS: [&str; 34] = [
     "admin",
     "clientAddressHeader",
     "config",
@@ -21,6 +21,7 @@ const SETTINGS: [&str; 32] = [
     "jwksUnknownKidInterval",
     "jwksUnknownKidWait",
     "labels",
+    "labelsFile",
     "listen",
     "logFormat",
     "logLevel",
@@ -31,6 +32,7 @@ const SETTINGS: [&str; 32] = [
     "namespace",
     "pathNormalization",
     "policies",
+    "probes",
     "rootNamespace",
     "shutdownGrace",
     "socketMode",

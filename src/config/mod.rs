@@ -52,6 +52,8 @@ pub struct Config {
     pub admin: SocketAddr,
     /// How many threads answer.
     pub workers: NonZeroUsize,
+    /// Where liveness, readiness and metrics are shown, and nothing else; `None` is nowhere.
+    pub probes: Option<SocketAddr>,
     /// Envoy's `use_remote_address`.
     pub use_remote_address: bool,
     /// Envoy's `xff_num_trusted_hops`.
@@ -202,6 +204,7 @@ impl Config {
             "socketMode": format!("{:04o}", self.socket_mode),
             "admin": self.admin.to_string(),
             "workers": self.workers,
+            "probes": self.probes.map(|address| address.to_string()),
             "rootNamespace": mesh.root_namespace,
             "trustDomain": mesh.trust_domain,
             "trustDomainAliases": mesh.trust_domain_aliases,
@@ -247,6 +250,7 @@ impl Reader<'_> {
         if listen == Address::Tcp(admin) && admin.port() != 0 {
             self.problems.add("--admin", format!("`{admin}` is taken by --listen"));
         }
+        let probes = self.probes(&listen, admin);
         exposure(&listen, admin, &mut warnings);
         let use_remote_address = self.setting("useRemoteAddress", false, values::boolean);
         let hops = self.trusted_hops(&mesh_config, use_remote_address, &mut warnings);
@@ -267,6 +271,7 @@ impl Reader<'_> {
             socket_mode: self.setting("socketMode", 0o660, values::socket_mode),
             admin,
             workers: self.setting("workers", None, values::workers).unwrap_or_else(cores),
+            probes,
             use_remote_address,
             xff_num_trusted_hops: hops,
             client_address_header: header,
@@ -318,10 +323,32 @@ impl Reader<'_> {
             ),
         };
         let namespace = self.setting("namespace", "default".to_owned(), values::namespace);
-        let labels = self.setting("labels", Default::default(), values::labels);
+        let labels = self.labels();
         let mut workloads = vec![Workload { namespace, labels }];
         workloads.extend(self.setting("workloads", Vec::new(), values::workloads));
         Settings { mesh, workloads }
+    }
+
+    fn labels(&mut self) -> std::collections::BTreeMap<String, String> {
+        if let (Some((origin, _)), Some((file_origin, _))) =
+            (self.layers.find("labels"), self.layers.find("labelsFile"))
+        {
+            let problem = format!("labels are set by {} too", origin.subject("labels"));
+            self.problems.add(file_origin.subject("labelsFile"), problem);
+        }
+        let of_file = self.setting("labelsFile", Default::default(), values::labels_file);
+        self.setting("labels", of_file, values::labels)
+    }
+
+    fn probes(&mut self, listen: &Address, admin: SocketAddr) -> Option<SocketAddr> {
+        let parse = |value: &Value| values::socket_address(value).map(Some);
+        let probes = self.setting("probes", None, parse)?;
+        let taken = [(Address::Tcp(admin), "--admin"), (listen.clone(), "--listen")];
+        let same = |address: &Address| probes.port() != 0 && *address == Address::Tcp(probes);
+        if let Some((_, by)) = taken.iter().find(|(address, _)| same(address)) {
+            self.problems.add("--probes", format!("`{probes}` is taken by {by}"));
+        }
+        Some(probes)
     }
 
     /// Istio uses `numTrustedProxies` for gateways only, and gateways use the remote address.

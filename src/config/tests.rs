@@ -131,6 +131,7 @@ fn everything_can_be_set_in_a_file() {
                 "socketMode": "0600",
                 "admin": "[::1]:0",
                 "workers": 3,
+                "probes": "0.0.0.0:8283",
                 "rootNamespace": "root",
                 "trustDomain": "example.org",
                 "trustDomainAliases": ["old.example", "older.example"],
@@ -177,6 +178,7 @@ fn everything_can_be_set_in_a_file() {
       "socketMode": "0600",
       "admin": "[::1]:0",
       "workers": 3,
+      "probes": "0.0.0.0:8283",
       "rootNamespace": "root",
       "trustDomain": "example.org",
       "trustDomainAliases": [
@@ -370,6 +372,10 @@ fn addresses_say_what_they_lack(#[case] text: &str, #[case] expected: &str) {
     r#"{"jwksClients": [{"issuer": "a"}, {"issuer": "a"}]}"#,
     "jwksClients: entry 2: `a` is there twice"
 )]
+#[case::same_port_for_probes(
+    r#"{"admin": "127.0.0.1:80", "probes": "127.0.0.1:80"}"#,
+    "--probes: `127.0.0.1:80` is taken by --admin"
+)]
 #[case::same_port(
     r#"{"admin": "127.0.0.1:9191"}"#,
     "--admin: `127.0.0.1:9191` is taken by --listen"
@@ -509,4 +515,52 @@ fn colour_is_for_terminals_that_want_it() {
     assert!(given.load().colour);
     assert_eq!(given.load().log_format, LogFormat::Human);
     assert!(!given.variable("NO_COLOR", "1").load().colour);
+}
+
+#[test]
+fn labels_as_the_downward_api_writes_them() {
+    let mut given = Given::flags("--policies p");
+    let written = "app=\"reviews\"\napp.kubernetes.io/part-of=\"shop\"\nempty=\"\"";
+    given.flags.policy.labels_file = Some(given.file("labels", written));
+    let labels = given.load().settings.workloads[0].labels.clone();
+    let expected = [("app", "reviews"), ("app.kubernetes.io/part-of", "shop"), ("empty", "")];
+    assert!(labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).eq(expected));
+
+    given.file("labels", "");
+    assert!(given.load().settings.workloads[0].labels.is_empty(), "a pod without labels");
+}
+
+#[rstest]
+#[case::no_quotes("app=reviews", "line 1 is not a label, such as `app=\"reviews\"`")]
+#[case::no_value("a=\"1\"\n\nb", "line 3 is not a label, such as `app=\"reviews\"`")]
+#[case::no_name("=\"x\"", "line 1 is not a label, such as `app=\"reviews\"`")]
+#[case::half_quoted("a=\"", "line 1 is not a label, such as `app=\"reviews\"`")]
+#[case::escaped(r#"a="\u0031""#, "line 1 is not a label, such as `app=\"reviews\"`")]
+#[case::twice("a=\"1\"\na=\"2\"", "line 2: `a` is there twice")]
+fn a_bad_line_of_labels_is_an_error(#[case] written: &str, #[case] expected: &str) {
+    let mut given = Given::flags("--policies p");
+    given.flags.policy.labels_file = Some(given.file("labels", written));
+    let expected = format!("invalid configuration\n  --labels-file: `labels` {expected}");
+    assert_eq!(given.refused(), expected);
+}
+
+#[test]
+fn labels_are_not_set_twice() {
+    let mut given = Given::flags("--policies p --labels app=web");
+    let file = given.file("labels", "app=\"reviews\"");
+    let given = given.variable("POSTERN_LABELS_FILE", &file);
+    let expected = "invalid configuration\n  --labels-file (POSTERN_LABELS_FILE): labels are set by --labels too";
+    assert_eq!(given.refused(), expected);
+
+    let missing = Given::flags("--policies p --labels-file /nowhere/labels").refused();
+    let expected = "--labels-file: `/nowhere/labels` cannot be read: No such file or directory";
+    assert!(missing.contains(expected), "{missing}");
+}
+
+#[test]
+fn probes_are_nowhere_unless_asked_for() {
+    assert_eq!(Given::flags("--policies p").load().probes, None);
+    let config = Given::flags("--policies p --probes 0.0.0.0:8283").load();
+    assert_eq!(config.probes, Some("0.0.0.0:8283".parse().unwrap()));
+    assert_eq!(config.warnings, [] as [&str; 0], "nothing there is worth a warning");
 }

@@ -124,6 +124,28 @@ pub(super) fn labels(value: &Value) -> Parsed<BTreeMap<String, String>> {
     Ok(labels)
 }
 
+/// Labels as the downward API writes them into a file: a line for each, its value in quotes. Values of
+/// labels have nothing that needs an escape, so what has one is not understood and refused.
+pub(super) fn labels_file(value: &Value) -> Parsed<BTreeMap<String, String>> {
+    let file = path(value)?;
+    let text = super::read(&file).map_err(|problem| format!("`{}` {problem}", file.display()))?;
+    let mut labels = BTreeMap::new();
+    for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.is_empty()) {
+        let place = format!("`{}` line {number}", file.display());
+        let label = line.split_once('=').and_then(|(key, value)| {
+            let value = value.strip_prefix('"')?.strip_suffix('"')?;
+            (!key.is_empty() && !value.contains(['"', '\\'])).then_some((key, value))
+        });
+        let Some((key, value)) = label else {
+            return Err(format!("{place} is not a label, such as `app=\"reviews\"`"));
+        };
+        if labels.insert(key.to_owned(), value.to_owned()).is_some() {
+            return Err(format!("{place}: `{key}` is there twice"));
+        }
+    }
+    Ok(labels)
+}
+
 /// The workloads beside the default one, of a server that several kinds of Envoy ask.
 pub(super) fn workloads(value: &Value) -> Parsed<Vec<Workload>> {
     let Value::Array(entries) = value else {

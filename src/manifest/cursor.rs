@@ -286,6 +286,8 @@ impl<'n, 'r, 't> Fields<'n, 'r, 't> {
 
     /// As `close`, with advice of its own for some names.
     pub(crate) fn close_with(self, advice: impl Fn(&str) -> Option<String>) {
+        #[cfg(test)]
+        known_fields::note(&self.at.path.to_string(), &self.known);
         for entry in self.at.node.entries() {
             if self.known.contains(&entry.key.as_str()) {
                 continue;
@@ -306,5 +308,29 @@ impl<'n, 'r, 't> Fields<'n, 'r, 't> {
             let message = format!("unknown field {}", quoted(&entry.key));
             self.report.add(Problem::error(codes::UNKNOWN_FIELD, spot, message).maybe_help(help));
         }
+    }
+}
+
+/// Which fields the decoders have asked for, and where, so that a test can tell what they know.
+#[cfg(test)]
+pub(crate) mod known_fields {
+    use std::cell::RefCell;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    type Fields = BTreeMap<String, BTreeSet<&'static str>>;
+
+    thread_local! {
+        static FIELDS: RefCell<Fields> = RefCell::default();
+    }
+
+    pub(super) fn note(path: &str, known: &[&'static str]) {
+        FIELDS.with_borrow_mut(|fields| {
+            fields.entry(path.to_owned()).or_default().extend(known);
+        });
+    }
+
+    /// What this thread has noted since it was asked last.
+    pub(crate) fn take() -> Fields {
+        FIELDS.take()
     }
 }

@@ -11,15 +11,12 @@ use super::{
     metadata, node,
     node::Content,
     problem::{Problem, Report},
+    schema::{GROUP, VERSIONS},
     suggest,
     text::{Text, quoted},
 };
 use crate::diagnostic::Diagnostic;
 use crate::model::{Kind, Resource};
-
-/// The group of our kinds.
-const GROUP: &str = "security.istio.io";
-const VERSIONS: [&str; 2] = ["v1", "v1beta1"];
 
 /// What a document is.
 enum Envelope<'n> {

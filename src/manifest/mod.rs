@@ -5,6 +5,7 @@
 
 pub mod codes;
 pub mod node;
+pub mod schema;
 
 mod address;
 mod admission;

@@ -4,6 +4,7 @@ mod admission;
 mod files;
 mod laws;
 mod rendering;
+mod schema;
 mod structure;
 
 use super::*;
