@@ -1,4 +1,6 @@
-//! What a verified token leaves for the upstream: headers from claims.
+//! What a verified token leaves: claims for policies, headers from claims for the upstream.
+
+use std::{mem, sync::Arc};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -6,8 +8,82 @@ use base64::engine::general_purpose::STANDARD;
 use super::json;
 use crate::model::Value;
 
+/// A payload as policies see it: claims at the top level that are listed, split at blanks.
+#[derive(Debug)]
+pub(super) struct SplitClaims {
+    listed: Arc<[Box<str>]>,
+    payload: Arc<Value>,
+    /// The members that are split, by their places, as they were.
+    texts: Vec<(usize, String)>,
+}
+
+impl SplitClaims {
+    pub(super) fn new(mut payload: Value, listed: &Arc<[Box<str>]>) -> Self {
+        let texts = split(&mut payload, listed);
+        Self { listed: listed.clone(), payload: Arc::new(payload), texts }
+    }
+
+    /// The payload with these claims split instead.
+    pub(super) fn split_at(&self, listed: &Arc<[Box<str>]>) -> Arc<Value> {
+        if self.listed == *listed {
+            return self.payload.clone();
+        }
+        let mut payload = self.unsplit();
+        split(&mut payload, listed);
+        Arc::new(payload)
+    }
+
+    /// The header value of a claim, which no splitting changes; `None` where Envoy sets no header.
+    pub(super) fn header(&self, path: &[Box<str>]) -> Option<String> {
+        // What is split was a text, which has no members.
+        match path {
+            [name] => self.text(name).or_else(|| claim_header(&self.payload, path)),
+            _ => claim_header(&self.payload, path),
+        }
+    }
+
+    /// What a member was that is split.
+    fn text(&self, name: &str) -> Option<String> {
+        let Value::Object(members) = &*self.payload else { return None };
+        let is_it = |place: usize| members.get(place).is_some_and(|(member, _)| member == name);
+        self.texts.iter().find(|(place, _)| is_it(*place)).map(|(_, text)| text.clone())
+    }
+
+    /// The payload as it came.
+    fn unsplit(&self) -> Value {
+        let mut payload = Value::clone(&self.payload);
+        if let Value::Object(members) = &mut payload {
+            for (place, text) in &self.texts {
+                if let Some((_, member)) = members.get_mut(*place) {
+                    *member = Value::String(text.clone());
+                }
+            }
+        }
+        payload
+    }
+}
+
+/// Splits listed members in their places, and returns what they were.
+fn split(payload: &mut Value, listed: &[Box<str>]) -> Vec<(usize, String)> {
+    let Value::Object(members) = payload else { return Vec::new() };
+    let mut texts = Vec::new();
+    for (place, (name, member)) in members.iter_mut().enumerate() {
+        let is_listed = || listed.iter().any(|listed| **listed == **name);
+        if let Value::String(text) = member
+            && !text.is_empty()
+            && is_listed()
+        {
+            let text = mem::take(text);
+            let words = text.split(' ').filter(|word| !word.is_empty());
+            *member = Value::List(words.map(|word| Value::String(word.to_owned())).collect());
+            texts.push((place, text));
+        }
+    }
+    texts
+}
+
 /// The header value of a claim; `None` where Envoy sets no header.
-pub(super) fn claim_header(payload: &Value, path: &[Box<str>]) -> Option<String> {
+fn claim_header(payload: &Value, path: &[Box<str>]) -> Option<String> {
     let claim = path.iter().try_fold(payload, |value, name| value.get(name))?;
     let text = match claim {
         Value::Null => return None,
@@ -31,22 +107,6 @@ fn number(n: f64) -> String {
         // Minus zero is zero here.
         format!("{:.0}", n.abs())
     }
-}
-
-/// The payload as policies see it: listed claims at the top level split at blanks.
-pub(super) fn normalize(payload: &Value, space_delimited: &[Box<str>]) -> Value {
-    let Value::Object(members) = payload else { return payload.clone() };
-    let split = |name: &str, member: &Value| {
-        let listed = space_delimited.iter().any(|s| **s == *name);
-        match member.as_str().filter(|text| listed && !text.is_empty()) {
-            Some(text) => {
-                let words = text.split(' ').filter(|word| !word.is_empty());
-                Value::List(words.map(|word| Value::String(word.to_owned())).collect())
-            }
-            None => member.clone(),
-        }
-    };
-    Value::Object(members.iter().map(|(n, m)| (n.clone(), split(n, m))).collect())
 }
 
 #[cfg(test)]
@@ -80,10 +140,22 @@ mod tests {
     #[case(r#"{"scope":""}"#, r#"{"scope":""}"#)]
     #[case(r#"{"scope":"a\tb"}"#, r#"{"scope":["a\tb"]}"#)]
     #[case(r#"{"o":{"scope":"a b"}}"#, r#"{"o":{"scope":"a b"}}"#)]
+    #[case(r#"{"x":"1 2","scope":" ","o":"a b"}"#, r#"{"x":"1 2","scope":[],"o":"a b"}"#)]
+    #[case(r#"{"scope":["a b"],"o":1}"#, r#"{"scope":["a b"],"o":1}"#)]
     fn space_delimited(#[case] payload: &str, #[case] expect: &str) {
-        let payload = json::parse_object(payload.as_bytes()).unwrap();
+        let original = json::parse_object(payload.as_bytes()).unwrap();
+        let claims = SplitClaims::new(original.clone(), &["scope".into()].into());
         let mut text = String::new();
-        json::write(&normalize(&payload, &["scope".into()]), &mut text);
+        json::write(&claims.payload, &mut text);
         assert_eq!(text, expect);
+
+        // Nothing of it is lost: not for rules with other claims, nor for headers.
+        assert_eq!(*claims.split_at(&[].into()), original);
+        let others = SplitClaims::new(original.clone(), &["o".into(), "x".into()].into());
+        assert_eq!(others.split_at(&["scope".into()].into()), claims.payload);
+        for path in [&["scope"][..], &["o"], &["o", "scope"], &["scope", "read"], &["x"]] {
+            let path: Vec<Box<str>> = path.iter().map(|name| (*name).into()).collect();
+            assert_eq!(claims.header(&path), claim_header(&original, &path), "{path:?}");
+        }
     }
 }

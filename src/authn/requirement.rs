@@ -12,7 +12,7 @@ use super::extract::{self, Found, Place};
 use super::query::Query;
 use super::token::Token;
 use super::token_cache::ParsedToken;
-use super::{KeyLookup, Verifier, WantedKey, is_exempt, output};
+use super::{KeyLookup, Verifier, WantedKey, is_exempt};
 use crate::compile::normalize_audience;
 use crate::key_set::{Generation, KeySet};
 use crate::model::{Http, JwtError, Value};
@@ -160,7 +160,10 @@ impl Walk<'_> {
         let is_known = known.is_some();
         let parsed = match known {
             Some(parsed) => parsed,
-            None => Arc::new(ParsedToken::new(Token::parse(text, max_token_size)?)),
+            None => {
+                let token = Token::parse(text, max_token_size)?;
+                Arc::new(ParsedToken::new(token, &rule.space_delimited))
+            }
         };
         let token = &parsed.token;
         if !rule.issuer.is_empty() && *rule.issuer != *token.issuer {
@@ -228,7 +231,7 @@ impl Walk<'_> {
             self.append(http, name, token.payload_section().to_owned());
         }
         for header in &rule.claim_headers {
-            if let Some(value) = output::claim_header(&token.payload, &header.claim) {
+            if let Some(value) = parsed.claim_header(&header.claim) {
                 self.append(http, &header.header, value);
             }
         }

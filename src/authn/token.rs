@@ -27,7 +27,7 @@ pub(super) struct Token {
     algorithm: Algorithm,
     /// Empty where the header has none.
     pub(super) key_id: String,
-    pub(super) payload: Value,
+    payload: Value,
     /// Empty where the payload has none.
     pub(super) issuer: String,
     audiences: Vec<String>,
@@ -114,6 +114,11 @@ impl Token {
     pub(super) fn signer<'k>(&self, keys: &'k KeySet) -> Result<Option<&'k str>, JwtError> {
         let input = self.signing_input.as_bytes();
         keys.signer(self.algorithm, Some(&self.key_id), input, &self.signature)
+    }
+
+    /// What the middle section holds; can be had once.
+    pub(super) fn take_payload(&mut self) -> Value {
+        std::mem::replace(&mut self.payload, Value::Null)
     }
 
     /// The middle section as it came.

@@ -10,7 +10,7 @@ use std::{
     fmt,
     hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState},
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -18,7 +18,7 @@ use std::{
 use quick_cache::{Weighter, sync::Cache, sync::DefaultLifecycle};
 use zeroize::Zeroizing;
 
-use super::output;
+use super::output::SplitClaims;
 use super::token::Token;
 use crate::key_set::Generation;
 use crate::model::{JwtError, Value};
@@ -191,20 +191,14 @@ pub(super) struct ParsedToken {
     pub(super) token: Token,
     /// By [`Generation::number`]; 0 is none. Several rules may take one token by keys of their own.
     verified_by: [AtomicU64; 4],
-    /// The payload as policies see it, for the first rule that took it.
-    claims: OnceLock<Claims>,
-}
-
-/// A payload with some of its claims split at blanks.
-#[derive(Debug)]
-struct Claims {
-    space_delimited: Box<[Box<str>]>,
-    payload: Arc<Value>,
+    /// The payload as policies see it, for the first rule that saw it.
+    claims: SplitClaims,
 }
 
 impl ParsedToken {
-    pub(super) fn new(token: Token) -> Self {
-        Self { token, verified_by: Default::default(), claims: OnceLock::new() }
+    pub(super) fn new(mut token: Token, space_delimited: &Arc<[Box<str>]>) -> Self {
+        let claims = SplitClaims::new(token.take_payload(), space_delimited);
+        Self { token, verified_by: Default::default(), claims }
     }
 
     /// Whether these keys have verified it.
@@ -226,17 +220,17 @@ impl ParsedToken {
     }
 
     /// The payload with these claims split at blanks.
-    pub(super) fn claims(&self, space_delimited: &[Box<str>]) -> Arc<Value> {
-        let normalize = || Arc::new(output::normalize(&self.token.payload, space_delimited));
-        let known = self.claims.get_or_init(|| Claims {
-            space_delimited: space_delimited.into(),
-            payload: normalize(),
-        });
-        if *known.space_delimited == *space_delimited { known.payload.clone() } else { normalize() }
+    pub(super) fn claims(&self, space_delimited: &Arc<[Box<str>]>) -> Arc<Value> {
+        self.claims.split_at(space_delimited)
     }
 
-    /// At least what it takes in memory: the payload, decoded and parsed twice over, which in the
-    /// worst case is one short value after another, and what is beside it.
+    /// What a header for this claim says; `None` where Envoy sets no header.
+    pub(super) fn claim_header(&self, path: &[Box<str>]) -> Option<String> {
+        self.claims.header(path)
+    }
+
+    /// At least what it takes in memory: the payload, as text and parsed, which in the worst case is
+    /// one short value after another, and what is beside it.
     fn weight(&self) -> usize {
         1024 + 32 * self.token.payload_section().len()
     }

@@ -46,7 +46,7 @@ pub struct JwtRulePlan {
     /// Headers for single claims.
     pub claim_headers: Box<[ClaimHeader]>,
     /// Top-level claims whose strings are split at blanks; always has `scope` and `permission`.
-    pub space_delimited: Box<[Box<str>]>,
+    pub space_delimited: Arc<[Box<str>]>,
 }
 
 /// A claim copied to a header.
