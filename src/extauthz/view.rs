@@ -15,6 +15,7 @@ use envoy_types::pb::envoy::service::auth::v3::attribute_context::{
     HttpRequest, Peer as PeerMessage, Request as RequestMessage,
 };
 
+use super::usual_names::usual_name;
 use super::wire::{Aside, Field, each_field};
 use crate::model::Headers;
 
@@ -250,7 +251,7 @@ impl<'a> HttpView<'a> {
         for HeaderValue { key, value, raw_value } in
             http.header_map.iter().flat_map(|map| &map.headers)
         {
-            headers.push_line(key, value, raw_value);
+            headers.push_line(lower(key), value, raw_value);
         }
         let HttpRequest { method, path, host, scheme, .. } = http;
         Self { method, path, host, scheme, headers }
@@ -297,9 +298,15 @@ impl<'a> HttpView<'a> {
 
 impl<'a> HeadersView<'a> {
     fn read_line(&mut self, line: Field<'a>) -> Result<(), Aside> {
-        let (mut key, mut value, mut raw_value) = ("", "", &[][..]);
+        let (mut name, mut value, mut raw_value) = (Cow::Borrowed(""), "", &[][..]);
         each_field(line.bytes()?, |number, field| match number {
-            1 => set(&mut key, field),
+            1 => {
+                name = match usual_name(field.bytes()?) {
+                    Some(usual) => Cow::Borrowed(usual),
+                    None => lower(field.text()?),
+                };
+                Ok(())
+            }
             2 => set(&mut value, field),
             3 => {
                 raw_value = field.bytes()?;
@@ -307,22 +314,22 @@ impl<'a> HeadersView<'a> {
             }
             _ => Ok(()),
         })?;
-        self.push_line(key, value, raw_value);
+        self.push_line(name, value, raw_value);
         Ok(())
     }
 
-    fn push_line(&mut self, key: &'a str, value: &'a str, raw_value: &'a [u8]) {
+    fn push_line(&mut self, name: Cow<'a, str>, value: &'a str, raw_value: &'a [u8]) {
         // Envoy sends about twenty; room for a few more costs nothing.
         const USUAL: usize = 28;
         if !self.has_lines {
             self.has_lines = true;
             self.lines.reserve(USUAL);
         }
-        let size = size(key, value.len().max(raw_value.len()));
+        let size = size(&name, value.len().max(raw_value.len()));
         self.size_of_lines = self.size_of_lines.saturating_add(size);
-        if !key.starts_with(':') {
+        if !name.starts_with(':') {
             let value = if raw_value.is_empty() { value.as_bytes() } else { raw_value };
-            self.lines.push((lower(key), Cow::Borrowed(value)));
+            self.lines.push((name, Cow::Borrowed(value)));
         }
     }
 }

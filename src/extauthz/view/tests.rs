@@ -99,6 +99,8 @@ fn text() -> impl Strategy<Value = Raw> {
     prop_oneof![
         8 => "[a-cA-C:/,%2]{0,3}".prop_map(|text| Raw::Bytes(text.into_bytes())),
         1 => "\\PC{0,3}".prop_map(|text| Raw::Bytes(text.into_bytes())),
+        2 => proptest::sample::select(vec!["accept", "Accept", ":path", "te", "tE"])
+            .prop_map(|text| Raw::Bytes(text.into())),
     ]
 }
 
