@@ -62,12 +62,13 @@ const NAMES: &[&str] = &[
     "spiffe://td/ns/a/sa/b",
     "spiffe://td/ns/ab/sa/b",
     "spiffe://td/ns/a/x/sa/a",
+    "spiffe://td/ns/a/sa/ab",
     "a",
 ];
 const TEXTS: &[&str] = &["a", "b", "ab", "ba"];
 const LINES: &[&str] = &["a", "b", "ab", "ba", "aa", "bb", "a,b", "a!"];
 const HOSTS: &[&str] = &["a.x", "B.x", "ab.X"];
-const REQUEST_HOSTS: &[&str] = &["a.x", "b.X", "B.x", "AB.x", "x"];
+const REQUEST_HOSTS: &[&str] = &["a.x", "b.X", "B.x", "AB.x", "a.x:80", "x"];
 
 fn path() -> impl Strategy<Value = String> + Clone {
     prop_oneof![9 => starred(PATHS), 1 => plain(TEMPLATES)]
@@ -268,7 +269,7 @@ fn attributes() -> impl Strategy<Value = Attributes<'static>> {
         });
     (
         (address(), address(), select(&[80u16, 8080][..])),
-        (select(TEXTS), weighted(0.5, claim())),
+        (select(&["a", "b", "ab", "AB"][..]), weighted(0.5, claim())),
         vec(select(NAMES), 0..3),
         weighted(0.9, http),
         [(); 3].map(|()| proptest::bool::weighted(0.1)),
