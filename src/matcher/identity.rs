@@ -188,6 +188,7 @@ mod tests {
 
     #[rstest]
     #[case("cluster.local/ns/a/sa/b", "spiffe://cluster.local/ns/a/sa/b", true)]
+    #[case("cluster.local/ns/a/sa/b", "spiffe://cluster.local/ns/a/sa/b2", false)]
     #[case("cluster.local/ns/a/sa/b", "cluster.local/ns/a/sa/b", false)]
     #[case("spiffe://cluster.local/ns/a/sa/b", "spiffe://cluster.local/ns/a/sa/b", false)]
     #[case("*", "dns.example.com", true)]

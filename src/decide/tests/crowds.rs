@@ -62,11 +62,13 @@ const NAMES: &[&str] = &[
     "spiffe://td/ns/a/sa/b",
     "spiffe://td/ns/ab/sa/b",
     "spiffe://td/ns/a/x/sa/a",
+    "spiffe://td/ns/a/sa/ab",
     "a",
 ];
 const TEXTS: &[&str] = &["a", "b", "ab", "ba"];
 const LINES: &[&str] = &["a", "b", "ab", "ba", "aa", "bb", "a,b", "a!"];
 const HOSTS: &[&str] = &["a.x", "B.x", "ab.X"];
+const REQUEST_HOSTS: &[&str] = &["a.x", "b.X", "B.x", "AB.x", "a.x:80", "x"];
 
 fn path() -> impl Strategy<Value = String> + Clone {
     prop_oneof![9 => starred(PATHS), 1 => plain(TEMPLATES)]
@@ -85,60 +87,82 @@ fn address() -> impl Strategy<Value = [u8; 4]> + Clone {
 #[derive(Debug, Clone, Copy)]
 struct Likely {
     principal: u32,
+    /// Namespace, account or domain of the peer.
+    peer: u32,
     block: u32,
     path: u32,
     method: u32,
+    host: u32,
     value: u32,
+    /// How many of those values are not of a header.
+    elsewhere: u32,
     /// All else.
     other: u32,
     /// At most so many sources and operations.
     alternatives: usize,
 }
 
-/// Of the first kinds, all rules ask for the same: nodes in nodes are filled.
+const NOTHING: Likely = Likely {
+    principal: 0,
+    peer: 0,
+    block: 0,
+    path: 0,
+    method: 0,
+    host: 0,
+    value: 0,
+    elsewhere: 0,
+    other: 0,
+    alternatives: 1,
+};
+
+/// Of the first kinds, all rules ask for the same: nodes in nodes are filled. Others have one thing
+/// alone to be found by.
 const KINDS: &[Likely] = &[
-    Likely { principal: 100, path: 100, value: 100, ..Likely::NOTHING },
-    Likely { block: 100, path: 100, method: 100, ..Likely::NOTHING },
-    Likely { principal: 100, path: 90, block: 50, method: 50, other: 1, ..Likely::NOTHING },
-    Likely { path: 100, value: 50, alternatives: 2, ..Likely::NOTHING },
+    Likely { principal: 100, path: 100, value: 100, ..NOTHING },
+    Likely { block: 100, path: 100, method: 100, ..NOTHING },
+    Likely { principal: 100, path: 90, block: 50, method: 50, other: 1, ..NOTHING },
+    Likely { path: 100, value: 50, alternatives: 2, ..NOTHING },
+    Likely { host: 100, method: 30, ..NOTHING },
+    Likely { peer: 60, method: 30, ..NOTHING },
+    Likely { value: 100, elsewhere: 100, method: 30, ..NOTHING },
     Likely {
         principal: 50,
         block: 30,
         path: 60,
         method: 30,
         value: 50,
+        elsewhere: 30,
         other: 10,
         alternatives: 2,
+        ..NOTHING
     },
 ];
 
-impl Likely {
-    const NOTHING: Self =
-        Self { principal: 0, block: 0, path: 0, method: 0, value: 0, other: 0, alternatives: 1 };
-}
-
 fn source(likely: Likely) -> impl Strategy<Value = Source> {
-    let Likely { principal, block: of_block, other, .. } = likely;
+    let Likely { principal, peer, block: of_block, other, .. } = likely;
+    let peer = peer.max(other);
     (
         maybe(principal, entries(starred(PRINCIPALS))),
         maybe(other, entries(starred(PRINCIPALS))),
-        maybe(other, entries(starred(TEXTS))),
-        maybe(other, entries(plain(&["a/a", "a/b", "ab/b"]))),
+        maybe(peer, entries(starred(&["a", "ab", "b"]))),
+        maybe(peer, entries(plain(&["a/a", "a/b", "ab/b"]))),
+        maybe(peer, entries(plain(&["td", "t*", "*d", "x", "*"]))),
         (maybe(of_block, entries(block())), maybe(other, entries(block()))),
         maybe(other, entries(plain(&["i/a", "i/b", "i/*", "*/b", "j*"]))),
     )
-        .prop_map(|(principals, not_principals, namespaces, accounts, blocks, tokens)| {
-            Source {
+        .prop_map(
+            |(principals, not_principals, namespaces, accounts, domains, blocks, tokens)| Source {
                 principals,
                 not_principals,
                 namespaces,
                 service_accounts: accounts,
+                trust_domains: domains,
                 ip_blocks: blocks.0,
                 remote_ip_blocks: blocks.1,
                 request_principals: tokens,
                 ..Source::default()
-            }
-        })
+            },
+        )
 }
 
 fn operation(likely: Likely) -> impl Strategy<Value = Operation> {
@@ -148,7 +172,7 @@ fn operation(likely: Likely) -> impl Strategy<Value = Operation> {
         maybe(likely.path, entries(path())),
         maybe(likely.other, entries(path())),
         maybe(likely.method, entries(method)),
-        maybe(likely.other, entries(starred(HOSTS))),
+        maybe(likely.host.max(likely.other), entries(starred(HOSTS))),
         maybe(likely.other, entries(port)),
     )
         .prop_map(|(paths, not_paths, methods, hosts, ports)| Operation {
@@ -161,7 +185,7 @@ fn operation(likely: Likely) -> impl Strategy<Value = Operation> {
         })
 }
 
-fn condition(other: u32) -> impl Strategy<Value = Condition> {
+fn condition(Likely { elsewhere, other, .. }: Likely) -> impl Strategy<Value = Condition> {
     let header = Just(ConditionKey::RequestHeader("x-a".into()));
     let all = select(vec![
         ConditionKey::RequestClaims(vec!["c".into()]),
@@ -169,7 +193,7 @@ fn condition(other: u32) -> impl Strategy<Value = Condition> {
         ConditionKey::EnvoyFilterMetadata { filter: "f".into(), key: "k".into() },
     ]);
     let key = (0u32..100, header, all)
-        .prop_map(move |(n, header, key)| if n < 3 * other { key } else { header });
+        .prop_map(move |(n, header, key)| if n < elsewhere { key } else { header });
     (key, entries(starred(TEXTS)), maybe(other, entries(starred(TEXTS)))).prop_map(
         |(key, values, not_values)| Condition {
             key,
@@ -184,7 +208,7 @@ fn rule(likely: Likely) -> impl Strategy<Value = Rule> {
     (
         vec(source(likely), 1..=likely.alternatives),
         vec(operation(likely), 1..=likely.alternatives),
-        (0u32..100, condition(likely.other)),
+        (0u32..100, condition(likely)),
     )
         .prop_map(move |(from, to, (n, condition))| Rule {
             from,
@@ -229,7 +253,7 @@ fn attributes() -> impl Strategy<Value = Attributes<'static>> {
     let http = (
         select(&["GET", "PUT", "PATCH"][..]),
         select(REQUEST_PATHS),
-        select(HOSTS),
+        select(REQUEST_HOSTS),
         vec(select(LINES), 0..3),
         any::<bool>(),
     )
@@ -245,7 +269,7 @@ fn attributes() -> impl Strategy<Value = Attributes<'static>> {
         });
     (
         (address(), address(), select(&[80u16, 8080][..])),
-        (select(TEXTS), weighted(0.5, claim())),
+        (select(&["a", "b", "ab", "AB"][..]), weighted(0.5, claim())),
         vec(select(NAMES), 0..3),
         weighted(0.9, http),
         [(); 3].map(|()| proptest::bool::weighted(0.1)),
@@ -301,7 +325,7 @@ fn audited(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
 
     #[test]
     fn a_crowded_plan_equals_the_reference(
