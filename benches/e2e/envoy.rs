@@ -172,10 +172,19 @@ pub(crate) fn get(from: &str, path: &str) -> String {
 
 fn try_get(from: &str, path: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(from)?;
-    // HTTP/1.0: the body ends with the connection, not in chunks.
-    write!(stream, "GET {path} HTTP/1.0\r\nhost: {from}\r\n\r\n")?;
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: {from}\r\nconnection: close\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
-    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
-    Ok(body.unwrap_or_default())
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+    if !head.to_ascii_lowercase().contains("transfer-encoding: chunked") {
+        return Ok(body.to_owned());
+    }
+    let (mut whole, mut rest) = (String::new(), body);
+    while let Some((size, after)) = rest.split_once("\r\n") {
+        let size = usize::from_str_radix(size, 16).expect("the size of a chunk");
+        let (chunk, after) = after.split_at(size);
+        whole.push_str(chunk);
+        rest = after.trim_start_matches("\r\n");
+    }
+    Ok(whole)
 }

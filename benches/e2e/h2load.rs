@@ -23,18 +23,29 @@ pub(crate) struct Seen {
     pub(crate) p99: Duration,
 }
 
+/// Sends it a few times, whatever comes of it, so that caches of tokens and of code are warm.
+pub(crate) fn warm_up(to: SocketAddr, policies: &Policies, asked: Asked) {
+    let mut command = command(to, policies, asked, &["-n", "200"]);
+    assert!(command.output().expect("h2load runs").status.success());
+}
+
+fn command(to: SocketAddr, policies: &Policies, asked: Asked, amount: &[&str]) -> Command {
+    let (path, headers) = policies.request(asked);
+    let mut command = Command::new("h2load");
+    command.args(["-t", "1", "-c", CONNECTIONS, "-m", STREAMS]).args(amount);
+    for (name, value) in headers {
+        command.arg("-H").arg(format!("{name}: {value}"));
+    }
+    command.arg(format!("http://{to}{path}"));
+    command
+}
+
 /// Sends one request again and again for so long; a status that is not expected ends it all.
 pub(crate) fn run(to: SocketAddr, policies: &Policies, asked: Asked, time: Duration) -> Seen {
     let log = policies.folder().join("h2load.log");
     drop(fs::remove_file(&log));
-    let (path, headers) = policies.request(asked);
-    let mut command = Command::new("h2load");
-    command.args(["-t", "1", "-c", CONNECTIONS, "-m", STREAMS]);
-    command.arg("-D").arg(time.as_secs().to_string()).arg("--log-file").arg(&log);
-    for (name, value) in headers {
-        command.arg("-H").arg(format!("{name}: {value}"));
-    }
-    let output = command.arg(format!("http://{to}{path}")).output().expect("h2load runs");
+    let mut command = command(to, policies, asked, &["-D", &time.as_secs().to_string()]);
+    let output = command.arg("--log-file").arg(&log).output().expect("h2load runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = fs::read_to_string(&log).expect("what h2load logs");
     let mut times = Vec::new();

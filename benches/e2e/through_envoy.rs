@@ -48,8 +48,7 @@ fn of_rules(rules: usize, effort: Effort) {
     for asked in Asked::ALL {
         let mut all = [Rounds::default(), Rounds::default()];
         for name in ["native", "postern"] {
-            // Caches of tokens and of code are warm in both.
-            h2load::run(envoy.listener(name), &policies, asked, Duration::from_secs(1));
+            h2load::warm_up(envoy.listener(name), &policies, asked);
         }
         for _ in 0..effort.rounds {
             for (name, rounds) in ["native", "postern"].into_iter().zip(&mut all) {
