@@ -46,6 +46,8 @@ pub mod control;
 
 pub mod extauthz;
 
+pub mod api;
+
 pub mod admin;
 
 pub mod config;

@@ -1,0 +1,13 @@
+//! What objects of a Kubernetes-style API are and become: patches, field ownership, metadata rules,
+//! selectors, tables and errors, as pure functions over JSON.
+//!
+//! Stores nothing and speaks no HTTP: the store and the server are built on it.
+
+pub mod continue_token;
+pub mod query;
+pub mod selector;
+pub mod status;
+
+mod field_error;
+mod names;
+mod resource_type;
