@@ -4,9 +4,12 @@
 //! Stores nothing and speaks no HTTP: the store and the server are built on it.
 
 pub mod continue_token;
+pub mod object_meta;
+pub mod patch;
 pub mod query;
 pub mod selector;
 pub mod status;
+pub mod strict;
 
 mod field_error;
 mod names;
