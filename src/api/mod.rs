@@ -3,6 +3,7 @@
 //!
 //! Stores nothing and speaks no HTTP: the store and the server are built on it.
 
+pub mod apply;
 pub mod continue_token;
 pub mod object_meta;
 pub mod patch;
