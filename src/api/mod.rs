@@ -11,7 +11,11 @@ pub mod query;
 pub mod selector;
 pub mod status;
 pub mod strict;
+pub mod table;
 
 mod field_error;
 mod names;
 mod resource_type;
+
+#[cfg(test)]
+mod tests;

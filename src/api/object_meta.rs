@@ -173,7 +173,8 @@ pub fn prepare_create(
 /// What an update makes of a stored object: preconditions checked, what callers cannot change put
 /// back, the generation raised if anything outside metadata and status changed.
 ///
-/// `managedFields` are as submitted; `apply::update` makes them what they must be.
+/// `managedFields` are as submitted: the result of `apply::apply` has what it needs, and all else goes
+/// to `apply::update` next.
 pub fn prepare_update(
     target: Target<'_>,
     stored: &Value,
@@ -194,6 +195,11 @@ pub fn prepare_update(
             let mut object = stored.clone();
             put(&mut object, "apiVersion", submitted.get("apiVersion"));
             put(&mut object, "status", submitted.get("status"));
+            if let Some(metadata) = metadata_mut(&mut object) {
+                // Those of an apply; after another write, `apply::update` starts from the stored ones.
+                let owners = submitted.get("metadata").and_then(|from| from.get("managedFields"));
+                put_in(metadata, "managedFields", owners);
+            }
             object
         }
     };
