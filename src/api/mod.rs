@@ -1,6 +1,24 @@
 //! The API of a Kubernetes server for the kinds that Postern enforces, so that kubectl and its like
 //! can be used where there is no cluster.
 //!
-//! Keeping objects is `store`'s job, what they mean `manifest`'s.
+//! What objects are and become (patches, field ownership, metadata rules, selectors, tables, errors)
+//! is a set of pure functions over JSON. Keeping objects is `store`'s job, what they mean
+//! `manifest`'s.
 
 pub mod access;
+pub mod apply;
+pub mod continue_token;
+pub mod object_meta;
+pub mod patch;
+pub mod query;
+pub mod selector;
+pub mod status;
+pub mod strict;
+pub mod table;
+
+mod field_error;
+mod names;
+mod resource_type;
+
+#[cfg(test)]
+mod tests;
