@@ -46,10 +46,11 @@ struct Arguments {
 }
 
 /// Tests, in the order they are asked.
-const TESTS: [Test; 4] = [
+const TESTS: [Test; 5] = [
     Test { name: "generated sets", target: &["--test", "conformance"], part: "generated_sets" },
     Test { name: "recorded answers", target: &["--test", "conformance"], part: "in_process" },
     Test { name: "cases", target: &["--test", "cases"], part: "" },
+    Test { name: "advisories", target: &["--test", "advisories"], part: "" },
     Test { name: "unit tests", target: &["--lib"], part: "" },
 ];
 

@@ -164,3 +164,30 @@ pub struct Identity<'a> {
     /// `spaceDelimitedClaims` are already lists.
     pub claims: Option<&'a Value>,
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("/a", "/a")]
+    #[case("/a?b", "/a")]
+    #[case("/a#b", "/a")]
+    #[case("/a?b#c", "/a")]
+    #[case("/a#b?c", "/a")]
+    #[case("/a%23b", "/a%23b")]
+    #[case("?a", "")]
+    #[case("", "")]
+    fn neither_query_nor_fragment_is_part_of_the_path(#[case] path: &str, #[case] matched: &str) {
+        let http = Http {
+            method: "GET".into(),
+            path: path.into(),
+            host: "a".into(),
+            scheme: "http".into(),
+            headers: Headers::default(),
+        };
+        assert_eq!(http.path_without_query(), matched);
+    }
+}
