@@ -31,7 +31,12 @@ impl Serve {
         };
         let log = logging::init(config.log_level.clone(), config.log_format, config.colour);
         // Checks are answered by threads of their own; here is what is left.
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            // A thread that compiles many policies needs much memory once. The allocator gives it
+            // back when the thread ends.
+            .thread_keep_alive(Duration::from_secs(1))
+            .build();
         let (log_level, runtime) = match (log, runtime) {
             (Ok(log_level), Ok(runtime)) => (log_level, runtime),
             (Err(error), _) => return could_not_run(error),
