@@ -64,6 +64,8 @@ pub mod app;
 
 pub mod request_file;
 
+pub mod case_file;
+
 pub mod load;
 
 #[cfg(feature = "demo")]

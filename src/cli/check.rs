@@ -268,7 +268,7 @@ pub(super) fn paragraph(text: impl std::fmt::Display) {
     say(format_args!("{text}\n"));
 }
 
-fn count(number: usize, noun: &str) -> String {
+pub(super) fn count(number: usize, noun: &str) -> String {
     match (number, noun.strip_suffix('y')) {
         (1, _) => format!("1 {noun}"),
         (_, Some(start)) => format!("{number} {start}ies"),

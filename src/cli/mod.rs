@@ -10,6 +10,8 @@ mod demo;
 mod explanation;
 mod jwt;
 mod serve;
+#[cfg(feature = "test")]
+mod test;
 mod yaml;
 
 use std::{fmt, io::Write as _, process::ExitCode};
@@ -34,17 +36,20 @@ enum Command {
     Bench(Box<bench::Bench>),
     Jwt(Box<jwt::Jwt>),
     Crds(crds::Crds),
+    #[cfg(feature = "test")]
+    Test(Box<test::Test>),
     #[cfg(feature = "demo")]
     Demo(demo::Demo),
 }
 
-/// The command line. `verify` ends with a token, so that its `--policies` takes one path at a time.
+/// The command line. `--policies` takes one path at a time where the line may end with something
+/// else: the token of `jwt verify`, the case files of `test`.
 fn command_line() -> clap::Command {
-    CommandLine::command().mut_subcommand("jwt", |jwt| {
-        jwt.mut_subcommand("verify", |verify| {
-            verify.mut_arg("policies", |policies| policies.num_args(1))
-        })
-    })
+    let one_at_a_time =
+        |command: clap::Command| command.mut_arg("policies", |policies| policies.num_args(1));
+    let line = CommandLine::command()
+        .mut_subcommand("jwt", |jwt| jwt.mut_subcommand("verify", one_at_a_time));
+    if cfg!(feature = "test") { line.mut_subcommand("test", one_at_a_time) } else { line }
 }
 
 /// Runs the command of this process's arguments.
@@ -57,6 +62,8 @@ pub fn run() -> ExitCode {
         Command::Bench(bench) => bench.run(),
         Command::Jwt(jwt) => jwt.run(),
         Command::Crds(crds) => crds.run(),
+        #[cfg(feature = "test")]
+        Command::Test(test) => test.run(),
         #[cfg(feature = "demo")]
         Command::Demo(demo) => demo.run(),
     }

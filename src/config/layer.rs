@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{Environment, Problems, document, read};
 
@@ -121,17 +121,33 @@ impl Layer {
                 return layer;
             }
         };
-        for (key, value) in document::object(&file, &text, problems) {
+        layer.fill(document::object(&file, &text, problems), problems);
+        layer
+    }
+
+    /// Settings that stand in a file of another kind.
+    pub(super) fn of_members(
+        file: &str,
+        members: Map<String, Value>,
+        problems: &mut Problems,
+    ) -> Self {
+        let mut layer = Self::new(Origin::File(file.to_owned()));
+        layer.fill(members, problems);
+        layer
+    }
+
+    fn fill(&mut self, members: Map<String, Value>, problems: &mut Problems) {
+        let Origin::File(file) = self.origin.clone() else { return };
+        for (key, value) in members {
             match SETTINGS.into_iter().find(|name| *name == key) {
                 Some("config") => problems.add(&file, "`config` cannot be set in a config file"),
                 Some(name) if value.is_null() => {
-                    problems.add(layer.origin.subject(name), "a value is missing");
+                    problems.add(self.origin.subject(name), "a value is missing");
                 }
-                Some(name) => layer.set(name, value),
+                Some(name) => self.set(name, value),
                 None => problems.add(&file, document::unknown(&key, &SETTINGS)),
             }
         }
-        layer
     }
 }
 

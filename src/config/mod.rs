@@ -144,7 +144,7 @@ impl Config {
     /// Reads the files that flags or environment name, and checks everything. Every problem is in
     /// the error.
     pub fn load(flags: &Flags, environment: &Environment) -> Result<Self, InvalidConfig> {
-        Self::read(flags, environment, true)
+        Self::read(None, flags, environment, true)
     }
 
     /// As [`Config::load`], for who asks a server that has policies of its own: without policies.
@@ -152,10 +152,22 @@ impl Config {
         flags: &Flags,
         environment: &Environment,
     ) -> Result<Self, InvalidConfig> {
-        Self::read(flags, environment, false)
+        Self::read(None, flags, environment, false)
+    }
+
+    /// As [`Config::load_without_policies`], where a file of another kind has settings of its own,
+    /// which come before flags.
+    pub fn load_within(
+        file: &str,
+        settings: serde_json::Map<String, Value>,
+        flags: &Flags,
+        environment: &Environment,
+    ) -> Result<Self, InvalidConfig> {
+        Self::read(Some((file, settings)), flags, environment, false)
     }
 
     fn read(
+        within: Option<(&str, serde_json::Map<String, Value>)>,
         flags: &Flags,
         environment: &Environment,
         needs_policies: bool,
@@ -163,6 +175,9 @@ impl Config {
         let mut problems = Problems::default();
         let mut warnings = Vec::new();
         let mut layers = Layers::default();
+        if let Some((file, settings)) = within {
+            layers.push(Layer::of_members(file, settings, &mut problems));
+        }
         layers.push(flags.layer());
         layers.push(Layer::of_environment(environment, &mut warnings));
         if let Some((origin, value)) = layers.find("config") {

@@ -28,6 +28,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use self::{
     envelope::Decoder,
+    node::{Document, Node},
     problem::{Problem, Spot},
     text::{Positions, Text, quoted},
 };
@@ -109,12 +110,34 @@ impl DecodedDocument {
 
 /// Reads one text. `file` names it in diagnostics and tells YAML from JSON by its extension.
 pub fn decode(text: &str, file: Option<&str>, options: &Options) -> Decoded {
-    decode_texts(&[Text::new(text, file)], Vec::new(), options)
+    let text = Text::new(text, file);
+    let documents = node::read(&text);
+    decode_texts(vec![(text, documents)], Vec::new(), options)
+}
+
+/// Resources that stand inside of a document of another kind.
+#[derive(Debug, Clone, Copy)]
+pub struct Embedded<'a> {
+    /// The whole text.
+    pub text: &'a str,
+    /// Its file.
+    pub file: &'a str,
+    /// The resources.
+    pub roots: &'a [Node],
 }
 
 /// Reads all files of one policy set: names and contents, in any order.
 pub fn decode_files<'a>(
     files: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+    options: &Options,
+) -> Decoded {
+    decode_files_and(files, None, options)
+}
+
+/// As [`decode_files`], with some more resources in the same set.
+pub fn decode_files_and<'a>(
+    files: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+    embedded: Option<Embedded<'a>>,
     options: &Options,
 ) -> Decoded {
     let mut files: Vec<_> = files.into_iter().collect();
@@ -123,30 +146,47 @@ pub fn decode_files<'a>(
     let mut unreadable = Vec::new();
     for (path, bytes) in files {
         match std::str::from_utf8(bytes) {
-            Ok(text) => texts.push(Text::new(text, Some(path))),
+            Ok(text) => {
+                let text = Text::new(text, Some(path));
+                let documents = node::read(&text);
+                texts.push((text, documents));
+            }
             Err(error) => {
                 let valid = bytes.get(..error.valid_up_to()).unwrap_or_default();
                 unreadable.push(not_utf8(path, &String::from_utf8_lossy(valid)));
             }
         }
     }
-    decode_texts(&texts, unreadable, options)
+    if let Some(Embedded { text, file, roots }) = embedded {
+        let whole = |root: &Node| Document {
+            root: Some(root.clone()),
+            complete: true,
+            problems: Vec::new(),
+        };
+        texts.push((Text::new(text, Some(file)), roots.iter().map(whole).collect()));
+    }
+    decode_texts(texts, unreadable, options)
 }
 
-fn decode_texts(texts: &[Text<'_>], diagnostics: Vec<Diagnostic>, options: &Options) -> Decoded {
+fn decode_texts(
+    texts: Vec<(Text<'_>, Vec<Document>)>,
+    diagnostics: Vec<Diagnostic>,
+    options: &Options,
+) -> Decoded {
     let mut decoded = Decoded { documents: Vec::new(), diagnostics };
     let mut ignored = std::collections::BTreeMap::new();
     // The index of the text that each document came from.
     let mut origins = Vec::new();
-    for (index, text) in texts.iter().enumerate() {
+    let (texts, documents): (Vec<_>, Vec<_>) = texts.into_iter().unzip();
+    for (index, (text, documents)) in texts.iter().zip(documents).enumerate() {
         let mut decoder = Decoder::new(text, options, &mut ignored);
-        node::read(text).into_iter().for_each(|document| decoder.document(document));
+        documents.into_iter().for_each(|document| decoder.document(document));
         let (documents, diagnostics) = decoder.finish();
         origins.resize(origins.len() + documents.len(), index);
         decoded.documents.extend(documents);
         decoded.diagnostics.extend(diagnostics);
     }
-    refuse_duplicates(&mut decoded, texts, &origins);
+    refuse_duplicates(&mut decoded, &texts, &origins);
     decoded.diagnostics.sort_by(|a, b| {
         let place = |found: &Diagnostic| (found.file.is_none(), found.file.clone(), found.position);
         place(a).cmp(&place(b))

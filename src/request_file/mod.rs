@@ -9,6 +9,8 @@ use std::net::IpAddr;
 
 use crate::diagnostic::Diagnostic;
 
+pub(crate) use read::{OneDocument, fields, only_document};
+
 /// A request or, with `connection: true`, an L4 connection. Every field has a default: the empty
 /// mapping is a plain `GET /`.
 ///
@@ -58,6 +60,25 @@ pub struct Destination {
     pub ip: Option<IpAddr>,
     /// `port`
     pub port: Option<u16>,
+}
+
+impl Default for RequestFile {
+    /// A plain `GET /`.
+    fn default() -> Self {
+        Self {
+            method: "GET".into(),
+            path: "/".into(),
+            host: String::new(),
+            scheme: "http".into(),
+            headers: Vec::new(),
+            source: Source::default(),
+            destination: Destination::default(),
+            sni: String::new(),
+            metadata: Vec::new(),
+            connection: false,
+            now: None,
+        }
+    }
 }
 
 impl RequestFile {

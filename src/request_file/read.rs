@@ -15,6 +15,32 @@ use crate::manifest::time::parse_timestamp;
 const HTTP_ONLY: [&str; 6] = ["method", "path", "host", "scheme", "headers", "token"];
 
 pub(super) fn request(text: &str, file: Option<&str>) -> Result<RequestFile, Vec<Diagnostic>> {
+    let words = OneDocument {
+        second: (
+            "a second document: only one request is decided at a time",
+            "keep one of them, and put the other into a file of its own",
+        ),
+        empty: "`{}` is a plain `GET /`",
+    };
+    only_document(text, file, words, fields)
+}
+
+/// What to say of a file that is not one document.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OneDocument {
+    /// Of a second one, and what to do about it.
+    pub(crate) second: (&'static str, &'static str),
+    /// How to begin with an empty file.
+    pub(crate) empty: &'static str,
+}
+
+/// Reads the one document of a file of requests, or says everything that is wrong with it.
+pub(crate) fn only_document<T>(
+    text: &str,
+    file: Option<&str>,
+    words: OneDocument,
+    read: impl FnOnce(&At<'_>, &mut Report<'_>) -> T,
+) -> Result<T, Vec<Diagnostic>> {
     // Where the name does not tell (stdin, say) JSON is JSON, and everything else YAML: a mapping
     // in braces is either.
     let is_json = match file.and_then(|file| file.rsplit_once('.')) {
@@ -30,26 +56,23 @@ pub(super) fn request(text: &str, file: Option<&str>) -> Result<RequestFile, Vec
         document.problems.into_iter().for_each(|problem| report.add(problem));
         roots.extend(document.root);
     }
-    let request = match roots.as_slice() {
+    let result = match roots.as_slice() {
         _ if report.errors() > 0 => None,
-        [root] => Some(fields(&At::root(root), &mut report)),
+        [root] => Some(read(&At::root(root), &mut report)),
         [_, second, ..] => {
-            let message = "a second document: only one request is decided at a time";
-            report.add(
-                Problem::error(codes::NOT_ONE_REQUEST, second, message)
-                    .help("keep one of them, and put the other into a file of its own"),
-            );
+            let (message, help) = words.second;
+            report.add(Problem::error(codes::NOT_ONE_REQUEST, second, message).help(help));
             None
         }
         [] => {
             let problem =
                 Problem::error(codes::NOT_ONE_REQUEST, Spot::default(), "the file is empty");
-            report.add(problem.help("`{}` is a plain `GET /`"));
+            report.add(problem.help(words.empty));
             None
         }
     };
     let sound = report.errors() == 0;
-    request.filter(|_| sound).ok_or_else(|| without_secrets(report.diagnostics))
+    result.filter(|_| sound).ok_or_else(|| without_secrets(report.diagnostics))
 }
 
 /// Diagnostics end up in logs of CI systems; a line that may hold a credential must not.
@@ -63,7 +86,8 @@ fn without_secrets(mut found: Vec<Diagnostic>) -> Vec<Diagnostic> {
     found
 }
 
-fn fields(at: &At<'_>, report: &mut Report<'_>) -> RequestFile {
+/// One request.
+pub(crate) fn fields(at: &At<'_>, report: &mut Report<'_>) -> RequestFile {
     let mut fields = Fields::open(at, report);
     let connection = fields.boolean("connection");
     if connection {

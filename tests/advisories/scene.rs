@@ -17,7 +17,8 @@ use postern::telemetry::logging::{LogFilter, LogLevel};
 use serde_json::{Map, Value as Json, json};
 use tokio::net::TcpStream;
 
-use crate::engines::{self, Answer, Engines};
+use crate::engines::{self, Engines};
+use postern::case_file::Answer;
 
 /// A Postern for a workload in the namespace `foo`.
 pub(crate) struct Scene {
@@ -68,7 +69,7 @@ impl Scene {
 
     /// What the server alone says: where keys are fetched, say.
     pub(crate) async fn serves(&self, check: CheckRequest) -> String {
-        shown(&Answer::of_response(&self.ask(check).await))
+        shown(&engines::answer_of(&self.ask(check).await))
     }
 
     /// The whole response.
@@ -163,5 +164,5 @@ fn read(request: &str) -> RequestFile {
 }
 
 fn shown(answer: &Answer) -> String {
-    answer.shown().replace("AuthorizationPolicy/", "")
+    answer.to_string().replace("AuthorizationPolicy/", "")
 }

@@ -1,7 +1,6 @@
 //! Asks everything that decides, for tests of what policies mean: the compiled plan, the reference
 //! evaluator, and a real server over gRPC.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::sync::LazyLock;
@@ -15,120 +14,65 @@ use envoy_types::pb::google::protobuf::{Struct, Value as ProtoValue};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use postern::app::{self, Running};
 use postern::authn::{self, NoKeys, TokenCache, Verifier};
+use postern::case_file::Answer;
 use postern::config::{Address, Config, Environment, Flags};
 use postern::decide;
 use postern::decide::reference;
 use postern::extauthz::{ClientAddress, Malformed, RequestSettings};
 use postern::gate::{self, Passage};
-use postern::model::{Action, Attributes, Identity, MutualTlsMode, Peer, Reason, RuleId, Verdict};
+use postern::model::{Action, Attributes, Identity, MutualTlsMode, Outcome, Peer, Reason, RuleId};
 use postern::plan::WorkloadPlan;
 use postern::request_file::RequestFile;
 use postern::telemetry::logging::{LogFilter, LogLevel};
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, SanType};
-use serde::Deserialize;
 use serde_json::Value as Json;
 use tonic::transport::Channel;
 
 /// An answer of one of them, and its name.
 pub(crate) type Named = (&'static str, Answer);
 
-/// What a case expects, and what an engine says. Whatever is left out is expected to be absent.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Answer {
-    pub(crate) outcome: String,
-    pub(crate) reason: String,
-    pub(crate) error: Option<String>,
-    pub(crate) policy: Option<String>,
-    pub(crate) rule: Option<u32>,
-    #[serde(default)]
-    pub(crate) audited_by: Vec<String>,
-    pub(crate) shadow: Option<Box<Self>>,
+/// What a response says in its dynamic metadata; what it does must agree.
+pub(crate) fn answer_of(response: &CheckResponse) -> Answer {
+    let answer = of_metadata(response.dynamic_metadata.as_ref().unwrap());
+    let status = response.status.as_ref().unwrap().code;
+    let http = match response.http_response.as_ref().unwrap() {
+        HttpResponse::OkResponse(_) => 200,
+        HttpResponse::DeniedResponse(denied) => denied.status.as_ref().unwrap().code,
+        HttpResponse::ErrorResponse(_) => panic!("an error response"),
+    };
+    let done = match (status, http) {
+        (0, 200) => Outcome::Allow,
+        (1.., 400 | 401 | 403) => Outcome::Deny,
+        _ => panic!("status {status} with HTTP status {http}"),
+    };
+    assert_eq!(answer.outcome, done, "metadata and response disagree");
+    answer
 }
 
-impl Answer {
-    fn of(plan: &WorkloadPlan, verdict: Verdict, audited_by: &[RuleId]) -> Self {
-        Self {
-            outcome: verdict.outcome().as_str().into(),
-            audited_by: audited_by.iter().map(|rule| policy_id(plan, *rule)).collect(),
-            shadow: verdict.shadow.map(|shadow| Box::new(Self::of_reason(plan, shadow.reason))),
-            ..Self::of_reason(plan, verdict.reason)
-        }
+fn of_metadata(metadata: &Struct) -> Answer {
+    let field = |name: &str| metadata.fields.get(name);
+    let policy = |name: String| format!("AuthorizationPolicy/{name}");
+    Answer {
+        outcome: match field("decision").map(text).unwrap().as_str() {
+            "allow" => Outcome::Allow,
+            "deny" => Outcome::Deny,
+            other => panic!("{other} is no decision"),
+        },
+        reason: field("reason").map(text).unwrap(),
+        error: field("jwt_error").map(text),
+        policy: field("policy").map(text).map(policy),
+        rule: field("rule").map(number),
+        audited_by: match field("audited_by").and_then(|value| value.kind.as_ref()) {
+            Some(Kind::ListValue(list)) => list.values.iter().map(text).map(policy).collect(),
+            Some(other) => panic!("audited_by is {other:?}"),
+            None => Vec::new(),
+        },
+        shadow: match field("shadow").and_then(|value| value.kind.as_ref()) {
+            Some(Kind::StructValue(shadow)) => Some(Box::new(of_metadata(shadow))),
+            Some(other) => panic!("shadow is {other:?}"),
+            None => None,
+        },
     }
-
-    fn of_reason(plan: &WorkloadPlan, reason: Reason) -> Self {
-        Self {
-            outcome: reason.outcome().as_str().into(),
-            reason: reason.as_str().into(),
-            error: if let Reason::Jwt(error) = reason { Some(error.to_string()) } else { None },
-            policy: reason.rule().map(|rule| policy_id(plan, rule)),
-            rule: reason.rule().map(|rule| rule.rule),
-            ..Self::default()
-        }
-    }
-
-    /// What a response says in its dynamic metadata; what it does must agree.
-    pub(crate) fn of_response(response: &CheckResponse) -> Self {
-        let answer = Self::of_metadata(response.dynamic_metadata.as_ref().unwrap());
-        let status = response.status.as_ref().unwrap().code;
-        let http = match response.http_response.as_ref().unwrap() {
-            HttpResponse::OkResponse(_) => 200,
-            HttpResponse::DeniedResponse(denied) => denied.status.as_ref().unwrap().code,
-            HttpResponse::ErrorResponse(_) => panic!("an error response"),
-        };
-        let done = match (status, http) {
-            (0, 200) => "allow",
-            (1.., 400 | 401 | 403) => "deny",
-            _ => panic!("status {status} with HTTP status {http}"),
-        };
-        assert_eq!(answer.outcome, done, "metadata and response disagree");
-        answer
-    }
-
-    fn of_metadata(metadata: &Struct) -> Self {
-        let field = |name: &str| metadata.fields.get(name);
-        let policy = |name: String| format!("AuthorizationPolicy/{name}");
-        Self {
-            outcome: field("decision").map(text).unwrap(),
-            reason: field("reason").map(text).unwrap(),
-            error: field("jwt_error").map(text),
-            policy: field("policy").map(text).map(policy),
-            rule: field("rule").map(number),
-            audited_by: match field("audited_by").and_then(|value| value.kind.as_ref()) {
-                Some(Kind::ListValue(list)) => list.values.iter().map(text).map(policy).collect(),
-                Some(other) => panic!("audited_by is {other:?}"),
-                None => Vec::new(),
-            },
-            shadow: match field("shadow").and_then(|value| value.kind.as_ref()) {
-                Some(Kind::StructValue(shadow)) => Some(Box::new(Self::of_metadata(shadow))),
-                Some(other) => panic!("shadow is {other:?}"),
-                None => None,
-            },
-        }
-    }
-
-    /// In one line, for people.
-    pub(crate) fn shown(&self) -> String {
-        let mut shown = format!("{} {}", self.outcome, self.reason);
-        for part in [&self.error, &self.policy].into_iter().flatten() {
-            write!(shown, " {part}").unwrap();
-        }
-        if let Some(rule) = self.rule {
-            write!(shown, " rule {rule}").unwrap();
-        }
-        if !self.audited_by.is_empty() {
-            write!(shown, ", audited by {}", self.audited_by.join(", ")).unwrap();
-        }
-        if let Some(shadow) = &self.shadow {
-            write!(shown, ", shadow: {}", shadow.shown()).unwrap();
-        }
-        shown
-    }
-}
-
-fn policy_id(plan: &WorkloadPlan, rule: RuleId) -> String {
-    let metadata = &plan.policy(rule).unwrap().metadata;
-    format!("AuthorizationPolicy/{}/{}", metadata.namespace, metadata.name)
 }
 
 fn text(value: &ProtoValue) -> String {
@@ -193,7 +137,7 @@ impl Engines {
         // A server decides at the time it is.
         if request.now.is_none() {
             let response = self.ask(self.check_request(request)).await;
-            answers.push(("over gRPC", Answer::of_response(&response)));
+            answers.push(("over gRPC", answer_of(&response)));
         }
         answers
     }
@@ -270,7 +214,7 @@ fn by_plan(plan: &WorkloadPlan, attributes: &mut Attributes<'_>, verifier: Verif
     } else {
         Vec::new()
     };
-    Answer::of(plan, *verdict, &audited_by)
+    Answer::new(plan, *verdict, &audited_by)
 }
 
 /// The same way, with nothing of the plan but the policies as written.
@@ -307,7 +251,7 @@ fn by_reference(
         .filter(|trace| trace.matches && is_audit(trace.id))
         .map(|trace| trace.id)
         .collect();
-    Answer::of(plan, verdict, &audited_by)
+    Answer::new(plan, verdict, &audited_by)
 }
 
 #[expect(clippy::disallowed_methods, reason = "tokens of the cases are good or bad at any time")]

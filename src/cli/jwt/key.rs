@@ -16,7 +16,7 @@ use x509_parser::asn1_rs::{Any, FromDer as _, Integer, Sequence, Tag};
 
 /// What a key signs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Algorithm {
+pub(in crate::cli) enum Algorithm {
     #[value(name = "RS256")]
     Rs256,
     #[value(name = "ES256")]
@@ -26,7 +26,7 @@ pub(super) enum Algorithm {
 }
 
 /// A private key and its name.
-pub(super) struct PrivateKey {
+pub(in crate::cli) struct PrivateKey {
     secret: Secret,
     kid: Option<String>,
 }
@@ -42,7 +42,7 @@ enum Secret {
 
 impl PrivateKey {
     /// A new key; without a name it gets its thumbprint (RFC 7638).
-    pub(super) fn generate(algorithm: Algorithm, kid: Option<&str>) -> Result<Self> {
+    pub(in crate::cli) fn generate(algorithm: Algorithm, kid: Option<&str>) -> Result<Self> {
         let secret = match algorithm {
             Algorithm::Rs256 => Secret::Jwk(Box::new(generate_rsa()?)),
             Algorithm::Es256 => Secret::Jwk(Box::new(Jwk::generate_p256())),
@@ -106,12 +106,12 @@ impl PrivateKey {
     }
 
     /// The set with its public JWK.
-    pub(super) fn to_jwks(&self) -> Result<Json> {
+    pub(in crate::cli) fn to_jwks(&self) -> Result<Json> {
         Ok(json!({ "keys": [self.named(self.to_public()?)?] }))
     }
 
     /// A token with these claims.
-    pub(super) fn sign(&self, claims: &Json) -> Result<String> {
+    pub(in crate::cli) fn sign(&self, claims: &Json) -> Result<String> {
         let (algorithm, key) = match &self.secret {
             Secret::Jwk(key) => {
                 let pkcs8 = key.try_to_der().map_err(|_| {

@@ -22,6 +22,9 @@ use anyhow::{Context as _, Result, bail};
 use crate::authn::clock::Clock;
 use crate::manifest::time::parse_timestamp;
 
+#[cfg(feature = "test")]
+pub(super) use key::{Algorithm, PrivateKey};
+
 use super::could_not_run;
 
 /// Read, check and make tokens
