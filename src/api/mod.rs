@@ -8,6 +8,7 @@
 pub mod access;
 pub mod apply;
 pub mod continue_token;
+pub mod discovery;
 pub mod object_meta;
 pub mod patch;
 pub mod query;
