@@ -10,6 +10,7 @@ pub mod apply;
 pub mod continue_token;
 pub mod discovery;
 pub mod object_meta;
+pub mod openapi;
 pub mod patch;
 pub mod query;
 pub mod selector;
