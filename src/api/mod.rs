@@ -12,6 +12,7 @@ pub mod object_meta;
 pub mod patch;
 pub mod query;
 pub mod selector;
+pub mod server;
 pub mod status;
 pub mod strict;
 pub mod table;

@@ -182,8 +182,8 @@ fn hosts(value: &Value) -> Result<Vec<String>, String> {
             let inner = |c: char| c.is_ascii_alphanumeric() || c == '-';
             !label.is_empty() && label.len() <= 63 && label.chars().all(inner)
         };
-        let is_name = text.len() <= 253
-            && text.strip_prefix("*.").unwrap_or(text).split('.').all(is_label);
+        let is_name =
+            text.len() <= 253 && text.strip_prefix("*.").unwrap_or(text).split('.').all(is_label);
         if text.parse::<IpAddr>().is_ok() || is_name {
             Ok(text.to_owned())
         } else {
