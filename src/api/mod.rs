@@ -8,7 +8,9 @@
 pub mod access;
 pub mod apply;
 pub mod continue_token;
+pub mod discovery;
 pub mod object_meta;
+pub mod openapi;
 pub mod patch;
 pub mod query;
 pub mod selector;
