@@ -13,7 +13,7 @@ use super::super::table::{self, Form, TableOptions};
 
 pub(super) type Answer = Response<Body>;
 
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A body of JSON.
 pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Answer {
