@@ -15,6 +15,7 @@ pub mod openapi;
 pub mod patch;
 pub mod query;
 pub mod selector;
+pub mod server;
 pub mod status;
 pub mod strict;
 pub mod table;
