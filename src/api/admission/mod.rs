@@ -41,11 +41,10 @@ pub struct Pruned {
 /// Drops the fields that a kind does not have, and those that are null, which is how Kubernetes
 /// reads them.
 pub fn prune(resource: ResourceType, object: &mut Value) -> Pruned {
-    let Some(kind) = discovery::kind(resource) else {
-        // What a namespace says beside its name has no meaning here.
-        return Pruned::default();
-    };
-    let schema = &schema::of(kind).schema;
+    // What a namespace says beside its metadata has no meaning here.
+    static ANYTHING: LazyLock<Value> =
+        LazyLock::new(|| json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true }));
+    let schema = discovery::kind(resource).map_or(&*ANYTHING, |kind| &schema::of(kind).schema);
     let unknown = strict::prune(object, schema);
     let nulls = nulls::drop_nulls(object, schema);
     let warnings = nulls.iter().map(|path| format!("{path}: null, which counts as absent"));
