@@ -9,6 +9,7 @@ mod body;
 mod callers;
 mod connections;
 mod documents;
+mod import;
 mod moment;
 mod namespaces;
 mod reads;
@@ -32,6 +33,7 @@ use crate::shutdown::Shutdown;
 use crate::store::{Store, StoreError};
 
 pub use connections::{Transport, serve};
+pub use import::{ImportRefused, Imported, prepare_import};
 pub use route::POLICIES as RESOURCES;
 pub use tls::{TlsError, server_config};
 
