@@ -2,11 +2,14 @@
 //!
 //! Reads as a list of what is connected with what; every part's work is its own.
 
+mod decoding;
 mod health;
 mod key_sources;
 mod listener;
 mod policies;
 mod services;
+#[cfg(feature = "api")]
+mod statuses;
 #[cfg(feature = "api")]
 mod store;
 mod workers;
@@ -19,6 +22,8 @@ use tonic::service::Routes;
 
 use crate::admin::{self, Admin, Readiness};
 use crate::authn::KeyLookup;
+#[cfg(feature = "api")]
+use crate::authn::clock::Clock;
 #[cfg(feature = "api")]
 use crate::config::StoreConfig;
 use crate::config::{Address, Config};
@@ -88,6 +93,9 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
     let shutdown = Shutdown::default();
     let drain = Shutdown::default();
     #[cfg(feature = "api")]
+    let statuses =
+        store.clone().map(|store| statuses::run(store, control.clone(), Clock::system()));
+    #[cfg(feature = "api")]
     let api = match (&config.store, store) {
         (Some(StoreConfig { folder, api: Some(api), .. }), Some(store)) => {
             Some(store::Api::bind(&config, folder, api, store, &drain).await?)
@@ -144,6 +152,8 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
         tokio::spawn(controller.run(changes)),
         tokio::spawn(source.watch(corpora)),
     ];
+    #[cfg(feature = "api")]
+    background.extend(statuses.map(tokio::spawn));
     #[cfg(feature = "api")]
     let (api_addr, api) =
         api.map(|api| (api.address, api.start(drain.clone(), config.shutdown_grace))).unzip();

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -117,7 +117,7 @@ fn tls(api: &ApiConfig, folder: &Path, address: SocketAddr, clock: Clock) -> Res
 
 fn write_kubeconfig(
     pki: &Pki,
-    file: &PathBuf,
+    file: &Path,
     server_ca: &str,
     url: &str,
     clock: Clock,

@@ -8,6 +8,7 @@ mod body;
 mod callers;
 mod connections;
 mod documents;
+mod import;
 mod moment;
 mod namespaces;
 mod reads;
@@ -31,6 +32,7 @@ use crate::shutdown::Shutdown;
 use crate::store::{Store, StoreError};
 
 pub use connections::{Transport, serve};
+pub use import::{ImportRefused, Imported, prepare_import};
 pub use route::POLICIES as RESOURCES;
 pub use tls::{TlsError, server_config};
 
@@ -112,7 +114,6 @@ impl ApiServer {
             return documents::health(request.method());
         }
         let user = callers::caller(&self.0.settings, certified, request.headers())?;
-        let is_get = request.method() == Method::GET;
         match route {
             Route::Resource(resource) => self.resource(&user, resource, request).await,
             Route::Review(kind, version) => {
@@ -122,10 +123,27 @@ impl ApiServer {
                 self.review(&user, kind, &version, request).await
             }
             Route::Unknown => Err(ApiError::no_such_path()),
-            _ if !is_get => Err(ApiError::method_not_allowed_here()),
-            route => documents::answer(&route, request.headers()),
+            Route::Health
+            | Route::Version
+            | Route::Api
+            | Route::Apis
+            | Route::Group(_)
+            | Route::GroupVersion(..)
+            | Route::OpenApiV2
+            | Route::OpenApiV3
+            | Route::OpenApiV3Group(_) => {
+                if request.method() != Method::GET {
+                    return Err(ApiError::method_not_allowed_here());
+                }
+                documents::answer(&route, request.headers())
+            }
         }
     }
+}
+
+/// Now, as objects say it.
+pub fn rfc3339_now(clock: Clock) -> String {
+    Moment::now(clock).text
 }
 
 /// An error with what caused it.
