@@ -2,13 +2,14 @@
 
 use serde_json::{Value, json};
 
+use super::super::admission::{self, Pruned};
 use super::super::object_meta::{Target, check_identity, validate};
 use super::super::status::{ApiError, ResourceType};
 use super::moment::{self, Moment};
+use super::namespaces;
 use super::reads::key;
 use super::route::POLICIES;
 use super::writes::in_stored_version;
-use super::{admit, namespaces};
 use crate::authn::clock::Clock;
 use crate::manifest::schema;
 use crate::store::Key;
@@ -108,9 +109,11 @@ fn object(
     check_identity(target, &mut value).map_err(wrong)?;
     let name = value.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
     let name = name.to_owned();
-    for path in admit::prune(resource, &mut value) {
+    let Pruned { unknown, warnings: doubts } = admission::prune(resource, &mut value);
+    for path in unknown {
         warnings.push(format!("document {number}: unknown field `{path}` is left out"));
     }
+    warnings.extend(doubts.iter().map(|doubt| format!("document {number}: {doubt}")));
     if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("resourceVersion");
         let uid = moment::uuid().ok_or_else(|| wrong(ApiError::internal("no random numbers")))?;

@@ -3,7 +3,6 @@
 //! What objects are and become is said by the functions beside this module, keeping them is `store`'s
 //! job. Putting it together with a certificate and a port is `app`'s.
 
-mod admit;
 mod answer;
 mod body;
 mod callers;
