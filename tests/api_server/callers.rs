@@ -13,7 +13,10 @@ async fn nobody_is_told_nothing_but_health() {
             let reply = client.get(path).await;
             assert!(reply.headers.contains_key("www-authenticate"));
             let (code, reason, message) = reply.bad();
-            assert_eq!((code, reason.as_str(), message.as_str()), (401, "Unauthorized", "Unauthorized"));
+            assert_eq!(
+                (code, reason.as_str(), message.as_str()),
+                (401, "Unauthorized", "Unauthorized")
+            );
         }
         for path in ["/livez", "/readyz", "/healthz"] {
             assert_eq!(client.get(path).await.good(), "ok");

@@ -15,27 +15,61 @@ async fn bodies_that_are_none() {
     let admin = server.admin();
     let nested = format!("{}{}", r#"{"a":"#.repeat(5_000), "}".repeat(5_000));
     let large = GOOD.replace("\"spec\":{}", &format!("\"spec\":\"{}\"", "x".repeat(4 << 20)));
-    let cases: Vec<(&str, &str, &str, u16, &str)> = vec![
-        ("empty", "", "application/json", 400, "cannot be handled"),
-        ("cut off", "{\"kind\":", "application/json", 400, "cannot be handled"),
-        ("no object", "[]", "application/json", 400, "must be of type AuthorizationPolicy"),
-        ("no kind", "{}", "application/json", 400, "Object 'Kind' is missing"),
-        ("other kind", &GOOD.replace("AuthorizationPolicy", "Pod"), "application/json", 400, "does not match the expected kind"),
-        ("other version", &GOOD.replace("io/v1", "io/v1beta1"), "application/json", 400, "does not match the expected API version"),
-        ("other namespace", &GOOD.replace("\"name\"", "\"namespace\":\"x\",\"name\""), "application/json", 400, "does not match the namespace"),
-        ("no name", &GOOD.replace("\"name\":\"a\"", ""), "application/json", 422, "name or generateName is required"),
-        ("bad name", &GOOD.replace("\"a\"", "\"A_\""), "application/json", 422, "metadata.name: Invalid value"),
-        ("version set", &GOOD.replace("\"name\"", "\"resourceVersion\":\"7\",\"name\""), "application/json", 400, "resourceVersion should not be set"),
-        ("nested", &nested, "application/json", 400, "cannot be handled"),
-        ("large", &large, "application/json", 413, "Request entity too large"),
-        ("media type", GOOD, "text/plain", 415, "unknown format"),
-        ("protobuf", "k8s\0", "application/vnd.kubernetes.protobuf", 415, "unknown format"),
-        ("yaml", "{{", "application/yaml", 400, "yaml"),
+    let cases: Vec<(&str, String, &str, u16, &str)> = vec![
+        ("empty", String::new(), "application/json", 400, "cannot be handled"),
+        ("cut off", "{\"kind\":".into(), "application/json", 400, "cannot be handled"),
+        ("no object", "[]".into(), "application/json", 400, "must be of type AuthorizationPolicy"),
+        ("no kind", "{}".into(), "application/json", 400, "Object 'Kind' is missing"),
+        (
+            "other kind",
+            GOOD.replace("AuthorizationPolicy", "Pod"),
+            "application/json",
+            400,
+            "does not match the expected kind",
+        ),
+        (
+            "other version",
+            GOOD.replace("io/v1", "io/v1beta1"),
+            "application/json",
+            400,
+            "does not match the expected API version",
+        ),
+        (
+            "other namespace",
+            GOOD.replace("\"name\"", "\"namespace\":\"x\",\"name\""),
+            "application/json",
+            400,
+            "does not match the namespace",
+        ),
+        (
+            "no name",
+            GOOD.replace("\"name\":\"a\"", ""),
+            "application/json",
+            422,
+            "name or generateName is required",
+        ),
+        (
+            "bad name",
+            GOOD.replace("\"a\"", "\"A_\""),
+            "application/json",
+            422,
+            "metadata.name: Invalid value",
+        ),
+        (
+            "version set",
+            GOOD.replace("\"name\"", "\"resourceVersion\":\"7\",\"name\""),
+            "application/json",
+            400,
+            "resourceVersion should not be set",
+        ),
+        ("nested", nested, "application/json", 400, "cannot be handled"),
+        ("large", large, "application/json", 413, "Request entity too large"),
+        ("media type", GOOD.into(), "text/plain", 415, "unknown format"),
+        ("protobuf", "k8s\0".into(), "application/vnd.kubernetes.protobuf", 415, "unknown format"),
+        ("yaml", "{{".into(), "application/yaml", 400, "yaml"),
     ];
     for (name, body, media_type, code, message) in cases {
-        let reply = admin
-            .call(Method::POST, POLICIES, &[("content-type", media_type)], body.to_owned())
-            .await;
+        let reply = admin.call(Method::POST, POLICIES, &[("content-type", media_type)], body).await;
         let (found, _, text) = reply.bad();
         assert_eq!(found, code, "{name}: {text}");
         assert!(text.contains(message), "{name}: {text}");
@@ -48,7 +82,7 @@ async fn bodies_that_are_none() {
 async fn unknown_and_duplicate_fields() {
     let server = Server::start(&[]);
     let admin = server.admin();
-    let body = GOOD.replace("{}", r#"{"acton":"DENY","action":"ALLOW","action":"DENY"}"#);
+    let body = GOOD.replace("{}", r#"{"acton":"DENY","action":"DENY","action":"ALLOW"}"#);
     let post = async |validation: &str| {
         let path = format!("{POLICIES}?dryRun=All&fieldValidation={validation}");
         admin.call(Method::POST, &path, &[JSON], body.clone()).await
@@ -65,7 +99,7 @@ async fn unknown_and_duplicate_fields() {
     assert!(warned.warnings().contains(&r#"299 - "unknown field \"spec.acton\"""#), "{warned:?}");
     let ignored = post("Ignore").await;
     assert!(!ignored.warnings().iter().any(|warning| warning.contains("acton")));
-    assert_eq!(ignored.good()["spec"], json!({ "action": "DENY" }));
+    assert_eq!(ignored.good()["spec"], json!({ "action": "ALLOW" }));
     assert_eq!(post("Maybe").await.bad().0, 422);
 }
 
@@ -206,7 +240,8 @@ fn settings_that_make_no_sense(#[case] arguments: &[&str], #[case] expected: &st
 #[tokio::test]
 async fn a_store_has_one_owner() {
     let server = Server::start(&[]);
-    let check = crate::server::postern(&server.path(".")).args(["store", "check", "store"]).output();
+    let check =
+        crate::server::postern(&server.path(".")).args(["store", "check", "store"]).output();
     let check = check.unwrap();
     let said = String::from_utf8(check.stderr).unwrap();
     assert_eq!(check.status.code(), Some(2));

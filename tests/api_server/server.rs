@@ -82,8 +82,13 @@ impl Server {
     }
 
     pub(crate) fn start_in(folder: TempDir, more: &[&str]) -> Self {
-        let arguments =
-            ["serve", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--store=store", "--api=127.0.0.1:0"];
+        let arguments = [
+            "serve",
+            "--listen=127.0.0.1:0",
+            "--admin=127.0.0.1:0",
+            "--store=store",
+            "--api=127.0.0.1:0",
+        ];
         let given = ["--api-tokens=tokens", "--config=config.json"];
         let mut child = postern(folder.path())
             .args(arguments)
@@ -225,14 +230,21 @@ impl Reply {
 }
 
 impl Client {
-    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> http::Response<Incoming> {
-        let stream = TcpStream::connect(&self.api).await.unwrap();
+    /// A connection; `None` where nobody is there any more.
+    pub(crate) async fn connect(
+        &self,
+    ) -> Option<hyper::client::conn::http1::SendRequest<Full<Bytes>>> {
+        let stream = TcpStream::connect(&self.api).await.ok()?;
         let name = ServerName::try_from("localhost").unwrap();
-        let stream = TlsConnector::from(self.tls.clone()).connect(name, stream).await.unwrap();
+        let stream = TlsConnector::from(self.tls.clone()).connect(name, stream).await.ok()?;
         let io = TokioIo::new(stream);
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+        let (sender, connection) = hyper::client::conn::http1::handshake(io).await.ok()?;
         tokio::spawn(connection);
-        sender.send_request(request).await.unwrap()
+        Some(sender)
+    }
+
+    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> http::Response<Incoming> {
+        self.connect().await.unwrap().send_request(request).await.unwrap()
     }
 
     pub(crate) fn request(
@@ -297,7 +309,7 @@ impl Client {
     pub(crate) async fn watch(&self, path: &str) -> Events {
         let response = self.send(self.request(Method::GET, path, &[], "")).await;
         assert_eq!(response.status(), 200);
-        Events { body: response.into_body(), buffer: Vec::new() }
+        Events::of(response)
     }
 }
 
@@ -310,14 +322,24 @@ pub(crate) struct Events {
 }
 
 impl Events {
+    pub(crate) fn of(response: http::Response<Incoming>) -> Self {
+        Self { body: response.into_body(), buffer: Vec::new() }
+    }
+
     /// The next; `None` at the end.
     pub(crate) async fn next(&mut self) -> Option<Value> {
+        self.try_next().await.unwrap()
+    }
+
+    /// The next, unless the connection breaks.
+    pub(crate) async fn try_next(&mut self) -> Result<Option<Value>, hyper::Error> {
         loop {
             if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.buffer.drain(..=end).collect();
-                return Some(serde_json::from_slice(&line).unwrap());
+                return Ok(Some(serde_json::from_slice(&line).unwrap()));
             }
-            let frame = tokio::time::timeout(PATIENCE, self.body.frame()).await.unwrap()?.unwrap();
+            let frame = tokio::time::timeout(PATIENCE, self.body.frame()).await.unwrap();
+            let Some(frame) = frame.transpose()? else { return Ok(None) };
             if let Some(data) = frame.data_ref() {
                 self.buffer.extend_from_slice(data);
             }
@@ -329,7 +351,10 @@ impl Events {
         let mut names = Vec::new();
         while names.len() < count {
             let event = self.next().await.unwrap();
-            if event["type"] == "MODIFIED" && event["object"]["status"]["observedGeneration"] == event["object"]["metadata"]["generation"] {
+            if event["type"] == "MODIFIED"
+                && event["object"]["status"]["observedGeneration"]
+                    == event["object"]["metadata"]["generation"]
+            {
                 continue;
             }
             let name = event["object"]["metadata"]["name"].as_str().unwrap_or_default();
