@@ -21,6 +21,8 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
 use tonic::service::Routes;
 
 use crate::admin::{self, Admin, Readiness};
+#[cfg(feature = "api")]
+use crate::api::access::JwtCallers;
 use crate::authn::KeyLookup;
 #[cfg(feature = "api")]
 use crate::authn::clock::Clock;
@@ -57,11 +59,17 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
     let (snapshots, publisher) = SnapshotCell::new();
     let keys = KeySources::new(&config.key_sources, &metrics)?;
+    #[cfg(feature = "api")]
+    let jwt_rules = store::jwt_rules(&config)?;
+    #[cfg(feature = "api")]
+    let own_sources = jwt_rules.iter().flat_map(|rules| rules.key_sources.clone()).collect();
+    #[cfg(not(feature = "api"))]
+    let own_sources = Vec::new();
     let mut controller = Controller::new(Parts {
         settings: config.settings.clone(),
         decode: services::decode(&config),
         publisher,
-        sync_keys: keys.sync(),
+        sync_keys: keys.sync(own_sources),
         metrics: metrics.snapshot(),
     });
     let control = controller.status();
@@ -98,7 +106,11 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
     #[cfg(feature = "api")]
     let api = match (&config.store, store) {
         (Some(StoreConfig { folder, api: Some(api), .. }), Some(store)) => {
-            Some(store::Api::bind(&config, folder, api, store, &drain).await?)
+            let jwt = jwt_rules.map(|rules| {
+                let sets = Arc::new(keys.sets.clone());
+                JwtCallers::new(rules, sets, keys.clock, config.max_token_size)
+            });
+            Some(store::Api::bind(&config, folder, api, store, jwt, &drain).await?)
         }
         _ => None,
     };

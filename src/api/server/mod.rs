@@ -25,7 +25,7 @@ use axum::body::Body;
 use http::{Method, Request, Response, StatusCode};
 use tokio::sync::Semaphore;
 
-use super::access::{Roles, StaticTokens, User};
+use super::access::{JwtCallers, Roles, StaticTokens, User};
 use super::status::ApiError;
 use crate::authn::clock::Clock;
 use crate::shutdown::Shutdown;
@@ -50,6 +50,8 @@ pub struct Settings {
     pub roles: Roles,
     /// Who has which token.
     pub tokens: StaticTokens,
+    /// Who is known by which other tokens.
+    pub jwt: Option<JwtCallers>,
     /// Whether writing into a namespace makes it.
     pub create_namespaces: bool,
     /// Namespaces that are always there.
@@ -113,7 +115,7 @@ impl ApiServer {
         if route == Route::Health {
             return documents::health(request.method());
         }
-        let user = callers::caller(&self.0.settings, certified, request.headers())?;
+        let user = callers::caller(&self.0.settings, certified, request.headers()).await?;
         match route {
             Route::Resource(resource) => self.resource(&user, resource, request).await,
             Route::Review(kind, version) => {
