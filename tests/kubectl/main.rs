@@ -35,7 +35,9 @@ fn prints_what_it_says(#[case] name: &str) {
 fn explore() {
     for kubectl in Kubectl::all() {
         for name in ["discovery", "objects", "refusals", "apply", "watch", "access"] {
-            if let Err(error) = std::panic::catch_unwind(|| session::run(name, &Server::start(), &kubectl)) {
+            if let Err(error) =
+                std::panic::catch_unwind(|| session::run(name, &Server::start(), &kubectl))
+            {
                 drop(error);
             }
         }
