@@ -54,12 +54,11 @@ pub(crate) fn run(name: &str, server: &Server, kubectl: &Kubectl) {
             }
         }
     }
-    if env::var_os("POSTERN_UPDATE_SESSIONS").is_some()
-        && Kubectl::reference().minor == kubectl.minor
-    {
+    if env::var_os("POSTERN_UPDATE_SESSIONS").is_some() && kubectl.is_reference() {
         fs::write(&file, found).unwrap();
         return;
     }
+    let (expected, found) = (kubectl.in_its_words(&expected), kubectl.in_its_words(&found));
     if found != expected {
         let at = expected.lines().zip(found.lines()).take_while(|(a, b)| a == b).count();
         let from = |text: &str| -> String {
@@ -227,8 +226,7 @@ impl Shell {
             let line = line.trim_end();
             let words = line.split_inclusive([' ', '"', ',', '{', '}', '\'', '/', '=']);
             let line: String = words.map(placeholder).collect();
-            let line = version(&line);
-            writeln!(out, "{}", age(&line)).unwrap();
+            writeln!(out, "{}", age(&release(&version(&line)))).unwrap();
         }
         out
     }
@@ -264,6 +262,17 @@ fn version(line: &str) -> String {
     }
     let between = rest.strip_suffix(digits).unwrap_or_default();
     format!("{start}{name}{between}<version>{end}")
+}
+
+/// The releases of kubectl and of this binary.
+fn release(line: &str) -> String {
+    match line.split_once("\"gitVersion\": \"") {
+        Some((start, rest)) => match rest.split_once("+postern-") {
+            Some((api, _)) => format!("{start}\"gitVersion\": \"{api}+<postern>\","),
+            None => format!("{start}\"gitVersion\": \"<kubectl>\","),
+        },
+        None => line.to_owned(),
+    }
 }
 
 /// The age at the end of a row.
