@@ -7,7 +7,12 @@
 //! kubectl is that of `$KUBECTL` or PATH; and further minors, where they are as `kubectl.1.NN` beside it
 //! (some distributions have them so) or in the folder that `$KUBECTLS` names.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "test support functions")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test support functions"
+)]
 
 #[path = "../blackbox/mod.rs"]
 mod blackbox;

@@ -104,10 +104,10 @@ fn steps(text: &str) -> Vec<Step> {
             Some("& ") => steps.push(Step::Start(whole)),
             Some("> ") => steps.push(Step::Wait(whole)),
             Some("# ") => steps.push(Step::Remark(whole)),
-            _ if line.is_empty() => {
-                if lines.peek().is_none_or(|next| next.starts_with(['$', '#', '&'])) {
-                    steps.push(Step::Remark(whole));
-                }
+            None if line.is_empty()
+                && lines.peek().is_none_or(|next| next.starts_with(['$', '#', '&'])) =>
+            {
+                steps.push(Step::Remark(whole));
             }
             _ => {}
         }
@@ -152,7 +152,9 @@ impl Shell {
 
     /// Both streams are one, as on a terminal.
     fn command(&self, text: &str, both: &File) -> Command {
-        let path = format!("{}:{}", self.home.join("bin").display(), env::var("PATH").unwrap());
+        let mut path = self.home.join("bin").into_os_string();
+        path.push(":");
+        path.push(env::var_os("PATH").unwrap());
         let mut command = Command::new("sh");
         command
             .args(["-c", text])
