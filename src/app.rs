@@ -81,6 +81,7 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
         controller.start(corpus.clone()).await?;
     } else {
         controller.apply(corpus.clone()).await;
+        anyhow::ensure!(control.borrow().revision > 0, "compiling the policies failed");
     }
 
     // Ports.

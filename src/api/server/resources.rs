@@ -105,13 +105,16 @@ impl ApiServer {
         let Ok(_place) = self.0.requests.try_acquire() else {
             return Err(ApiError::too_many_requests("too many requests: try again later", 1));
         };
-        match verb {
-            Verb::Get => self.get(&call),
-            Verb::List | Verb::Watch => self.list(call).await,
+        let what = call.resource.clone();
+        let answer = match verb {
+            Verb::Get => return self.get(&call),
+            Verb::List | Verb::Watch => return self.list(call).await,
             Verb::Create | Verb::Update | Verb::Patch => self.write(call, verb, body).await,
             Verb::Delete => self.delete(call, body).await,
             Verb::DeleteCollection => self.delete_collection(call, body).await,
-        }
+        };
+        report(user, verb, &what, answer.as_ref().err());
+        answer
     }
 
     fn authorize(&self, user: &User, resource: &Resource, verb: Verb) -> Result<(), ApiError> {
@@ -301,6 +304,20 @@ impl ApiServer {
         };
         let answer = review.answer(api_version, &self.0.settings.roles, user);
         Ok(answer::json(StatusCode::CREATED, &answer.map_err(|error| wrong(&error))?))
+    }
+}
+
+/// Who changed what, or was refused to.
+fn report(user: &User, verb: Verb, what: &Resource, error: Option<&ApiError>) {
+    let (user, verb, resource) = (&user.name, verb.as_str(), what.rule_name());
+    let namespace = what.namespace.as_deref().unwrap_or_default();
+    let name = what.name.as_deref().unwrap_or_default();
+    match error {
+        None => tracing::info!(user, verb, resource, namespace, name, "written through the API"),
+        Some(error) => {
+            let code = error.code();
+            tracing::debug!(user, verb, resource, namespace, name, code, "refused by the API");
+        }
     }
 }
 
