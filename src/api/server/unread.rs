@@ -14,8 +14,8 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 /// How much is read, and for how long.
-const MOST: usize = 256 * 1024;
-const PATIENCE: Duration = Duration::from_secs(1);
+const MOST: usize = 8 * 1024 * 1024;
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A body that comes back when it is dropped before its end.
 #[derive(Debug)]
