@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::access::{Review, ReviewKind, User};
 use super::super::object_meta::Endpoint;
-use super::super::patch::PatchType;
+use super::super::patch::{MEDIA_TYPES, PatchType};
 use super::super::query::{DeleteOptions, ListOptions, Query, WriteKind, manager_name};
 use super::super::status::{ApiError, ResourceType, deleted};
 use super::super::strict::{Format, decode};
@@ -57,8 +57,8 @@ impl Verb {
             Method::GET if query.is_watch() => Self::Watch,
             Method::GET => Self::List,
             Method::POST if !is_one && is_place => Self::Create,
-            Method::PUT if is_one && !is_namespace => Self::Update,
-            Method::PATCH if is_one && !is_namespace => Self::Patch,
+            Method::PUT if is_one => Self::Update,
+            Method::PATCH if is_one => Self::Patch,
             Method::DELETE if is_one && is_main => Self::Delete,
             Method::DELETE if !is_one && is_place && !is_namespace => Self::DeleteCollection,
             _ => {
@@ -179,10 +179,13 @@ impl ApiServer {
 
     async fn write(&self, call: Call, verb: Verb, body: Body) -> Result<Answer, ApiError> {
         let media_type = body::media_type(&call.headers);
-        let patch = if verb == Verb::Patch {
-            Some(PatchType::from_content_type(media_type)?)
-        } else {
-            None
+        let is_strategic = verb == Verb::Patch
+            && call.resource.kind == ResourceType::NAMESPACE
+            && namespaces::is_strategic(media_type);
+        let patch = match verb {
+            Verb::Patch if is_strategic => Some(PatchType::Merge),
+            Verb::Patch => Some(PatchType::from_content_type(media_type)?),
+            _ => None,
         };
         let is_protobuf = call.resource.kind == ResourceType::NAMESPACE
             && verb == Verb::Create
@@ -201,6 +204,9 @@ impl ApiServer {
         let agent = body::text(&call.headers, header::USER_AGENT);
         let manager = manager_name(options.field_manager.as_deref(), agent);
         let body = body::read(&call.headers, body).await?;
+        if is_strategic && !namespaces::is_plain_merge(&body) {
+            return Err(ApiError::unsupported_media_type(&MEDIA_TYPES));
+        }
         let server = self.clone();
         blocking(move || {
             let Call { resource, shown, now, .. } = &call;
