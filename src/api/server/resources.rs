@@ -182,10 +182,12 @@ impl ApiServer {
         let is_strategic = verb == Verb::Patch
             && call.resource.kind == ResourceType::NAMESPACE
             && namespaces::is_strategic(media_type);
-        let patch = match verb {
-            Verb::Patch if is_strategic => Some(PatchType::Merge),
-            Verb::Patch => Some(PatchType::from_content_type(media_type)?),
-            _ => None,
+        let patch = if is_strategic {
+            Some(PatchType::Merge)
+        } else if verb == Verb::Patch {
+            Some(PatchType::from_content_type(media_type)?)
+        } else {
+            None
         };
         let is_protobuf = call.resource.kind == ResourceType::NAMESPACE
             && verb == Verb::Create
