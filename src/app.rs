@@ -2,10 +2,16 @@
 //!
 //! Reads as a list of what is connected with what; every part's work is its own.
 
+mod decoding;
 mod health;
 mod key_sources;
 mod listener;
+mod policies;
 mod services;
+#[cfg(feature = "api")]
+mod statuses;
+#[cfg(feature = "api")]
+mod store;
 mod workers;
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
@@ -15,13 +21,18 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
 use tonic::service::Routes;
 
 use crate::admin::{self, Admin, Readiness};
+#[cfg(feature = "api")]
+use crate::api::access::JwtCallers;
 use crate::authn::KeyLookup;
+#[cfg(feature = "api")]
+use crate::authn::clock::Clock;
+#[cfg(feature = "api")]
+use crate::config::StoreConfig;
 use crate::config::{Address, Config};
 use crate::control::publish::SnapshotCell;
 use crate::control::{Controller, Parts};
 use crate::extauthz::AuthorizationService;
 use crate::shutdown::Shutdown;
-use crate::source::file::{FileSource, Watching};
 use crate::telemetry::logging::LogLevel;
 use crate::telemetry::metrics::Metrics;
 
@@ -31,6 +42,7 @@ pub(crate) use workers::THREAD_NAME as WORKER_THREAD_NAME;
 use health::Health;
 use key_sources::KeySources;
 use listener::Listener;
+use policies::PolicySource;
 use workers::Workers;
 
 /// Starts everything, or says why it cannot. Must be called in a tokio runtime.
@@ -47,22 +59,30 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
     let (snapshots, publisher) = SnapshotCell::new();
     let keys = KeySources::new(&config.key_sources, &metrics)?;
+    #[cfg(feature = "api")]
+    let jwt_rules = store::jwt_rules(&config)?;
+    #[cfg(feature = "api")]
+    let own_sources = jwt_rules.iter().flat_map(|rules| rules.key_sources.clone()).collect();
+    #[cfg(not(feature = "api"))]
+    let own_sources = Vec::new();
     let mut controller = Controller::new(Parts {
         settings: config.settings.clone(),
         decode: services::decode(&config),
         publisher,
-        sync_keys: keys.sync(),
+        sync_keys: keys.sync(own_sources),
         metrics: metrics.snapshot(),
     });
     let control = controller.status();
-    let mut source = FileSource::new(config.policies.clone());
-    let (source, corpus) = tokio::task::spawn_blocking(move || {
-        let corpus = source.read();
-        (source, Arc::new(corpus))
-    })
-    .await
-    .context("read the policies")?;
-    controller.start(corpus.clone()).await?;
+    let source = PolicySource::open(&config).await?;
+    #[cfg(feature = "api")]
+    let store = source.store();
+    let (source, corpus) = source.read().await?;
+    if source.must_be_good() {
+        controller.start(corpus.clone()).await?;
+    } else {
+        controller.apply(corpus.clone()).await;
+        anyhow::ensure!(control.borrow().revision > 0, "compiling the policies failed");
+    }
 
     // Ports.
     let listener = Listener::bind(&config.listen, config.socket_mode)
@@ -78,6 +98,22 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
                 .with_context(|| format!("cannot listen on {address} (--probes)"))?,
         ),
         None => None,
+    };
+    let shutdown = Shutdown::default();
+    let drain = Shutdown::default();
+    #[cfg(feature = "api")]
+    let statuses =
+        store.clone().map(|store| statuses::run(store, control.clone(), Clock::system()));
+    #[cfg(feature = "api")]
+    let api = match (&config.store, store) {
+        (Some(StoreConfig { folder, api: Some(api), .. }), Some(store)) => {
+            let jwt = jwt_rules.map(|rules| {
+                let sets = Arc::new(keys.sets.clone());
+                JwtCallers::new(rules, sets, keys.clock, config.max_token_size)
+            });
+            Some(store::Api::bind(&config, folder, api, store, jwt, &drain).await?)
+        }
+        _ => None,
     };
     let grpc_addr = listener.address()?;
     let admin_addr = admin_listener.local_addr()?;
@@ -96,8 +132,6 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
     };
 
     // Serving.
-    let shutdown = Shutdown::default();
-    let drain = Shutdown::default();
     let admin = Admin {
         readiness: readiness.clone(),
         control,
@@ -129,8 +163,15 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
     let mut background = vec![
         tokio::spawn(wait),
         tokio::spawn(controller.run(changes)),
-        tokio::spawn(source.watch(Watching::default(), corpora)),
+        tokio::spawn(source.watch(corpora)),
     ];
+    #[cfg(feature = "api")]
+    background.extend(statuses.map(tokio::spawn));
+    #[cfg(feature = "api")]
+    let (api_addr, api) =
+        api.map(|api| (api.address, api.start(drain.clone(), config.shutdown_grace))).unzip();
+    #[cfg(not(feature = "api"))]
+    let (api_addr, api) = (None, None);
 
     // To the end, so that kubelet sees the shutdown too.
     let mut probes_addr = None;
@@ -147,6 +188,7 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
         grpc_addr,
         admin_addr,
         probes_addr,
+        api_addr,
         snapshots,
         authorization,
         keys: Arc::new(keys.sets),
@@ -158,6 +200,7 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
             grpc,
             admin_ended,
             admin_server,
+            api,
             background,
             grace: config.shutdown_grace,
         },
@@ -172,6 +215,8 @@ pub struct Running {
     pub admin_addr: SocketAddr,
     /// Where kubelet and Prometheus may ask, likewise.
     pub probes_addr: Option<SocketAddr>,
+    /// Where kubectl can ask, likewise.
+    pub api_addr: Option<SocketAddr>,
     /// What requests are decided by.
     pub snapshots: SnapshotCell,
     /// What answers them.
@@ -190,6 +235,7 @@ struct Serving {
     grpc: JoinHandle<Result<()>>,
     admin_ended: Shutdown,
     admin_server: JoinHandle<std::io::Result<()>>,
+    api: Option<JoinHandle<()>>,
     background: Vec<JoinHandle<()>>,
     grace: Duration,
 }
@@ -215,7 +261,8 @@ impl Running {
     /// that serving itself failed.
     pub async fn wait(self) -> Result<Drained> {
         let Self { shutdown, parts, .. } = self;
-        let Serving { readiness, health, drain, mut grpc, admin_ended, admin_server, .. } = parts;
+        let Serving { readiness, health, drain, mut grpc, admin_ended, admin_server, api, .. } =
+            parts;
         let _background = Background(parts.background);
         tokio::select! {
             () = shutdown.begun() => {}
@@ -240,6 +287,12 @@ impl Running {
                 Drained::Partly
             }
         };
+        // It has the same grace, and has had it by now.
+        if let Some(api) = api
+            && timeout(parts.grace, api).await.is_err()
+        {
+            tracing::debug!("the API had not ended");
+        }
         admin_ended.begin();
         // Its answers take no time; a client that keeps its connection must not keep us.
         if timeout(Duration::from_millis(500), admin_server).await.is_err() {

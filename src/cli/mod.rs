@@ -10,6 +10,8 @@ mod demo;
 mod explanation;
 mod jwt;
 mod serve;
+#[cfg(feature = "api")]
+mod store;
 #[cfg(feature = "test")]
 mod test;
 mod yaml;
@@ -38,6 +40,8 @@ enum Command {
     Crds(crds::Crds),
     #[cfg(feature = "test")]
     Test(Box<test::Test>),
+    #[cfg(feature = "api")]
+    Store(store::StoreCommand),
     #[cfg(feature = "demo")]
     Demo(demo::Demo),
 }
@@ -64,6 +68,8 @@ pub fn run() -> ExitCode {
         Command::Crds(crds) => crds.run(),
         #[cfg(feature = "test")]
         Command::Test(test) => test.run(),
+        #[cfg(feature = "api")]
+        Command::Store(store) => store.run(),
         #[cfg(feature = "demo")]
         Command::Demo(demo) => demo.run(),
     }

@@ -9,6 +9,8 @@ mod flags;
 mod key_sources;
 mod layer;
 mod mesh_config;
+#[cfg(feature = "api")]
+mod store;
 mod values;
 
 use std::{
@@ -33,6 +35,8 @@ use crate::telemetry::logging::{LogFilter, LogFormat};
 pub use address::{Address, InvalidAddress};
 pub use flags::{Flags, PolicyFlags, ServerFlags};
 pub use key_sources::{KeySourceClient, KeySourcesConfig};
+#[cfg(feature = "api")]
+pub use store::{ApiConfig, StoreConfig};
 
 use layer::{Layer, Layers};
 use mesh_config::MeshConfig;
@@ -40,8 +44,11 @@ use mesh_config::MeshConfig;
 /// Everything that can be set, checked and typed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// Files and directories of policies; at least one, unless loaded without.
+    /// Files and directories of policies; at least one, unless loaded without or there is a store.
     pub policies: Vec<PathBuf>,
+    /// The store that policies come from instead.
+    #[cfg(feature = "api")]
+    pub store: Option<StoreConfig>,
     /// Mesh and workloads; the first workload is the default.
     pub settings: Arc<Settings>,
     /// Where gRPC ext_authz listens.
@@ -195,7 +202,8 @@ impl Config {
         }
         layers.push(std::mem::take(&mut mesh_config.layer));
         let mut read = Reader { layers: &layers, problems };
-        if needs_policies && layers.find("policies").is_none() {
+        let sources = ["policies", "store"];
+        if needs_policies && !sources.iter().any(|name| layers.find(name).is_some()) {
             read.problems.add("--policies", "a file or directory of policies is needed");
         }
         let config = read.config(mesh_config, environment, warnings);
@@ -238,6 +246,10 @@ impl Config {
         });
         if let Value::Object(settings) = &mut settings {
             self.key_sources.show(settings);
+            #[cfg(feature = "api")]
+            if let Some(store) = &self.store {
+                store.show(settings);
+            }
             let origins: std::collections::BTreeMap<_, _> = self.origins.iter().cloned().collect();
             settings.insert("setBy".into(), json!(origins));
         }
@@ -277,10 +289,16 @@ impl Reader<'_> {
                  --xff-num-trusted-hops can be set",
             );
         }
+        #[cfg(feature = "api")]
+        let store = store::StoreConfig::read(self);
+        #[cfg(not(feature = "api"))]
+        self.no_store();
         let format = self.setting("logFormat", None, values::log_format);
         let plain = if environment.terminal { LogFormat::Human } else { LogFormat::Json };
         Config {
             policies,
+            #[cfg(feature = "api")]
+            store,
             settings: Arc::new(self.meaning()),
             listen,
             socket_mode: self.setting("socketMode", 0o660, values::socket_mode),
@@ -386,6 +404,16 @@ impl Reader<'_> {
             Some(_) | None => 0,
         };
         self.setting("xffNumTrustedHops", default, values::hops)
+    }
+
+    #[cfg(not(feature = "api"))]
+    fn no_store(&mut self) {
+        for name in ["store", "api"] {
+            if let Some((origin, _)) = self.layers.find(name) {
+                let problem = "this Postern was built without its store (feature `api`)";
+                self.problems.add(origin.subject(name), problem);
+            }
+        }
     }
 
     fn setting<T>(

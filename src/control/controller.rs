@@ -3,13 +3,13 @@
 //! Off the async threads: decoding and compiling a large policy set takes longer than a request may
 //! wait.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
 
 use tokio::{sync::watch, task::spawn_blocking, time::Instant};
 
 use crate::compile::{Settings, compile};
-use crate::diagnostic::{Diagnostic, Severity};
-use crate::model::Kind;
+use crate::diagnostic::{Code, Diagnostic, Severity};
+use crate::model::{Kind, Position};
 use crate::plan::{KeySource, Snapshot};
 use crate::source::Corpus;
 use crate::telemetry::metrics::SnapshotMetrics;
@@ -65,7 +65,7 @@ pub enum NotStarted {
 #[derive(Debug)]
 pub struct Controller {
     parts: Parts,
-    inventory: Inventory,
+    inventory: Arc<Inventory>,
     key_sources: Vec<KeySource>,
     status: watch::Sender<Arc<ControlStatus>>,
 }
@@ -74,7 +74,7 @@ impl Controller {
     /// Nothing is published yet.
     pub fn new(parts: Parts) -> Self {
         let (status, _) = watch::channel(Arc::new(ControlStatus::default()));
-        Self { parts, inventory: Inventory::default(), key_sources: Vec::new(), status }
+        Self { parts, inventory: Arc::default(), key_sources: Vec::new(), status }
     }
 
     /// Follows what the controller does.
@@ -107,6 +107,7 @@ impl Controller {
         let (decode, inventory) = (self.parts.decode.clone(), self.inventory.clone());
         let settings = self.parts.settings.clone();
         let revision = self.status.borrow().revision;
+        let taken = corpus.clone();
         let now = Instant::now();
         let worked = spawn_blocking(move || {
             let decoded = decode.decode(&corpus.files);
@@ -127,15 +128,20 @@ impl Controller {
         let (next, findings, compiled) = worked.await.map_err(|_| NotStarted::Defect)??;
         self.log_rejections(&next.rejections);
         self.log_findings(&findings);
-        self.inventory = next;
+        self.inventory = Arc::new(next);
         match compiled {
-            Some(compiled) => self.publish(compiled, findings).await,
-            None => self.report(findings, None),
+            Some(compiled) => self.publish(compiled, taken, findings).await,
+            None => self.report(taken, findings, None),
         }
         Ok(())
     }
 
-    async fn publish(&mut self, compiled: Compiled, findings: Vec<Diagnostic>) {
+    async fn publish(
+        &mut self,
+        compiled: Compiled,
+        corpus: Arc<Corpus>,
+        findings: Vec<Diagnostic>,
+    ) {
         let Compiled { snapshot, took } = compiled;
         let snapshot = Arc::new(snapshot);
         let revision = snapshot.revision;
@@ -151,7 +157,7 @@ impl Controller {
         (self.parts.sync_keys)(&both);
         let old = self.parts.publisher.publish(snapshot);
         self.parts.metrics.published(revision, took);
-        self.report(findings, Some((revision, took)));
+        self.report(corpus, findings, Some((revision, took)));
         let status = self.status.borrow().clone();
         tracing::info!(
             snapshot.revision = revision,
@@ -175,11 +181,17 @@ impl Controller {
         drop(spawn_blocking(move || drop(old)));
     }
 
-    fn report(&self, findings: Vec<Diagnostic>, published: Option<(u64, Duration)>) {
+    fn report(
+        &self,
+        corpus: Arc<Corpus>,
+        findings: Vec<Diagnostic>,
+        published: Option<(u64, Duration)>,
+    ) {
         let metrics = &self.parts.metrics;
         metrics.rejected(self.inventory.rejections.len());
         self.status.send_modify(|status| {
             let mut next = ControlStatus {
+                corpus,
                 resources: self.inventory.resources(),
                 rejected: self.inventory.rejections.clone(),
                 findings,
@@ -198,8 +210,9 @@ impl Controller {
     }
 
     fn log_findings(&self, findings: &[Diagnostic]) {
-        let before = self.status.borrow().findings.clone();
-        for finding in findings.iter().filter(|finding| !before.contains(finding)) {
+        let before = self.status.borrow().clone();
+        let known: HashSet<_> = before.findings.iter().map(identity).collect();
+        for finding in findings.iter().filter(|finding| !known.contains(&identity(finding))) {
             let line = Problem::Text(finding.clone()).line();
             match finding.severity {
                 Severity::Note => tracing::info!(finding = line, "noticed"),
@@ -249,6 +262,12 @@ impl Compiled {
 
 fn findings(diagnostics: &[Diagnostic]) -> Vec<Diagnostic> {
     diagnostics.iter().filter(|d| d.severity != Severity::Error).cloned().collect()
+}
+
+/// What tells a finding from others.
+fn identity(finding: &Diagnostic) -> (Option<&str>, u32, u32, Code, &str) {
+    let Position { line, column } = finding.position;
+    (finding.file.as_deref(), line, column, finding.code, &finding.message)
 }
 
 /// Returns once no request uses the snapshot any more, or a while later.

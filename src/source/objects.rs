@@ -16,9 +16,16 @@ pub(super) struct Objects(BTreeMap<Arc<str>, PolicyFile>);
 impl Objects {
     /// Adds an object, or its new form.
     pub(super) fn insert(&mut self, name: &str, object: &Value) {
-        let name: Arc<str> = name.into();
-        let text = text(object).into();
-        self.0.insert(name.clone(), PolicyFile { name, text });
+        let text = text(object);
+        match self.0.get_mut(name) {
+            // As it was: who has seen it knows it by its address.
+            Some(known) if *known.text == *text => {}
+            Some(known) => known.text = text.into(),
+            None => {
+                let name: Arc<str> = name.into();
+                self.0.insert(name.clone(), PolicyFile { name, text: text.into() });
+            }
+        }
     }
 
     /// Takes one away.
@@ -34,13 +41,15 @@ impl Objects {
 
 /// What a person would have written. Without what others wrote about it, so that they may write it
 /// anew without a new policy set.
-fn text(object: &Value) -> String {
+pub(super) fn text(object: &Value) -> String {
     let mut object = object.clone();
     if let Value::Object(members) = &mut object {
         members.remove("status");
-        if let Some(Value::Object(metadata)) = members.get_mut("metadata") {
+        if let Some(Value::Object(mut metadata)) = members.shift_remove("metadata") {
             metadata.remove("managedFields");
             metadata.remove("resourceVersion");
+            // At the end, so that the lines of a policy stay where they are when its labels change.
+            members.insert("metadata".into(), metadata.into());
         }
     }
     format!("{object:#}")

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Flags that the manifests use and that this Postern does not have yet.
-const PENDING: [&str; 4] = ["--kube", "--kube-namespaces", "--store", "--api"];
+const PENDING: [&str; 2] = ["--kube", "--kube-namespaces"];
 
 fn known(flag: &str) -> bool {
     let command = Flags::augment_args(clap::Command::new("serve"));
@@ -31,7 +31,9 @@ pub(crate) fn configuration(installation: &Installation, folder: &Path) -> Confi
         }
         arguments.push(argument.replace("=/etc/", &format!("={}/etc/", folder.display())));
     }
-    if !arguments.iter().any(|argument| argument.starts_with("--policies")) {
+    let is_source =
+        |argument: &String| ["--policies", "--store"].iter().any(|flag| argument.starts_with(flag));
+    if !arguments.iter().any(is_source) {
         arguments.push("--policies=pending".into());
     }
     let file = |path: &str, text: &str| {

@@ -4,13 +4,16 @@
 //! request wants is the business of those who read it.
 
 mod certificates;
+mod jwt;
 mod pki;
 mod reviews;
 mod roles;
 mod tokens;
 
 pub use certificates::user_of_certificate;
+pub use jwt::{InvalidJwtRules, JwtCallers, JwtRules};
 pub use pki::{Leaf, Pki, PkiError, kubeconfig};
+pub(in crate::api) use reviews::protobuf_object;
 pub use reviews::{Review, ReviewError, ReviewKind};
 pub use roles::{Grant, InvalidGrant, Namespaces, Role, Roles};
 pub use tokens::{InvalidTokens, StaticTokens};

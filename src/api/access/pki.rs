@@ -114,7 +114,9 @@ impl Pki {
 
     /// For a server at these names and addresses.
     pub fn server(&self, hosts: &[String], now: SystemTime) -> Result<Leaf, PkiError> {
-        let mut params = params(&[("postern", DnType::CommonName)], now, LEAF_LIFE);
+        // Another name than the authority's: OpenSSL takes a certificate that names itself as its
+        // issuer for self-signed.
+        let mut params = params(&[("postern-api", DnType::CommonName)], now, LEAF_LIFE);
         for host in hosts {
             params.subject_alt_names.push(match host.parse::<IpAddr>() {
                 Ok(address) => SanType::IpAddress(address),
@@ -151,8 +153,19 @@ impl Pki {
         server: &str,
         now: SystemTime,
     ) -> Result<(), PkiError> {
+        self.write_kubeconfig_for(file, server, &self.pem, now)
+    }
+
+    /// The same for a server whose certificate somebody else has signed.
+    pub fn write_kubeconfig_for(
+        &self,
+        file: &Path,
+        server: &str,
+        authority: &str,
+        now: SystemTime,
+    ) -> Result<(), PkiError> {
         let client = self.client("postern-admin", MASTERS, now)?;
-        write_private(file, &kubeconfig(server, &self.pem, &client))
+        write_private(file, &kubeconfig(server, authority, &client))
     }
 }
 
