@@ -107,6 +107,7 @@ impl Controller {
         let (decode, inventory) = (self.parts.decode.clone(), self.inventory.clone());
         let settings = self.parts.settings.clone();
         let revision = self.status.borrow().revision;
+        let taken = corpus.clone();
         let now = Instant::now();
         let worked = spawn_blocking(move || {
             let decoded = decode.decode(&corpus.files);
@@ -129,13 +130,18 @@ impl Controller {
         self.log_findings(&findings);
         self.inventory = next;
         match compiled {
-            Some(compiled) => self.publish(compiled, findings).await,
-            None => self.report(findings, None),
+            Some(compiled) => self.publish(compiled, taken, findings).await,
+            None => self.report(taken, findings, None),
         }
         Ok(())
     }
 
-    async fn publish(&mut self, compiled: Compiled, findings: Vec<Diagnostic>) {
+    async fn publish(
+        &mut self,
+        compiled: Compiled,
+        corpus: Arc<Corpus>,
+        findings: Vec<Diagnostic>,
+    ) {
         let Compiled { snapshot, took } = compiled;
         let snapshot = Arc::new(snapshot);
         let revision = snapshot.revision;
@@ -151,7 +157,7 @@ impl Controller {
         (self.parts.sync_keys)(&both);
         let old = self.parts.publisher.publish(snapshot);
         self.parts.metrics.published(revision, took);
-        self.report(findings, Some((revision, took)));
+        self.report(corpus, findings, Some((revision, took)));
         let status = self.status.borrow().clone();
         tracing::info!(
             snapshot.revision = revision,
@@ -175,11 +181,17 @@ impl Controller {
         drop(spawn_blocking(move || drop(old)));
     }
 
-    fn report(&self, findings: Vec<Diagnostic>, published: Option<(u64, Duration)>) {
+    fn report(
+        &self,
+        corpus: Arc<Corpus>,
+        findings: Vec<Diagnostic>,
+        published: Option<(u64, Duration)>,
+    ) {
         let metrics = &self.parts.metrics;
         metrics.rejected(self.inventory.rejections.len());
         self.status.send_modify(|status| {
             let mut next = ControlStatus {
+                corpus: corpus.clone(),
                 resources: self.inventory.resources(),
                 rejected: self.inventory.rejections.clone(),
                 findings,

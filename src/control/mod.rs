@@ -2,6 +2,7 @@
 //!
 //! Reading files is `source`'s job, their meaning `manifest`'s and `compile`'s.
 
+pub mod acceptance;
 mod controller;
 mod decoding;
 mod inventory;

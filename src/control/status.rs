@@ -6,11 +6,13 @@ use tokio::time::Instant;
 
 use crate::diagnostic::Diagnostic;
 use crate::model::{Kind, Resource, ResourceId};
-use crate::source::SourceProblem;
+use crate::source::{Corpus, SourceProblem};
 
 /// The state after the last corpus.
 #[derive(Debug, Clone, Default)]
 pub struct ControlStatus {
+    /// The policy set that this is the state after.
+    pub corpus: Arc<Corpus>,
     /// The revision in force; 0 before the first.
     pub revision: u64,
     /// Since when.
