@@ -8,7 +8,7 @@ use super::{Environment, Problems, document, read};
 
 /// Every setting by its name in files. Flags are the same in kebab-case, variables in
 /// SCREAMING_SNAKE_CASE behind `POSTERN_`.
-const SETTINGS: [&str; 34] = [
+const SETTINGS: [&str; 39] = [
     "admin",
     "clientAddressHeader",
     "config",
@@ -20,6 +20,11 @@ const SETTINGS: [&str; 34] = [
     "jwksStartupTimeout",
     "jwksUnknownKidInterval",
     "jwksUnknownKidWait",
+    "kube",
+    "kubeContext",
+    "kubeNamespaces",
+    "kubeStatus",
+    "kubeconfig",
     "labels",
     "labelsFile",
     "listen",

@@ -7,6 +7,7 @@ mod address;
 mod document;
 mod flags;
 mod key_sources;
+mod kube;
 mod layer;
 mod mesh_config;
 mod values;
@@ -33,6 +34,7 @@ use crate::telemetry::logging::{LogFilter, LogFormat};
 pub use address::{Address, InvalidAddress};
 pub use flags::{Flags, PolicyFlags, ServerFlags};
 pub use key_sources::{KeySourceClient, KeySourcesConfig};
+pub use kube::KubeConfig;
 
 use layer::{Layer, Layers};
 use mesh_config::MeshConfig;
@@ -40,8 +42,11 @@ use mesh_config::MeshConfig;
 /// Everything that can be set, checked and typed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// Files and directories of policies; at least one, unless loaded without.
+    /// Files and directories of policies; at least one, unless loaded without or policies come from
+    /// somewhere else.
     pub policies: Vec<PathBuf>,
+    /// The cluster that policies come from instead.
+    pub kube: Option<KubeConfig>,
     /// Mesh and workloads; the first workload is the default.
     pub settings: Arc<Settings>,
     /// Where gRPC ext_authz listens.
@@ -106,8 +111,13 @@ impl Environment {
         Self { variables, terminal: std::io::stderr().is_terminal() }
     }
 
+    fn variable(&self, name: &str) -> Option<String> {
+        let found = self.variables.iter().find(|(known, value)| known == name && !value.is_empty());
+        found.map(|(_, value)| value.clone())
+    }
+
     fn has(&self, name: &str) -> bool {
-        self.variables.iter().any(|(known, value)| known == name && !value.is_empty())
+        self.variable(name).is_some()
     }
 }
 
@@ -180,10 +190,10 @@ impl Config {
         }
         layers.push(std::mem::take(&mut mesh_config.layer));
         let mut read = Reader { layers: &layers, problems };
-        if needs_policies && layers.find("policies").is_none() {
+        let config = read.config(mesh_config, environment, warnings);
+        if needs_policies && layers.find("policies").is_none() && config.kube.is_none() {
             read.problems.add("--policies", "a file or directory of policies is needed");
         }
-        let config = read.config(mesh_config, environment, warnings);
         if read.problems.0.is_empty() {
             Ok(config)
         } else {
@@ -223,6 +233,9 @@ impl Config {
         });
         if let Value::Object(settings) = &mut settings {
             self.key_sources.show(settings);
+            if let Some(kube) = &self.kube {
+                kube.show(settings);
+            }
             let origins: std::collections::BTreeMap<_, _> = self.origins.iter().cloned().collect();
             settings.insert("setBy".into(), json!(origins));
         }
@@ -262,11 +275,14 @@ impl Reader<'_> {
                  --xff-num-trusted-hops can be set",
             );
         }
+        let settings = Arc::new(self.meaning());
+        let kube = KubeConfig::read(self, &settings, environment);
         let format = self.setting("logFormat", None, values::log_format);
         let plain = if environment.terminal { LogFormat::Human } else { LogFormat::Json };
         Config {
             policies,
-            settings: Arc::new(self.meaning()),
+            kube,
+            settings,
             listen,
             socket_mode: self.setting("socketMode", 0o660, values::socket_mode),
             admin,

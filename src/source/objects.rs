@@ -1,6 +1,6 @@
 //! A policy set that arrives object by object.
 //!
-//! Who sends the objects, and in what order, is `local`'s job.
+//! Who sends the objects, and in what order, is `local`'s and `kube`'s job.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{Corpus, PolicyFile};
 
 /// Objects of an API as the files that a [`Corpus`] is made of, one for each.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Objects(BTreeMap<Arc<str>, PolicyFile>);
 
 impl Objects {
@@ -18,7 +18,13 @@ impl Objects {
     pub(super) fn insert(&mut self, name: &str, object: &Value) {
         let name: Arc<str> = name.into();
         let text = text(object).into();
-        self.0.insert(name.clone(), PolicyFile { name, text });
+        self.insert_file(PolicyFile { name, text });
+    }
+
+    /// The same, where the text is known; tells whether that is another one than before.
+    pub(super) fn insert_file(&mut self, file: PolicyFile) -> bool {
+        let before = self.0.insert(file.name.clone(), file.clone());
+        before.is_none_or(|before| before != file)
     }
 
     /// Takes one away.
@@ -26,7 +32,13 @@ impl Objects {
         self.0.remove(name);
     }
 
-    /// All of them.
+    /// Takes those of `other` in as well.
+    #[cfg(feature = "kube")]
+    pub(super) fn extend(&mut self, other: &Self) {
+        self.0.extend(other.0.iter().map(|(name, file)| (name.clone(), file.clone())));
+    }
+
+    /// All of them, by name.
     pub(super) fn corpus(&self) -> Corpus {
         Corpus { files: self.0.values().cloned().collect(), problems: Vec::new() }
     }
@@ -34,7 +46,7 @@ impl Objects {
 
 /// What a person would have written. Without what others wrote about it, so that they may write it
 /// anew without a new policy set.
-fn text(object: &Value) -> String {
+pub(super) fn text(object: &Value) -> String {
     let mut object = object.clone();
     if let Value::Object(members) = &mut object {
         members.remove("status");

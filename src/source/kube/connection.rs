@@ -1,0 +1,156 @@
+//! From a kubeconfig, or a pod's account, to a client that tells when its watches are answered.
+//!
+//! Asks the server nothing.
+
+use std::{
+    hash::{BuildHasher as _, Hasher as _},
+    path::PathBuf,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use ::kube::{
+    Client, Config,
+    client::{Body, ClientBuilder},
+    config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError},
+};
+use futures_util::future::BoxFuture;
+use http::{Request, Response};
+use tower::{Layer, Service};
+
+use super::{Cluster, Pace, outages::Outages};
+
+/// Why there is no way to the cluster.
+#[derive(Debug, thiserror::Error)]
+pub enum NotConnected {
+    /// A kubeconfig that was named.
+    #[error("the kubeconfig `{path}` cannot be used (--kubeconfig)")]
+    Kubeconfig {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        error: KubeconfigError,
+    },
+    /// A context that was named.
+    #[error("the context `{context}` cannot be used (--kube-context)")]
+    Context {
+        /// Which.
+        context: String,
+        /// Why.
+        #[source]
+        error: KubeconfigError,
+    },
+    /// Nothing was named.
+    #[error(
+        "this is no pod with a service account ({pod}), and there is no kubeconfig; name one with \
+         --kubeconfig"
+    )]
+    Nowhere {
+        /// Why the pod's account cannot be used.
+        pod: Box<InClusterError>,
+        /// Why the kubeconfig cannot.
+        #[source]
+        error: KubeconfigError,
+    },
+    /// Such as a certificate that is none.
+    #[error("no client can be made of the kubeconfig or the pod's account")]
+    Client(#[source] Box<::kube::Error>),
+}
+
+/// The client, and the namespace that is meant where none is named.
+pub(super) async fn connect(
+    cluster: &Cluster,
+    pace: Pace,
+    outages: Arc<Outages>,
+) -> Result<(Client, String), NotConnected> {
+    let mut config = config(cluster).await?;
+    config.connect_timeout = Some(pace.connect_timeout);
+    config.read_timeout = Some(pace.silence);
+    config.reset_reader_on_write = true;
+    // We wait and ask again ourselves, and say so.
+    config.default_retry = false;
+    let namespace = config.default_namespace.clone();
+    let client = ClientBuilder::try_from(config)
+        .map_err(|error| NotConnected::Client(Box::new(error)))?
+        .with_layer(&Observe(outages))
+        .build();
+    Ok((client, namespace))
+}
+
+async fn config(cluster: &Cluster) -> Result<Config, NotConnected> {
+    let options =
+        KubeConfigOptions { context: cluster.context.clone(), ..KubeConfigOptions::default() };
+    if let Some(path) = &cluster.kubeconfig {
+        let failed = |error| NotConnected::Kubeconfig { path: path.clone(), error };
+        let kubeconfig = Kubeconfig::read_from(path).map_err(failed)?;
+        return Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(failed);
+    }
+    if let Some(context) = &cluster.context {
+        let failed = |error| NotConnected::Context { context: context.clone(), error };
+        return Config::from_kubeconfig(&options).await.map_err(failed);
+    }
+    match Config::incluster() {
+        Ok(config) => Ok(config),
+        Err(pod) => Config::from_kubeconfig(&options)
+            .await
+            .map_err(|error| NotConnected::Nowhere { pod: Box::new(pod), error }),
+    }
+}
+
+/// From 0 to 1. Good enough for waiting times and names, and no more than that.
+pub(super) fn random_share() -> f64 {
+    let bits = std::hash::RandomState::new().build_hasher().finish() >> 32;
+    f64::from(u32::try_from(bits).unwrap_or_default()) / f64::from(u32::MAX)
+}
+
+/// Tells [`Outages`] of each watch that is answered: the events of a watch do not, and none may come
+/// for days.
+struct Observe(Arc<Outages>);
+
+impl<S> Layer<S> for Observe {
+    type Service = Observed<S>;
+
+    fn layer(&self, inner: S) -> Observed<S> {
+        Observed { inner, outages: self.0.clone() }
+    }
+}
+
+struct Observed<S> {
+    inner: S,
+    outages: Arc<Outages>,
+}
+
+impl<S, B> Service<Request<Body>> for Observed<S>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    S::Future: Send + 'static,
+    S::Error: 'static,
+    B: 'static,
+{
+    type Response = Response<B>;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<Response<B>, S::Error>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let mut parameters = request.uri().query().unwrap_or_default().split('&');
+        let watched = parameters
+            .any(|parameter| parameter == "watch=true")
+            .then(|| request.uri().path().to_owned());
+        let outages = self.outages.clone();
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let answer = answer.await?;
+            if let Some(path) = watched
+                && answer.status().is_success()
+            {
+                outages.followed(&path);
+            }
+            Ok(answer)
+        })
+    }
+}
