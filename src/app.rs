@@ -5,7 +5,10 @@
 mod health;
 mod key_sources;
 mod listener;
+mod policies;
 mod services;
+#[cfg(feature = "api")]
+mod store;
 mod workers;
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
@@ -16,12 +19,13 @@ use tonic::service::Routes;
 
 use crate::admin::{self, Admin, Readiness};
 use crate::authn::KeyLookup;
+#[cfg(feature = "api")]
+use crate::config::StoreConfig;
 use crate::config::{Address, Config};
 use crate::control::publish::SnapshotCell;
 use crate::control::{Controller, Parts};
 use crate::extauthz::AuthorizationService;
 use crate::shutdown::Shutdown;
-use crate::source::file::{FileSource, Watching};
 use crate::telemetry::logging::LogLevel;
 use crate::telemetry::metrics::Metrics;
 
@@ -31,6 +35,7 @@ pub(crate) use workers::THREAD_NAME as WORKER_THREAD_NAME;
 use health::Health;
 use key_sources::KeySources;
 use listener::Listener;
+use policies::PolicySource;
 use workers::Workers;
 
 /// Starts everything, or says why it cannot. Must be called in a tokio runtime.
@@ -55,14 +60,16 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
         metrics: metrics.snapshot(),
     });
     let control = controller.status();
-    let mut source = FileSource::new(config.policies.clone());
-    let (source, corpus) = tokio::task::spawn_blocking(move || {
-        let corpus = source.read();
-        (source, Arc::new(corpus))
-    })
-    .await
-    .context("read the policies")?;
-    controller.start(corpus.clone()).await?;
+    let source = PolicySource::open(&config, &metrics).await?;
+    #[cfg(feature = "api")]
+    let store = source.store();
+    let (source, corpus) = source.read().await?;
+    match &corpus {
+        Some(corpus) if source.must_be_good() => controller.start(corpus.clone()).await?,
+        Some(corpus) => controller.apply(corpus.clone()).await,
+        // Until they come, every request is denied.
+        None => {}
+    }
 
     // Ports.
     let listener = Listener::bind(&config.listen, config.socket_mode)
@@ -79,28 +86,39 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
         ),
         None => None,
     };
+    let shutdown = Shutdown::default();
+    let drain = Shutdown::default();
+    #[cfg(feature = "api")]
+    let api = match (&config.store, store) {
+        (Some(StoreConfig { folder, api: Some(api), .. }), Some(store)) => {
+            Some(store::Api::bind(&config, folder, api, store, &drain).await?)
+        }
+        _ => None,
+    };
     let grpc_addr = listener.address()?;
     let admin_addr = admin_listener.local_addr()?;
 
     // Readiness.
     let readiness = Readiness::default();
-    readiness.update(|checks| checks.policies = true);
+    readiness.update(|checks| checks.policies = control.borrow().revision > 0);
     let (health, health_service) = Health::follow(&readiness).await;
     let wait = {
-        let (keys, readiness) = (keys.clone(), readiness.clone());
+        let (keys, readiness, mut control) = (keys.clone(), readiness.clone(), control.clone());
         let within = config.key_sources.startup_timeout;
         async move {
+            if control.wait_for(|control| control.revision > 0).await.is_err() {
+                return;
+            }
+            readiness.update(|checks| checks.policies = true);
             keys.settled(within).await;
             readiness.update(|checks| checks.key_sources = true);
         }
     };
 
     // Serving.
-    let shutdown = Shutdown::default();
-    let drain = Shutdown::default();
     let admin = Admin {
         readiness: readiness.clone(),
-        control,
+        control: control.clone(),
         key_sources: keys.status(),
         metrics: metrics.clone(),
         config: Arc::new(config.to_json()),
@@ -125,12 +143,19 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
     tracing::info!(listener = "admin", address = %admin_addr, "listening on");
 
     // Changes.
-    let (corpora, changes) = watch::channel(corpus);
+    let (corpora, changes) = watch::channel(corpus.unwrap_or_default());
+    let statuses = source.write_statuses(control);
     let mut background = vec![
         tokio::spawn(wait),
         tokio::spawn(controller.run(changes)),
-        tokio::spawn(source.watch(Watching::default(), corpora)),
+        tokio::spawn(source.watch(corpora)),
     ];
+    background.extend(statuses);
+    #[cfg(feature = "api")]
+    let (api_addr, api) =
+        api.map(|api| (api.address, api.start(drain.clone(), config.shutdown_grace))).unzip();
+    #[cfg(not(feature = "api"))]
+    let (api_addr, api) = (None, None);
 
     // To the end, so that kubelet sees the shutdown too.
     let mut probes_addr = None;
@@ -147,6 +172,7 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
         grpc_addr,
         admin_addr,
         probes_addr,
+        api_addr,
         snapshots,
         authorization,
         keys: Arc::new(keys.sets),
@@ -158,6 +184,7 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
             grpc,
             admin_ended,
             admin_server,
+            api,
             background,
             grace: config.shutdown_grace,
         },
@@ -172,6 +199,8 @@ pub struct Running {
     pub admin_addr: SocketAddr,
     /// Where kubelet and Prometheus may ask, likewise.
     pub probes_addr: Option<SocketAddr>,
+    /// Where kubectl can ask, likewise.
+    pub api_addr: Option<SocketAddr>,
     /// What requests are decided by.
     pub snapshots: SnapshotCell,
     /// What answers them.
@@ -190,6 +219,7 @@ struct Serving {
     grpc: JoinHandle<Result<()>>,
     admin_ended: Shutdown,
     admin_server: JoinHandle<std::io::Result<()>>,
+    api: Option<JoinHandle<()>>,
     background: Vec<JoinHandle<()>>,
     grace: Duration,
 }
@@ -215,7 +245,8 @@ impl Running {
     /// that serving itself failed.
     pub async fn wait(self) -> Result<Drained> {
         let Self { shutdown, parts, .. } = self;
-        let Serving { readiness, health, drain, mut grpc, admin_ended, admin_server, .. } = parts;
+        let Serving { readiness, health, drain, mut grpc, admin_ended, admin_server, api, .. } =
+            parts;
         let _background = Background(parts.background);
         tokio::select! {
             () = shutdown.begun() => {}
@@ -240,6 +271,12 @@ impl Running {
                 Drained::Partly
             }
         };
+        // It has the same grace, and has had it by now.
+        if let Some(api) = api
+            && timeout(parts.grace, api).await.is_err()
+        {
+            tracing::debug!("the API had not ended");
+        }
         admin_ended.begin();
         // Its answers take no time; a client that keeps its connection must not keep us.
         if timeout(Duration::from_millis(500), admin_server).await.is_err() {

@@ -47,6 +47,8 @@ pub mod control;
 
 // 6 serving
 
+pub mod shutdown;
+
 pub mod extauthz;
 
 #[cfg(feature = "api")]
@@ -55,8 +57,6 @@ pub mod api;
 pub mod admin;
 
 pub mod config;
-
-pub mod shutdown;
 
 pub mod app;
 

@@ -8,10 +8,13 @@
 pub mod access;
 pub mod apply;
 pub mod continue_token;
+pub mod discovery;
 pub mod object_meta;
+pub mod openapi;
 pub mod patch;
 pub mod query;
 pub mod selector;
+pub mod server;
 pub mod status;
 pub mod strict;
 pub mod table;

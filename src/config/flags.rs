@@ -179,6 +179,61 @@ pub struct ServerFlags {
     /// Whether one replica writes to policies whether they are accepted [default: true]
     #[arg(long, value_name = "BOOL", help_heading = "Kubernetes")]
     pub kube_status: Option<String>,
+
+    /// A folder with the policies, changed through --api, instead of --policies
+    #[arg(long, value_name = "DIR", help_heading = "Store")]
+    pub store: Option<String>,
+
+    /// How many changes the store remembers, for those who watch [default: 10000]
+    #[arg(long, value_name = "N", help_heading = "Store")]
+    pub store_history: Option<String>,
+
+    /// Where kubectl can talk to the store [default: nowhere]
+    #[arg(long, value_name = "ADDR", help_heading = "Store")]
+    pub api: Option<String>,
+
+    /// Plain HTTP for the API, on loopback only; kubectl sends no tokens that way [default: false]
+    #[arg(
+        long,
+        value_name = "BOOL",
+        help_heading = "Store",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub api_insecure: Option<String>,
+
+    /// A PEM file with the API's certificate and its chain [default: one that it makes itself]
+    #[arg(long, value_name = "FILE", help_heading = "Store")]
+    pub api_certificate: Option<String>,
+
+    /// A PEM file with the key of that certificate
+    #[arg(long, value_name = "FILE", help_heading = "Store")]
+    pub api_key: Option<String>,
+
+    /// A PEM file of authorities whose client certificates are taken, beside the API's own
+    #[arg(long, value_name = "FILE", help_heading = "Store")]
+    pub api_client_ca: Option<String>,
+
+    /// Names and addresses that the API's own certificate is for, beside this machine's
+    #[arg(long, value_name = "HOST,...", help_heading = "Store")]
+    pub api_hosts: Option<String>,
+
+    /// Where to write a kubeconfig for the operator [default: kubeconfig in the store's folder]
+    #[arg(long, value_name = "FILE", help_heading = "Store")]
+    pub api_kubeconfig: Option<String>,
+
+    /// A file of bearer tokens, `token,user,uid,"group1,group2"` on each line
+    #[arg(long, value_name = "FILE", help_heading = "Store")]
+    pub api_tokens: Option<String>,
+
+    /// Whether writing into a namespace that is not there makes it [default: false]
+    #[arg(long, value_name = "BOOL", help_heading = "Store")]
+    pub api_create_namespaces: Option<String>,
+
+    /// How many watches there may be at a time [default: 1000]
+    #[arg(long, value_name = "N", help_heading = "Store")]
+    pub api_most_watches: Option<String>,
 }
 
 impl Flags {
@@ -221,6 +276,18 @@ impl Flags {
             ("kubeconfig", &server.kubeconfig),
             ("kubeContext", &server.kube_context),
             ("kubeStatus", &server.kube_status),
+            ("store", &server.store),
+            ("storeHistory", &server.store_history),
+            ("api", &server.api),
+            ("apiInsecure", &server.api_insecure),
+            ("apiCertificate", &server.api_certificate),
+            ("apiKey", &server.api_key),
+            ("apiClientCa", &server.api_client_ca),
+            ("apiHosts", &server.api_hosts),
+            ("apiKubeconfig", &server.api_kubeconfig),
+            ("apiTokens", &server.api_tokens),
+            ("apiCreateNamespaces", &server.api_create_namespaces),
+            ("apiMostWatches", &server.api_most_watches),
         ];
         let mut layer = Layer::new(Origin::Flag);
         for (name, text) in texts {

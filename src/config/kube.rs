@@ -42,9 +42,9 @@ impl KubeConfig {
             }
             return None;
         }
-        if let Some(policies) = found("policies") {
-            let problem = "policies come from the cluster (--kube)";
-            read.problems.add(policies, problem);
+        let others: Vec<_> = ["policies", "store"].into_iter().filter_map(found).collect();
+        for subject in others {
+            read.problems.add(subject, "policies come from the cluster already (--kube)");
         }
         #[cfg(not(feature = "kube"))]
         read.problems.add("--kube", "this Postern was built without it (feature `kube`)");

@@ -8,8 +8,20 @@ use super::{Environment, Problems, document, read};
 
 /// Every setting by its name in files. Flags are the same in kebab-case, variables in
 /// SCREAMING_SNAKE_CASE behind `POSTERN_`.
-const SETTINGS: [&str; 39] = [
+const SETTINGS: [&str; 53] = [
     "admin",
+    "api",
+    "apiCertificate",
+    "apiClientCa",
+    "apiCreateNamespaces",
+    "apiHosts",
+    "apiInsecure",
+    "apiJwtRules",
+    "apiKey",
+    "apiKubeconfig",
+    "apiMostWatches",
+    "apiRoles",
+    "apiTokens",
     "clientAddressHeader",
     "config",
     "jwksBlockedCidrs",
@@ -41,6 +53,8 @@ const SETTINGS: [&str; 39] = [
     "rootNamespace",
     "shutdownGrace",
     "socketMode",
+    "store",
+    "storeHistory",
     "tokenCacheSize",
     "trustDomain",
     "trustDomainAliases",
@@ -51,7 +65,7 @@ const SETTINGS: [&str; 39] = [
 ];
 
 /// Not set by flag or variable: they have more structure than one line holds.
-const ONLY_IN_FILES: [&str; 2] = ["jwksClients", "workloads"];
+const ONLY_IN_FILES: [&str; 4] = ["apiJwtRules", "apiRoles", "jwksClients", "workloads"];
 
 /// Where settings come from.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,6 +10,8 @@ mod key_sources;
 mod kube;
 mod layer;
 mod mesh_config;
+#[cfg(feature = "api")]
+mod store;
 mod values;
 
 use std::{
@@ -35,6 +37,8 @@ pub use address::{Address, InvalidAddress};
 pub use flags::{Flags, PolicyFlags, ServerFlags};
 pub use key_sources::{KeySourceClient, KeySourcesConfig};
 pub use kube::KubeConfig;
+#[cfg(feature = "api")]
+pub use store::{ApiConfig, StoreConfig};
 
 use layer::{Layer, Layers};
 use mesh_config::MeshConfig;
@@ -47,6 +51,9 @@ pub struct Config {
     pub policies: Vec<PathBuf>,
     /// The cluster that policies come from instead.
     pub kube: Option<KubeConfig>,
+    /// The store that policies come from instead.
+    #[cfg(feature = "api")]
+    pub store: Option<StoreConfig>,
     /// Mesh and workloads; the first workload is the default.
     pub settings: Arc<Settings>,
     /// Where gRPC ext_authz listens.
@@ -191,7 +198,9 @@ impl Config {
         layers.push(std::mem::take(&mut mesh_config.layer));
         let mut read = Reader { layers: &layers, problems };
         let config = read.config(mesh_config, environment, warnings);
-        if needs_policies && layers.find("policies").is_none() && config.kube.is_none() {
+        let sources = ["policies", "store"];
+        let elsewhere = sources.iter().any(|name| layers.find(name).is_some());
+        if needs_policies && !elsewhere && config.kube.is_none() {
             read.problems.add("--policies", "a file or directory of policies is needed");
         }
         if read.problems.0.is_empty() {
@@ -236,6 +245,10 @@ impl Config {
             if let Some(kube) = &self.kube {
                 kube.show(settings);
             }
+            #[cfg(feature = "api")]
+            if let Some(store) = &self.store {
+                store.show(settings);
+            }
             let origins: std::collections::BTreeMap<_, _> = self.origins.iter().cloned().collect();
             settings.insert("setBy".into(), json!(origins));
         }
@@ -277,11 +290,17 @@ impl Reader<'_> {
         }
         let settings = Arc::new(self.meaning());
         let kube = KubeConfig::read(self, &settings, environment);
+        #[cfg(feature = "api")]
+        let store = store::StoreConfig::read(self);
+        #[cfg(not(feature = "api"))]
+        self.no_store();
         let format = self.setting("logFormat", None, values::log_format);
         let plain = if environment.terminal { LogFormat::Human } else { LogFormat::Json };
         Config {
             policies,
             kube,
+            #[cfg(feature = "api")]
+            store,
             settings,
             listen,
             socket_mode: self.setting("socketMode", 0o660, values::socket_mode),
@@ -387,6 +406,16 @@ impl Reader<'_> {
             Some(_) | None => 0,
         };
         self.setting("xffNumTrustedHops", default, values::hops)
+    }
+
+    #[cfg(not(feature = "api"))]
+    fn no_store(&mut self) {
+        for name in ["store", "api"] {
+            if let Some((origin, _)) = self.layers.find(name) {
+                let problem = "this Postern was built without its store (feature `api`)";
+                self.problems.add(origin.subject(name), problem);
+            }
+        }
     }
 
     fn setting<T>(

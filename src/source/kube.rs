@@ -129,8 +129,10 @@ impl KubeSource {
         Ok(Self { client, namespace, places, outages, view, pace })
     }
 
-    /// Writes to the objects that this source sees. `identity` is this replica's name among others.
-    pub fn status_writer(&self, identity: String, clock: Clock) -> StatusWriter {
+    /// Writes to the objects that this source sees. `host` is what this machine or pod is called.
+    pub fn status_writer(&self, host: Option<&str>, clock: Clock) -> StatusWriter {
+        // A pod that is started anew keeps its name, and waits like any other.
+        let identity = format!("{}_{:08x}", host.unwrap_or("postern"), connection::random_number());
         StatusWriter::new(
             self.client.clone(),
             lease::Lease::new(self.client.clone(), &self.namespace, identity, self.pace, clock),

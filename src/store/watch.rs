@@ -34,6 +34,11 @@ impl Watcher {
         self.seen
     }
 
+    /// Whether all that changed since is still known.
+    pub fn check(&self) -> Result<(), Compacted> {
+        self.store.state().changes_after(self.seen).map(drop)
+    }
+
     /// The next changes; waits until there are some. May be dropped while it waits.
     pub async fn next(&mut self) -> Result<Vec<Arc<Change>>, Compacted> {
         loop {

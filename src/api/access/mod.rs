@@ -11,6 +11,7 @@ mod tokens;
 
 pub use certificates::user_of_certificate;
 pub use pki::{Leaf, Pki, PkiError, kubeconfig};
+pub(in crate::api) use reviews::protobuf_object;
 pub use reviews::{Review, ReviewError, ReviewKind};
 pub use roles::{Grant, InvalidGrant, Namespaces, Role, Roles};
 pub use tokens::{InvalidTokens, StaticTokens};

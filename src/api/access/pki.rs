@@ -151,8 +151,19 @@ impl Pki {
         server: &str,
         now: SystemTime,
     ) -> Result<(), PkiError> {
+        self.write_kubeconfig_for(file, server, &self.pem, now)
+    }
+
+    /// The same for a server whose certificate somebody else has signed.
+    pub fn write_kubeconfig_for(
+        &self,
+        file: &Path,
+        server: &str,
+        authority: &str,
+        now: SystemTime,
+    ) -> Result<(), PkiError> {
         let client = self.client("postern-admin", MASTERS, now)?;
-        write_private(file, &kubeconfig(server, &self.pem, &client))
+        write_private(file, &kubeconfig(server, authority, &client))
     }
 }
 

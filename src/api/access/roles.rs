@@ -27,6 +27,16 @@ pub enum Namespaces {
     Only(BTreeSet<String>),
 }
 
+impl Namespaces {
+    /// As the configuration has them.
+    pub fn names(&self) -> Vec<&str> {
+        match self {
+            Self::All => vec!["*"],
+            Self::Only(names) => names.iter().map(String::as_str).collect(),
+        }
+    }
+}
+
 /// Gives a role to users and groups.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {

@@ -100,8 +100,13 @@ async fn config(cluster: &Cluster) -> Result<Config, NotConnected> {
 
 /// From 0 to 1. Good enough for waiting times and names, and no more than that.
 pub(super) fn random_share() -> f64 {
+    f64::from(random_number()) / f64::from(u32::MAX)
+}
+
+/// Likewise.
+pub(super) fn random_number() -> u32 {
     let bits = std::hash::RandomState::new().build_hasher().finish() >> 32;
-    f64::from(u32::try_from(bits).unwrap_or_default()) / f64::from(u32::MAX)
+    u32::try_from(bits).unwrap_or_default()
 }
 
 /// Tells [`Outages`] of each watch that is answered: the events of a watch do not, and none may come
