@@ -200,3 +200,6 @@ impl KubeSource {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -96,6 +96,8 @@ impl Trouble {
             403 => Self::Forbidden { verb, resource, message },
             404 => Self::NoSuchKind { resource },
             410 => Self::Expired,
+            // What the client makes of a line that is neither an event nor a status.
+            0 => Self::Unreadable { message: "neither an event nor an error".into() },
             code => Self::Refused { code, message },
         }
     }
