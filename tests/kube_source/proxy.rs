@@ -72,12 +72,6 @@ impl Proxy {
         self.budget.store(bytes, Ordering::SeqCst);
     }
 
-    /// As if nothing were there.
-    pub(crate) fn clear(&self) {
-        self.hold(false);
-        self.break_after(usize::MAX);
-    }
-
     async fn connect(&self, client: TcpStream) {
         let upstream = *self.upstream.lock().unwrap();
         let Some(upstream) = upstream else { return };
