@@ -12,7 +12,7 @@ use std::{
 use ::kube::{
     Client, Config,
     client::{Body, ClientBuilder},
-    config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError},
+    config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
@@ -20,42 +20,52 @@ use tower::{Layer, Service};
 
 use super::{Cluster, Pace, outages::Outages};
 
-/// Why there is no way to the cluster.
-#[derive(Debug, thiserror::Error)]
+/// Why there is no way to the cluster. The texts of causes are part of its own: those of `kube` repeat
+/// their causes, and some show lines of the kubeconfig, which holds secrets.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotConnected {
     /// A kubeconfig that was named.
-    #[error("the kubeconfig `{path}` cannot be used (--kubeconfig)")]
+    #[error("the kubeconfig `{path}` cannot be used (--kubeconfig): {reason}")]
     Kubeconfig {
         /// Which.
         path: PathBuf,
         /// Why.
-        #[source]
-        error: KubeconfigError,
+        reason: String,
     },
     /// A context that was named.
-    #[error("the context `{context}` cannot be used (--kube-context)")]
+    #[error("the context `{context}` cannot be used (--kube-context): {reason}")]
     Context {
         /// Which.
         context: String,
         /// Why.
-        #[source]
-        error: KubeconfigError,
+        reason: String,
     },
     /// Nothing was named.
-    #[error(
-        "this is no pod with a service account ({pod}), and there is no kubeconfig; name one with \
-         --kubeconfig"
-    )]
+    #[error("no kubeconfig is named with --kubeconfig, this is no pod ({pod}), and {reason}")]
     Nowhere {
         /// Why the pod's account cannot be used.
-        pod: Box<InClusterError>,
-        /// Why the kubeconfig cannot.
-        #[source]
-        error: KubeconfigError,
+        pod: String,
+        /// Why what kubectl would use cannot.
+        reason: String,
     },
     /// Such as a certificate that is none.
-    #[error("no client can be made of the kubeconfig or the pod's account")]
-    Client(#[source] Box<::kube::Error>),
+    #[error("no client can be made of the kubeconfig or the pod's account: {reason}")]
+    Client {
+        /// Why.
+        reason: String,
+    },
+}
+
+fn reason(error: &KubeconfigError) -> String {
+    match error {
+        KubeconfigError::Parse(error) => match error.location() {
+            Some(at) => {
+                format!("line {}, column {} is not as it should be", at.line(), at.column())
+            }
+            None => "it is no kubeconfig".into(),
+        },
+        other => other.to_string(),
+    }
 }
 
 /// The client, and the namespace that is meant where none is named.
@@ -72,7 +82,7 @@ pub(super) async fn connect(
     config.default_retry = false;
     let namespace = config.default_namespace.clone();
     let client = ClientBuilder::try_from(config)
-        .map_err(|error| NotConnected::Client(Box::new(error)))?
+        .map_err(|error| NotConnected::Client { reason: error.to_string() })?
         .with_layer(&Observe(outages))
         .build();
     Ok((client, namespace))
@@ -82,19 +92,21 @@ async fn config(cluster: &Cluster) -> Result<Config, NotConnected> {
     let options =
         KubeConfigOptions { context: cluster.context.clone(), ..KubeConfigOptions::default() };
     if let Some(path) = &cluster.kubeconfig {
-        let failed = |error| NotConnected::Kubeconfig { path: path.clone(), error };
+        let failed =
+            |error| NotConnected::Kubeconfig { path: path.clone(), reason: reason(&error) };
         let kubeconfig = Kubeconfig::read_from(path).map_err(failed)?;
         return Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(failed);
     }
     if let Some(context) = &cluster.context {
-        let failed = |error| NotConnected::Context { context: context.clone(), error };
+        let failed =
+            |error| NotConnected::Context { context: context.clone(), reason: reason(&error) };
         return Config::from_kubeconfig(&options).await.map_err(failed);
     }
     match Config::incluster() {
         Ok(config) => Ok(config),
-        Err(pod) => Config::from_kubeconfig(&options)
-            .await
-            .map_err(|error| NotConnected::Nowhere { pod: Box::new(pod), error }),
+        Err(pod) => Config::from_kubeconfig(&options).await.map_err(|error| {
+            NotConnected::Nowhere { pod: pod.to_string(), reason: reason(&error) }
+        }),
     }
 }
 

@@ -312,6 +312,14 @@ async fn a_kubeconfig_that_cannot_be_used_is_named() {
     let path = server.cluster().kubeconfig.unwrap();
     let context = refused(&path, Some("other")).await;
     assert!(context.contains("other"), "{context}");
+    let broken = tempfile::NamedTempFile::new().unwrap();
+    for text in
+        ["users:\n- user: { token: [SECRET }\n", "users: [{ name: u, user: { token: [SECRET] } }]"]
+    {
+        std::fs::write(broken.path(), text).unwrap();
+        let shown = refused(broken.path(), None).await;
+        assert!(!shown.contains("SECRET") && shown.contains("line "), "{shown}");
+    }
 }
 
 #[test]
