@@ -2,11 +2,14 @@
 //!
 //! Reads as a list of what is connected with what; every part's work is its own.
 
+mod decoding;
 mod health;
 mod key_sources;
 mod listener;
 mod policies;
 mod services;
+#[cfg(feature = "api")]
+mod statuses;
 #[cfg(feature = "api")]
 mod store;
 mod workers;
@@ -18,7 +21,10 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
 use tonic::service::Routes;
 
 use crate::admin::{self, Admin, Readiness};
+#[cfg(feature = "api")]
+use crate::api::access::JwtCallers;
 use crate::authn::KeyLookup;
+#[cfg(feature = "api")]
 #[cfg(feature = "api")]
 use crate::config::StoreConfig;
 use crate::config::{Address, Config};
@@ -52,11 +58,17 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
     let (snapshots, publisher) = SnapshotCell::new();
     let keys = KeySources::new(&config.key_sources, &metrics)?;
+    #[cfg(feature = "api")]
+    let jwt_rules = store::jwt_rules(&config)?;
+    #[cfg(feature = "api")]
+    let own_sources = jwt_rules.iter().flat_map(|rules| rules.key_sources.clone()).collect();
+    #[cfg(not(feature = "api"))]
+    let own_sources = Vec::new();
     let mut controller = Controller::new(Parts {
         settings: config.settings.clone(),
         decode: services::decode(&config),
         publisher,
-        sync_keys: keys.sync(),
+        sync_keys: keys.sync(own_sources),
         metrics: metrics.snapshot(),
     });
     let control = controller.status();
@@ -91,7 +103,11 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
     #[cfg(feature = "api")]
     let api = match (&config.store, store) {
         (Some(StoreConfig { folder, api: Some(api), .. }), Some(store)) => {
-            Some(store::Api::bind(&config, folder, api, store, &drain).await?)
+            let jwt = jwt_rules.map(|rules| {
+                let sets = Arc::new(keys.sets.clone());
+                JwtCallers::new(rules, sets, keys.clock, config.max_token_size)
+            });
+            Some(store::Api::bind(&config, folder, api, store, jwt, &drain).await?)
         }
         _ => None,
     };

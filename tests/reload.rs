@@ -242,7 +242,7 @@ fn decode(files: &[PolicyFile]) -> Decoded {
     let decoded = manifest::decode_files(texts, &manifest::Options::default());
     let documents = decoded.documents.into_iter().map(|document| Document {
         file: document.file.clone().unwrap_or_default(),
-        resource: document.accepted().cloned(),
+        resource: document.accepted().cloned().map(Arc::new),
         id: document.id,
         attachment: document.attachment,
     });

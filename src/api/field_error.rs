@@ -104,9 +104,18 @@ impl FieldError {
 
     /// The text is not among those allowed.
     pub fn not_supported(field: impl Into<String>, value: &str, supported: &[&str]) -> Self {
+        Self::not_supported_value(field, &Value::String(value.to_owned()), supported)
+    }
+
+    /// The value, of whatever type, is not among those allowed.
+    pub fn not_supported_value(
+        field: impl Into<String>,
+        value: &Value,
+        supported: &[&str],
+    ) -> Self {
         let listed: Vec<_> = supported.iter().map(|text| quote(text)).collect();
         let detail = format!("supported values: {}", listed.join(", "));
-        Self::new(CauseReason::NotSupported, field, Some(&quote(value)), &detail)
+        Self::new(CauseReason::NotSupported, field, Some(&shown(value)), &detail)
     }
 
     /// The value has the wrong type; `found` is the type that it has.

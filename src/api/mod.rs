@@ -6,6 +6,7 @@
 //! `manifest`'s.
 
 pub mod access;
+pub mod admission;
 pub mod apply;
 pub mod continue_token;
 pub mod discovery;

@@ -12,6 +12,7 @@ use crate::authn::jwks::{self, AttemptResult, KeySets, Schedule};
 use crate::config::{KeySourceClient, KeySourcesConfig};
 use crate::control::SyncKeys;
 use crate::outbound::{Client, ClientSettings, DialGuard};
+use crate::plan::KeySource;
 use crate::telemetry::metrics::{KeySourceSample, Metrics};
 
 /// The sets and the time.
@@ -45,10 +46,14 @@ impl KeySources {
         Ok(Self { sets, clock })
     }
 
-    /// For control.
-    pub(super) fn sync(&self) -> Box<SyncKeys> {
+    /// For control. `own` are wanted always, whatever policies say.
+    pub(super) fn sync(&self, own: Vec<KeySource>) -> Box<SyncKeys> {
         let sets = self.sets.clone();
-        Box::new(move |wanted| sets.sync(wanted))
+        Box::new(move |wanted| {
+            let is_other = |own: &&KeySource| !wanted.iter().any(|wanted| wanted.id == own.id);
+            let all: Vec<_> = wanted.iter().chain(own.iter().filter(is_other)).cloned().collect();
+            sets.sync(&all);
+        })
     }
 
     /// For the admin endpoints.

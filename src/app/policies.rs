@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
+#[cfg(feature = "kube")]
+use serde_json::Value;
 use tokio::{sync::watch, task::JoinHandle};
 
-#[cfg(feature = "kube")]
+#[cfg(any(feature = "api", feature = "kube"))]
 use crate::authn::clock::Clock;
 use crate::config::Config;
 #[cfg(feature = "kube")]
@@ -106,29 +108,37 @@ impl PolicySource {
         }
     }
 
-    /// Tells the objects of a cluster what control makes of them, where that is wanted.
-    #[cfg_attr(not(feature = "kube"), expect(unused_variables, reason = "of the cluster alone"))]
+    /// Tells the objects of the store or the cluster what control makes of them, where that is
+    /// wanted.
     pub(super) fn write_statuses(
         &self,
         control: watch::Receiver<Arc<ControlStatus>>,
     ) -> Option<JoinHandle<()>> {
-        #[cfg(feature = "kube")]
-        if let Self::Cluster(cluster, KubeConfig { status: true, host, .. }) = self {
-            let writer = cluster.status_writer(host.as_deref(), Clock::system());
-            return Some(tokio::spawn(writer.write(control, |control| {
-                let acceptances = Acceptances::of(control);
-                move |seen: &Seen, now: &str| {
-                    let object = Standing {
-                        id: &seen.id,
-                        file: &seen.file,
-                        text: &seen.text,
-                        generation: seen.generation,
-                        status: seen.status.as_ref(),
-                    };
-                    acceptances.status(object, now)
-                }
-            })));
+        match self {
+            Self::Files(_) => None,
+            #[cfg(feature = "api")]
+            Self::Store(_, store) => {
+                let written = super::statuses::run(store.clone(), control, Clock::system());
+                Some(tokio::spawn(written))
+            }
+            #[cfg(feature = "kube")]
+            Self::Cluster(cluster, KubeConfig { status: true, host, .. }) => {
+                let writer = cluster.status_writer(host.as_deref(), Clock::system());
+                Some(tokio::spawn(writer.write(control, |control| wanted(control))))
+            }
+            #[cfg(feature = "kube")]
+            Self::Cluster(..) => None,
         }
-        None
+    }
+}
+
+/// Which status each object shall have.
+#[cfg(feature = "kube")]
+fn wanted(control: &ControlStatus) -> impl Fn(&Seen, &str) -> Option<Value> + use<> {
+    let acceptances = Acceptances::of(control);
+    move |seen, now| {
+        let Seen { id, file, text, generation, status, .. } = seen;
+        let (generation, status) = (*generation, status.as_ref());
+        acceptances.status(Standing { id, file, text, generation, status }, now)
     }
 }

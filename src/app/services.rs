@@ -5,11 +5,12 @@ use std::sync::Arc;
 use anyhow::Result;
 use tonic::service::RoutesBuilder;
 
+use super::decoding;
 use super::key_sources::KeySources;
 use crate::authn::{TokenCache, TokenCacheStatus};
 use crate::config::Config;
+use crate::control::Decode;
 use crate::control::publish::SnapshotCell;
-use crate::control::{Decode, Decoded, Document};
 use crate::extauthz::{
     AuthorizationService, CheckMetrics, CheckServer, ClientAddress, DESCRIPTORS, RequestSettings,
 };
@@ -19,18 +20,7 @@ use crate::telemetry::metrics::{Metrics, TokenCacheSample};
 /// Text to resources. A resource without a namespace is in the workload's.
 pub(crate) fn decode(config: &Config) -> Decode {
     let namespace = config.settings.workloads.first().map_or("default", |w| &w.namespace);
-    let options = manifest::Options { default_namespace: namespace.into() };
-    Decode::new(move |files| {
-        let texts = files.iter().map(|file| (&*file.name, file.text.as_bytes()));
-        let decoded = manifest::decode_files(texts, &options);
-        let documents = decoded.documents.into_iter().map(|document| Document {
-            file: document.file.clone().unwrap_or_default(),
-            resource: document.accepted().cloned(),
-            id: document.id,
-            attachment: document.attachment,
-        });
-        Decoded { documents: documents.collect(), diagnostics: decoded.diagnostics }
-    })
+    decoding::decoder(manifest::Options { default_namespace: namespace.into() })
 }
 
 /// Adds every gRPC service but health; gives the one that decides.

@@ -2,14 +2,14 @@
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::api::access::{Leaf, Pki, StaticTokens};
+use crate::api::access::{JwtCallers, JwtRules, Leaf, Pki, StaticTokens};
 use crate::api::server::{ApiServer, RESOURCES, Settings, Transport, serve, server_config};
 use crate::authn::clock::Clock;
 use crate::config::{ApiConfig, Config, StoreConfig};
@@ -28,6 +28,13 @@ pub(super) fn source(store: Store) -> LocalSource {
     LocalSource::new(store, RESOURCES.map(|resource| resource.to_string().into()))
 }
 
+/// The rules for tokens of the API's callers.
+pub(super) fn jwt_rules(config: &Config) -> Result<Option<JwtRules>> {
+    let api = config.store.as_ref().and_then(|store| store.api.as_ref());
+    let rules = api.map(|api| &api.jwt_rules).filter(|rules| !rules.is_null());
+    rules.map(|rules| JwtRules::parse(rules).context("apiJwtRules")).transpose()
+}
+
 /// An API with a port, which nobody is answered on yet.
 pub(super) struct Api {
     listener: TcpListener,
@@ -44,10 +51,11 @@ impl Api {
         folder: &Path,
         api: &ApiConfig,
         store: Store,
+        jwt: Option<JwtCallers>,
         drain: &Shutdown,
     ) -> Result<Self> {
         let clock = Clock::system();
-        let settings = settings(config, api)?;
+        let settings = settings(config, api, jwt)?;
         let listener = TcpListener::bind(api.address)
             .await
             .with_context(|| format!("cannot listen on {} (--api)", api.address))?;
@@ -69,7 +77,7 @@ impl Api {
     }
 }
 
-fn settings(config: &Config, api: &ApiConfig) -> Result<Settings> {
+fn settings(config: &Config, api: &ApiConfig, jwt: Option<JwtCallers>) -> Result<Settings> {
     let tokens = match &api.tokens {
         Some(file) => StaticTokens::parse(&read(file, "--api-tokens")?)
             .with_context(|| format!("--api-tokens: `{}`", file.display()))?,
@@ -84,6 +92,7 @@ fn settings(config: &Config, api: &ApiConfig) -> Result<Settings> {
     Ok(Settings {
         roles: api.roles.clone(),
         tokens,
+        jwt,
         create_namespaces: api.create_namespaces,
         permanent_namespaces: namespaces,
         most_watches: api.most_watches,
@@ -117,7 +126,7 @@ fn tls(api: &ApiConfig, folder: &Path, address: SocketAddr, clock: Clock) -> Res
 
 fn write_kubeconfig(
     pki: &Pki,
-    file: &PathBuf,
+    file: &Path,
     server_ca: &str,
     url: &str,
     clock: Clock,

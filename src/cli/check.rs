@@ -162,7 +162,7 @@ pub(super) fn read_policies(config: &Config) -> Result<(Vec<Arc<Resource>>, Vec<
     if problems > 0 {
         bail!("{} in the policies", count(problems, "problem"));
     }
-    let resources = decoded.documents.into_iter().filter_map(|d| d.resource).map(Arc::new);
+    let resources = decoded.documents.into_iter().filter_map(|d| d.resource);
     Ok((resources.collect(), others))
 }
 

@@ -10,6 +10,8 @@ mod demo;
 mod explanation;
 mod jwt;
 mod serve;
+#[cfg(feature = "api")]
+mod store;
 mod yaml;
 
 use std::{fmt, io::Write as _, process::ExitCode};
@@ -34,6 +36,8 @@ enum Command {
     Bench(Box<bench::Bench>),
     Jwt(Box<jwt::Jwt>),
     Crds(crds::Crds),
+    #[cfg(feature = "api")]
+    Store(store::StoreCommand),
     #[cfg(feature = "demo")]
     Demo(demo::Demo),
 }
@@ -57,6 +61,8 @@ pub fn run() -> ExitCode {
         Command::Bench(bench) => bench.run(),
         Command::Jwt(jwt) => jwt.run(),
         Command::Crds(crds) => crds.run(),
+        #[cfg(feature = "api")]
+        Command::Store(store) => store.run(),
         #[cfg(feature = "demo")]
         Command::Demo(demo) => demo.run(),
     }

@@ -167,9 +167,9 @@ impl ApiConfig {
 }
 
 fn count(value: &Value, least: usize, most: usize) -> Result<usize, String> {
-    let text = match value {
-        Value::Number(number) => number.to_string(),
-        other => text(other)?.to_owned(),
+    let text = match value.as_u64() {
+        Some(number) => number.to_string(),
+        None => text(value)?.to_owned(),
     };
     let number = text.parse().ok().filter(|number| (least..=most).contains(number));
     number.ok_or_else(|| format!("`{text}` is not a number from {least} to {most}"))
@@ -194,9 +194,11 @@ fn hosts(value: &Value) -> Result<Vec<String>, String> {
 }
 
 fn rules(value: &Value) -> Result<Value, String> {
-    match value {
-        Value::Array(rules) if rules.iter().all(Value::is_object) => Ok(value.clone()),
-        _ => Err("must be a list of rules, as `jwtRules` of a RequestAuthentication".into()),
+    match value.as_array() {
+        Some(rules) if rules.iter().all(Value::is_object) => Ok(value.clone()),
+        Some(_) | None => {
+            Err("must be a list of rules, as `jwtRules` of a RequestAuthentication".into())
+        }
     }
 }
 
@@ -229,8 +231,8 @@ fn grant(value: &Value) -> Result<Grant, String> {
 
 /// A list, or a text with commas.
 fn texts(value: &Value) -> Result<Vec<String>, String> {
-    match value {
-        Value::Array(items) => items.iter().map(|item| text(item).map(str::to_owned)).collect(),
-        other => Ok(text(other)?.split(',').map(|part| part.trim().to_owned()).collect()),
+    match value.as_array() {
+        Some(items) => items.iter().map(|item| text(item).map(str::to_owned)).collect(),
+        None => Ok(text(value)?.split(',').map(|part| part.trim().to_owned()).collect()),
     }
 }

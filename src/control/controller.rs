@@ -3,13 +3,13 @@
 //! Off the async threads: decoding and compiling a large policy set takes longer than a request may
 //! wait.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
 
 use tokio::{sync::watch, task::spawn_blocking, time::Instant};
 
 use crate::compile::{Settings, compile};
-use crate::diagnostic::{Diagnostic, Severity};
-use crate::model::Kind;
+use crate::diagnostic::{Code, Diagnostic, Severity};
+use crate::model::{Kind, Position};
 use crate::plan::{KeySource, Snapshot};
 use crate::source::Corpus;
 use crate::telemetry::metrics::SnapshotMetrics;
@@ -191,7 +191,7 @@ impl Controller {
         metrics.rejected(self.inventory.rejections.len());
         self.status.send_modify(|status| {
             let mut next = ControlStatus {
-                corpus: corpus.clone(),
+                corpus,
                 resources: self.inventory.resources(),
                 rejected: self.inventory.rejections.clone(),
                 findings,
@@ -210,8 +210,9 @@ impl Controller {
     }
 
     fn log_findings(&self, findings: &[Diagnostic]) {
-        let before = self.status.borrow().findings.clone();
-        for finding in findings.iter().filter(|finding| !before.contains(finding)) {
+        let before = self.status.borrow().clone();
+        let known: HashSet<_> = before.findings.iter().map(identity).collect();
+        for finding in findings.iter().filter(|finding| !known.contains(&identity(finding))) {
             let line = Problem::Text(finding.clone()).line();
             match finding.severity {
                 Severity::Note => tracing::info!(finding = line, "noticed"),
@@ -261,6 +262,12 @@ impl Compiled {
 
 fn findings(diagnostics: &[Diagnostic]) -> Vec<Diagnostic> {
     diagnostics.iter().filter(|d| d.severity != Severity::Error).cloned().collect()
+}
+
+/// What tells a finding from others.
+fn identity(finding: &Diagnostic) -> (Option<&str>, u32, u32, Code, &str) {
+    let Position { line, column } = finding.position;
+    (finding.file.as_deref(), line, column, finding.code, &finding.message)
 }
 
 /// Returns once no request uses the snapshot any more, or a while later.

@@ -25,7 +25,7 @@ pub struct Document {
     /// Which resource, where it got that far.
     pub id: Option<ResourceId>,
     /// The resource, if nothing is wrong with it.
-    pub resource: Option<Resource>,
+    pub resource: Option<Arc<Resource>>,
     /// What it is attached to, where it got that far.
     pub attachment: Option<Attachment>,
 }

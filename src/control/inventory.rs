@@ -89,8 +89,10 @@ impl Inventory {
         let form = match (documents.next(), documents.next()) {
             (Some(Document { resource: Some(resource), .. }), None) => {
                 Form::Accepted(match accepted_before {
-                    Some(before) if **before == resource => before.clone(),
-                    Some(_) | None => Arc::new(resource),
+                    // The same, as it mostly is, or at least alike.
+                    Some(before) if Arc::ptr_eq(before, &resource) => resource,
+                    Some(before) if *before == resource => before.clone(),
+                    Some(_) | None => resource,
                 })
             }
             (only, None) => match accepted_before {

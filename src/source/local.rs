@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::Corpus;
-use super::objects::Objects;
+use super::objects::{self, Objects};
 use crate::store::{Change, Compacted, Key, Scope, Store, Watcher};
 
 /// Follows the objects of some resources in a store.
@@ -33,7 +33,7 @@ impl LocalSource {
             // What is there now is never too old.
             let Ok(page) = self.store.list(&scope, None, None, usize::MAX) else { continue };
             for object in &page.objects {
-                self.objects.insert(&name(&object.key), &object.value);
+                self.objects.insert(&file_name(&object.key), &object.value);
             }
             self.watchers.push(self.store.watch(scope, page.revision));
         }
@@ -51,8 +51,8 @@ impl LocalSource {
                 Ok(changes) => {
                     for change in changes {
                         match &change.new {
-                            Some(new) => self.objects.insert(&name(&change.key), &new.value),
-                            None => self.objects.remove(&name(&change.key)),
+                            Some(new) => self.objects.insert(&file_name(&change.key), &new.value),
+                            None => self.objects.remove(&file_name(&change.key)),
                         }
                     }
                     self.objects.corpus()
@@ -80,7 +80,13 @@ async fn next(watchers: &mut [Watcher]) -> Result<Vec<Arc<Change>>, Compacted> {
     changes
 }
 
-fn name(key: &Key) -> String {
+/// The text of an object as a file of a [`Corpus`].
+pub fn text(object: &serde_json::Value) -> String {
+    objects::text(object)
+}
+
+/// The name of that file.
+pub fn file_name(key: &Key) -> String {
     let plural = key.resource.split('.').next().unwrap_or_default();
     format!("{plural}/{}/{}", key.namespace, key.name)
 }

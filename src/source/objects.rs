@@ -17,19 +17,39 @@ impl Objects {
     /// Adds an object, or its new form.
     pub(super) fn insert(&mut self, name: &str, object: &Value) {
         let name: Arc<str> = name.into();
-        let text = text(object).into();
-        self.insert_file(PolicyFile { name, text });
+        self.insert_file(PolicyFile { name, text: text(object).into() });
     }
 
     /// The same, where the text is known; tells whether that is another one than before.
     pub(super) fn insert_file(&mut self, file: PolicyFile) -> bool {
-        let before = self.0.insert(file.name.clone(), file.clone());
-        before.is_none_or(|before| before != file)
+        match self.0.get_mut(&file.name) {
+            // As it was: who has seen it knows it by its address.
+            Some(known) if known.text == file.text => return false,
+            Some(known) => known.text = file.text,
+            None => drop(self.0.insert(file.name.clone(), file)),
+        }
+        true
     }
 
     /// Takes one away.
     pub(super) fn remove(&mut self, name: &str) {
         self.0.remove(name);
+    }
+
+    /// What is as it was in `before` is the same text from now on, not an equal one.
+    #[cfg(feature = "kube")]
+    pub(super) fn keep(&mut self, before: &Self) {
+        for (name, file) in &mut self.0 {
+            if let Some(before) = before.0.get(name).filter(|before| before.text == file.text) {
+                file.text = before.text.clone();
+            }
+        }
+    }
+
+    /// The text of one.
+    #[cfg(feature = "kube")]
+    pub(super) fn text(&self, name: &str) -> Option<Arc<str>> {
+        self.0.get(name).map(|file| file.text.clone())
     }
 
     /// Takes those of `other` in as well.
@@ -50,9 +70,11 @@ pub(super) fn text(object: &Value) -> String {
     let mut object = object.clone();
     if let Value::Object(members) = &mut object {
         members.remove("status");
-        if let Some(Value::Object(metadata)) = members.get_mut("metadata") {
+        if let Some(Value::Object(mut metadata)) = members.shift_remove("metadata") {
             metadata.remove("managedFields");
             metadata.remove("resourceVersion");
+            // At the end, so that the lines of a policy stay where they are when its labels change.
+            members.insert("metadata".into(), metadata.into());
         }
     }
     format!("{object:#}")

@@ -33,7 +33,7 @@ const UPGRADES: &[Upgrade] = &[];
 type Upgrade = fn(&WriteTransaction) -> Result<(), StoreError>;
 
 /// The file in a store's folder.
-pub(super) const FILE: &str = "postern.redb";
+pub const FILE: &str = "postern.redb";
 
 #[derive(Debug)]
 pub(super) struct Disk {

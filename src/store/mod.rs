@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 pub use archive::{ImportError, Imported};
 pub use check::Checked;
+pub use disk::FILE;
 pub use error::{Compacted, StoreError};
 pub use object::{Change, Key, Object};
 pub use state::{History, Page, Scope};

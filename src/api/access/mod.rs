@@ -4,12 +4,14 @@
 //! request wants is the business of those who read it.
 
 mod certificates;
+mod jwt;
 mod pki;
 mod reviews;
 mod roles;
 mod tokens;
 
 pub use certificates::user_of_certificate;
+pub use jwt::{InvalidJwtRules, JwtCallers, JwtRules};
 pub use pki::{Leaf, Pki, PkiError, kubeconfig};
 pub(in crate::api) use reviews::protobuf_object;
 pub use reviews::{Review, ReviewError, ReviewKind};

@@ -7,7 +7,7 @@ use super::super::status::ApiError;
 use super::Settings;
 
 /// Who calls; nobody is an error.
-pub(super) fn caller(
+pub(super) async fn caller(
     settings: &Settings,
     certified: Option<&User>,
     headers: &HeaderMap,
@@ -17,8 +17,15 @@ pub(super) fn caller(
     }
     if let Some(authorization) = headers.get(header::AUTHORIZATION) {
         let token = authorization.to_str().ok().and_then(bearer);
-        let user = token.and_then(|token| settings.tokens.user(token));
-        return user.cloned().ok_or_else(ApiError::unauthorized);
+        let token = token.ok_or_else(ApiError::unauthorized)?;
+        if let Some(user) = settings.tokens.user(token) {
+            return Ok(user.clone());
+        }
+        let user = match &settings.jwt {
+            Some(jwt) => jwt.user(token).await,
+            None => None,
+        };
+        return user.ok_or_else(ApiError::unauthorized);
     }
     // A page in a browser on this machine must not do what its user may. Browsers say who they act
     // for, other programs do not.

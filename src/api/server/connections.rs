@@ -94,7 +94,7 @@ pub async fn serve(
                             answer(server, stream, user, is_http2, watcher).await;
                         }
                         Ok(Err(error)) => {
-                            tracing::debug!(%error, "no TLS with a caller of the API")
+                            tracing::debug!(%error, "no TLS with a caller of the API");
                         }
                         Err(_) => tracing::debug!("a TLS handshake with the API took too long"),
                     }

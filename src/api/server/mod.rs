@@ -3,12 +3,12 @@
 //! What objects are and become is said by the functions beside this module, keeping them is `store`'s
 //! job. Putting it together with a certificate and a port is `app`'s.
 
-mod admit;
 mod answer;
 mod body;
 mod callers;
 mod connections;
 mod documents;
+mod import;
 mod moment;
 mod namespaces;
 mod reads;
@@ -25,13 +25,14 @@ use axum::body::Body;
 use http::{Method, Request, Response, StatusCode};
 use tokio::sync::Semaphore;
 
-use super::access::{Roles, StaticTokens, User};
+use super::access::{JwtCallers, Roles, StaticTokens, User};
 use super::status::ApiError;
 use crate::authn::clock::Clock;
 use crate::shutdown::Shutdown;
 use crate::store::{Store, StoreError};
 
 pub use connections::{Transport, serve};
+pub use import::{ImportRefused, Imported, prepare_import};
 pub use route::POLICIES as RESOURCES;
 pub use tls::{TlsError, server_config};
 
@@ -49,6 +50,8 @@ pub struct Settings {
     pub roles: Roles,
     /// Who has which token.
     pub tokens: StaticTokens,
+    /// Who is known by which other tokens.
+    pub jwt: Option<JwtCallers>,
     /// Whether writing into a namespace makes it.
     pub create_namespaces: bool,
     /// Namespaces that are always there.
@@ -112,8 +115,7 @@ impl ApiServer {
         if route == Route::Health {
             return documents::health(request.method());
         }
-        let user = callers::caller(&self.0.settings, certified, request.headers())?;
-        let is_get = request.method() == Method::GET;
+        let user = callers::caller(&self.0.settings, certified, request.headers()).await?;
         match route {
             Route::Resource(resource) => self.resource(&user, resource, request).await,
             Route::Review(kind, version) => {
@@ -123,10 +125,27 @@ impl ApiServer {
                 self.review(&user, kind, &version, request).await
             }
             Route::Unknown => Err(ApiError::no_such_path()),
-            _ if !is_get => Err(ApiError::method_not_allowed_here()),
-            route => documents::answer(&route, request.headers()),
+            Route::Health
+            | Route::Version
+            | Route::Api
+            | Route::Apis
+            | Route::Group(_)
+            | Route::GroupVersion(..)
+            | Route::OpenApiV2
+            | Route::OpenApiV3
+            | Route::OpenApiV3Group(_) => {
+                if request.method() != Method::GET {
+                    return Err(ApiError::method_not_allowed_here());
+                }
+                documents::answer(&route, request.headers())
+            }
         }
     }
+}
+
+/// Now, as objects say it.
+pub fn rfc3339_now(clock: Clock) -> String {
+    Moment::now(clock).text
 }
 
 /// An error with what caused it.

@@ -176,9 +176,10 @@ impl ApiServer {
 
     async fn write(&self, call: Call, verb: Verb, body: Body) -> Result<Answer, ApiError> {
         let media_type = body::media_type(&call.headers);
-        let patch = match verb {
-            Verb::Patch => Some(PatchType::from_content_type(media_type)?),
-            _ => None,
+        let patch = if verb == Verb::Patch {
+            Some(PatchType::from_content_type(media_type)?)
+        } else {
+            None
         };
         let is_protobuf = call.resource.kind == ResourceType::NAMESPACE
             && verb == Verb::Create

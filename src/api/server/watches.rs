@@ -163,7 +163,7 @@ impl Lines<'_> {
         let mut ticks = interval_at(Instant::now() + BOOKMARKS, BOOKMARKS);
         let Beginning { objects, is_announced, after } = beginning;
         for object in objects {
-            self.object("ADDED", object.value.clone());
+            self.object("ADDED", &object.value);
             if let Err(ended) = self.send(CHUNK).await {
                 return ended;
             }
@@ -208,21 +208,21 @@ impl Lines<'_> {
         let (old, new) = (selected(&change.old), selected(&change.new));
         match (old, new) {
             (None, None) => {}
-            (None, Some(new)) => self.object("ADDED", new.value.clone()),
-            (Some(_), Some(new)) => self.object("MODIFIED", new.value.clone()),
+            (None, Some(new)) => self.object("ADDED", &new.value),
+            (Some(_), Some(new)) => self.object("MODIFIED", &new.value),
             (Some(old), None) => {
                 let mut object = old.value.clone();
                 if let Some(version) = object.pointer_mut("/metadata/resourceVersion") {
                     *version = change.revision.to_string().into();
                 }
-                self.object("DELETED", object);
+                self.object("DELETED", &object);
             }
         }
     }
 
-    fn object(&mut self, event: &str, object: Value) {
+    fn object(&mut self, event: &str, object: &Value) {
         let Resource { kind, version, .. } = &self.watch.resource;
-        let object = in_version(&object, *kind, version);
+        let object = in_version(object, *kind, version);
         let now = Moment::now(self.watch.clock).seconds;
         let shown = Shown { now, ..self.watch.shown }.object(object, self.with_columns);
         self.with_columns = false;

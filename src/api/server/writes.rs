@@ -5,6 +5,7 @@
 
 use serde_json::Value;
 
+use super::super::admission::{self, Pruned};
 use super::super::apply::{self, Write};
 use super::super::object_meta::{
     Birth, Deletion, Endpoint, Target, check_identity, is_finished, is_unchanged, prepare_create,
@@ -15,7 +16,6 @@ use super::super::query::{DeleteOptions, WriteOptions};
 use super::super::status::{ApiError, ResourceType};
 use super::super::strict::{self, Decoded, Format, decode};
 use super::Settings;
-use super::admit::{self, Admitted};
 use super::moment::{self, Moment};
 use super::namespaces;
 use super::reads::{in_version, key};
@@ -96,11 +96,12 @@ impl Writer<'_> {
         let Resource { kind, version, .. } = self.resource;
         let Decoded { mut value, duplicates } = self.decoded(body, format)?;
         check_identity(self.target(), &mut value)?;
-        let unknown = admit::prune(*kind, &mut value);
+        let Pruned { unknown, warnings: doubts } = admission::prune(*kind, &mut value);
         let findings = strict::findings(&unknown, &duplicates);
-        let warnings = strict::judge(self.options.field_validation, findings, |why| {
+        let mut warnings = strict::judge(self.options.field_validation, findings, |why| {
             ApiError::cannot_be_handled(*kind, version, why)
         })?;
+        warnings.extend(doubts);
         Ok((value, warnings))
     }
 
@@ -141,9 +142,7 @@ impl Writer<'_> {
         if kind == ResourceType::NAMESPACE {
             namespaces::complete(&mut object)?;
         }
-        let Admitted { warnings: more } =
-            admit::check(self.settings, self.target(), None, &mut object)?;
-        warnings.extend(more);
+        warnings.extend(admission::admit(self.target(), Endpoint::Main, None, &object)?);
         let name = name_of(&object).to_owned();
         let key = self.key(&name);
         if transaction.get(&key).is_some() {
@@ -189,12 +188,14 @@ impl Writer<'_> {
                         None => (json_patch(&stored, body)?, Vec::new()),
                     };
                     check_identity(self.target(), &mut object)?;
-                    let unknown = admit::prune(self.resource.kind, &mut object);
+                    let Pruned { unknown, warnings: doubts } =
+                        admission::prune(self.resource.kind, &mut object);
                     let findings = strict::findings(&unknown, &duplicates);
                     let validation = self.options.field_validation;
-                    let warnings = strict::judge(validation, findings, |why| {
+                    let mut warnings = strict::judge(validation, findings, |why| {
                         strict::refuse_patch(&object, why)
                     })?;
+                    warnings.extend(doubts);
                     self.change(transaction, &stored, object, warnings)
                 })
             }
@@ -204,14 +205,15 @@ impl Writer<'_> {
     fn apply(&self, body: &[u8]) -> Result<Written, ApiError> {
         let Decoded { mut value, duplicates } = self.decoded(body, Format::Yaml)?;
         check_identity(self.target(), &mut value)?;
-        let unknown = admit::prune(self.resource.kind, &mut value);
+        let Pruned { unknown, warnings: doubts } = admission::prune(self.resource.kind, &mut value);
         if !unknown.is_empty() {
             return Err(strict::refuse_apply(self.target(), &unknown));
         }
         let findings = strict::findings(&[], &duplicates);
-        let warnings = strict::judge(self.options.field_validation, findings, |why| {
+        let mut warnings = strict::judge(self.options.field_validation, findings, |why| {
             ApiError::cannot_be_handled(self.resource.kind, self.resource.version, why)
         })?;
+        warnings.extend(doubts);
         let api_version = self.api_version();
         let write = self.by(&api_version);
         let force = self.options.force;
@@ -260,9 +262,8 @@ impl Writer<'_> {
         mut object: Value,
         mut warnings: Vec<String>,
     ) -> Result<Written, ApiError> {
-        let Admitted { warnings: more } =
-            admit::check(self.settings, self.target(), Some(stored), &mut object)?;
-        warnings.extend(more);
+        let endpoint = self.resource.endpoint;
+        warnings.extend(admission::admit(self.target(), endpoint, Some(stored), &object)?);
         let key = self.key(name_of(stored));
         if is_finished(&object) {
             if !self.options.dry_run {

@@ -49,7 +49,7 @@ fn decode(files: &[PolicyFile]) -> Decoded {
             decoded.documents.push(Document {
                 file: file.name.clone(),
                 id: Some(id),
-                resource: (!refused).then_some(resource),
+                resource: (!refused).then(|| Arc::new(resource)),
                 attachment: None,
             });
         }

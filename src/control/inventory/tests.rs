@@ -45,7 +45,7 @@ fn document(file: &str, text: &str) -> (Document, Option<Diagnostic>) {
         file: file.into(),
         attachment: id.is_some().then_some(attachment),
         id,
-        resource: (!refused).then_some(resource),
+        resource: (!refused).then(|| Arc::new(resource)),
     };
     (document, diagnostic)
 }

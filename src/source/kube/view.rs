@@ -77,18 +77,28 @@ impl View {
                 false
             }
             News::Complete => {
-                let seen = mem::take(&mut place.pending_seen);
                 self.metrics.listed();
-                let live = mem::take(&mut place.pending);
+                let mut live = mem::take(&mut place.pending);
+                if let Some(before) = &place.live {
+                    live.keep(before);
+                }
+                let mut all_seen = mem::take(&mut place.pending_seen);
+                for seen in &mut all_seen {
+                    seen.share(&live);
+                }
+                self.seen.replace(at, all_seen);
                 let before = place.live.replace(live);
-                self.seen.replace(at, seen);
                 before.is_none() || before != place.live
             }
             News::Applied(arrived) => {
                 self.metrics.changed(arrived.id.kind);
-                let (file, seen) = split(*arrived);
+                let (file, mut seen) = split(*arrived);
+                // There is no change before the list.
+                let Some(live) = &mut place.live else { return false };
+                let is_new = live.insert_file(file);
+                seen.share(live);
                 self.seen.insert(at, seen);
-                place.live.as_mut().is_some_and(|live| live.insert_file(file))
+                is_new
             }
             News::Deleted(id) => {
                 self.metrics.changed(id.kind);
@@ -99,6 +109,15 @@ impl View {
                 }
                 true
             }
+        }
+    }
+}
+
+impl Seen {
+    /// Has its text only once in memory.
+    fn share(&mut self, live: &Objects) {
+        if let Some(text) = live.text(&self.file) {
+            self.text = text;
         }
     }
 }

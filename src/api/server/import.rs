@@ -1,0 +1,134 @@
+//! Objects from files on their way into the store, past the API.
+
+use serde_json::{Value, json};
+
+use super::super::admission::{self, Pruned};
+use super::super::object_meta::{Target, check_identity, validate};
+use super::super::status::{ApiError, ResourceType};
+use super::moment::{self, Moment};
+use super::namespaces;
+use super::reads::key;
+use super::route::POLICIES;
+use super::writes::in_stored_version;
+use crate::authn::clock::Clock;
+use crate::manifest::schema;
+use crate::store::Key;
+
+/// Objects that can be stored.
+#[derive(Debug, Default)]
+pub struct Imported {
+    /// With their places.
+    pub objects: Vec<(Key, Value)>,
+    /// Namespaces that they are in and that are not among them.
+    pub namespaces: Vec<(Key, Value)>,
+    /// What was noticed.
+    pub warnings: Vec<String>,
+}
+
+/// Why a document cannot be stored.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportRefused {
+    /// It is none of ours.
+    #[error("document {0}: `{1}` of `{2}` is not kept here")]
+    Foreign(usize, String, String),
+    /// Something is wrong with it.
+    #[error("document {0}: {1}")]
+    Wrong(usize, ApiError),
+}
+
+/// Makes objects of documents; lists are taken apart. What an API would add to them is added where it
+/// is not there.
+pub fn prepare_import(
+    documents: Vec<Value>,
+    namespace: &str,
+    clock: Clock,
+) -> Result<Imported, ImportRefused> {
+    let now = Moment::now(clock);
+    let mut imported = Imported::default();
+    let mut items = Vec::new();
+    for document in documents {
+        flatten(document, &mut items);
+    }
+    let mut used: Vec<String> = Vec::new();
+    for (number, item) in (1..).zip(items) {
+        let (key, value) = object(number, item, namespace, &now, &mut imported.warnings)?;
+        if !key.namespace.is_empty() && !used.iter().any(|known| **known == *key.namespace) {
+            used.push(key.namespace.to_string());
+        }
+        imported.objects.push((key, value));
+    }
+    // Objects are in namespaces that are there.
+    for name in used {
+        let place = key(ResourceType::NAMESPACE, "", &name);
+        if !imported.objects.iter().any(|(key, _)| *key == place) {
+            let namespace = namespaces::new(&name, &now);
+            let namespace = namespace.map_err(|error| ImportRefused::Wrong(0, error))?;
+            imported.namespaces.push((place, namespace));
+        }
+    }
+    Ok(imported)
+}
+
+fn flatten(document: Value, items: &mut Vec<Value>) {
+    let is_list =
+        document.get("kind").and_then(Value::as_str).is_some_and(|it| it.ends_with("List"));
+    match (is_list, document) {
+        (_, Value::Null) => {}
+        (true, Value::Object(mut members)) => {
+            if let Some(Value::Array(list)) = members.remove("items") {
+                list.into_iter().for_each(|item| flatten(item, items));
+            }
+        }
+        (_, document) => items.push(document),
+    }
+}
+
+fn object(
+    number: usize,
+    mut value: Value,
+    namespace: &str,
+    now: &Moment,
+    warnings: &mut Vec<String>,
+) -> Result<(Key, Value), ImportRefused> {
+    let wrong = |error: ApiError| ImportRefused::Wrong(number, error);
+    let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let (kind, api_version) = (text("kind"), text("apiVersion"));
+    let found = POLICIES.into_iter().chain([ResourceType::NAMESPACE]).find_map(|resource| {
+        let versions = if resource.group.is_empty() { &["v1"][..] } else { &schema::VERSIONS };
+        let version = versions.iter().find(|it| resource.api_version(it) == api_version)?;
+        (resource.kind == kind).then_some((resource, *version))
+    });
+    let Some((resource, version)) = found else {
+        return Err(ImportRefused::Foreign(number, kind, api_version));
+    };
+    let is_namespaced = resource != ResourceType::NAMESPACE;
+    let named = value.pointer("/metadata/namespace").and_then(Value::as_str).map(str::to_owned);
+    let place = named.filter(|it| !it.is_empty()).unwrap_or_else(|| namespace.to_owned());
+    let namespace = is_namespaced.then_some(place.as_str());
+    let target = Target { resource, version, namespace, name: None };
+    check_identity(target, &mut value).map_err(wrong)?;
+    let name = value.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+    let name = name.to_owned();
+    let Pruned { unknown, warnings: doubts } = admission::prune(resource, &mut value);
+    for path in unknown {
+        warnings.push(format!("document {number}: unknown field `{path}` is left out"));
+    }
+    warnings.extend(doubts.iter().map(|doubt| format!("document {number}: {doubt}")));
+    if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("resourceVersion");
+        let uid = moment::uuid().ok_or_else(|| wrong(ApiError::internal("no random numbers")))?;
+        metadata.entry("uid").or_insert(json!(uid));
+        metadata.entry("creationTimestamp").or_insert(json!(now.text));
+        metadata.entry("generation").or_insert(json!(1));
+    }
+    if is_namespaced {
+        let errors = validate(&value);
+        if !errors.is_empty() {
+            return Err(wrong(ApiError::invalid(resource, &name, &errors)));
+        }
+    } else {
+        namespaces::complete(&mut value).map_err(wrong)?;
+    }
+    let place = key(resource, namespace.unwrap_or_default(), &name);
+    Ok((place, in_stored_version(&value, resource)))
+}

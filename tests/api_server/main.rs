@@ -1,0 +1,10 @@
+//! The embedded API from outside: the built binary, asked over TLS as clients of Kubernetes do.
+
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "test support")]
+
+mod callers;
+mod live;
+mod refused;
+mod server;
+mod verbs;
+mod watching;
