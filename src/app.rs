@@ -25,7 +25,6 @@ use crate::admin::{self, Admin, Readiness};
 use crate::api::access::JwtCallers;
 use crate::authn::KeyLookup;
 #[cfg(feature = "api")]
-#[cfg(feature = "api")]
 use crate::config::StoreConfig;
 use crate::config::{Address, Config};
 use crate::control::publish::SnapshotCell;

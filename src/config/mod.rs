@@ -197,12 +197,13 @@ impl Config {
         }
         layers.push(std::mem::take(&mut mesh_config.layer));
         let mut read = Reader { layers: &layers, problems };
-        let config = read.config(mesh_config, environment, warnings);
-        let sources = ["policies", "store"];
-        let elsewhere = sources.iter().any(|name| layers.find(name).is_some());
-        if needs_policies && !elsewhere && config.kube.is_none() {
+        let found = |name| layers.find(name).map(|(_, value)| value);
+        let elsewhere =
+            found("store").is_some() || found("kube").map(values::boolean) == Some(Ok(true));
+        if needs_policies && found("policies").is_none() && !elsewhere {
             read.problems.add("--policies", "a file or directory of policies is needed");
         }
+        let config = read.config(mesh_config, environment, warnings);
         if read.problems.0.is_empty() {
             Ok(config)
         } else {

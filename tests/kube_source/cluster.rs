@@ -99,6 +99,7 @@ impl Cluster {
             permanent_namespaces: vec![NAMESPACE.into()],
             most_watches: 100,
             open: true,
+            jwt: None,
         };
         let shutdown = Shutdown::default();
         let server = ApiServer::new(store, settings, Clock::system(), shutdown.clone()).unwrap();

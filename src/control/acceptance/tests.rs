@@ -54,10 +54,9 @@ fn refused(subject: Subject, kept: usize, problems: usize) -> ControlStatus {
     ControlStatus { rejected: vec![rejection], ..control() }
 }
 
-fn status(control: &ControlStatus, before: Option<Value>) -> Option<Value> {
+fn status(control: &ControlStatus, before: Option<&Value>) -> Option<Value> {
     let id = id("a");
-    let object =
-        Standing { id: &id, file: "a", text: TEXT, generation: Some(2), status: before.as_ref() };
+    let object = Standing { id: &id, file: "a", text: TEXT, generation: Some(2), status: before };
     Acceptances::of(control).status(object, NOW)
 }
 
@@ -79,7 +78,7 @@ fn what_is_in_force_is_accepted_and_said_once() {
       "observedGeneration": 2
     }
     "#);
-    assert_eq!(status(&control(), Some(written)), None);
+    assert_eq!(status(&control(), Some(&written)), None);
 }
 
 #[test]
@@ -125,7 +124,7 @@ fn warnings_are_no_refusal() {
     assert_eq!(written["conditions"][0]["status"], "True");
     assert_eq!(written["validationMessages"].as_array().unwrap().len(), 1);
     assert_eq!(written["validationMessages"][0]["level"], "WARNING");
-    let healed = status(&control(), Some(written)).unwrap();
+    let healed = status(&control(), Some(&written)).unwrap();
     assert_eq!(healed.get("validationMessages"), None);
 }
 
@@ -138,7 +137,7 @@ fn what_others_wrote_stays() {
         "observedGeneration": "2",
         "more": 1,
     });
-    let written = status(&control(), Some(before.clone())).unwrap();
+    let written = status(&control(), Some(&before)).unwrap();
     assert_eq!(written["conditions"][0], before["conditions"][0]);
     assert_eq!(written["conditions"][1]["type"], "Accepted");
     assert_eq!(written["validationMessages"], json!([others]));
@@ -151,11 +150,11 @@ fn the_time_is_that_of_the_last_change_of_mind() {
     let mut before = status(&control(), None).unwrap();
     before["conditions"][0]["lastTransitionTime"] = "2020-01-01T00:00:00Z".into();
     before["conditions"][0]["observedGeneration"] = 1.into();
-    let again = status(&control(), Some(before.clone())).unwrap();
+    let again = status(&control(), Some(&before)).unwrap();
     assert_eq!(again["conditions"][0]["lastTransitionTime"], "2020-01-01T00:00:00Z");
     assert_eq!(again["conditions"][0]["observedGeneration"], 2);
     let refused = refused(Subject::Resource(id("a")), 1, 1);
-    let other = status(&refused, Some(before)).unwrap();
+    let other = status(&refused, Some(&before)).unwrap();
     assert_eq!(other["conditions"][0]["lastTransitionTime"], NOW);
 }
 

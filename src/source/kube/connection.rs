@@ -18,7 +18,7 @@ use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use tower::{Layer, Service};
 
-use super::{Cluster, Pace, outages::Outages};
+use super::{Cluster, Pace, outages::Outages, trouble::words};
 
 /// Why there is no way to the cluster. The texts of causes are part of its own: those of `kube` repeat
 /// their causes, and some show lines of the kubeconfig, which holds secrets.
@@ -57,15 +57,15 @@ pub enum NotConnected {
 }
 
 fn reason(error: &KubeconfigError) -> String {
-    match error {
-        KubeconfigError::Parse(error) => match error.location() {
+    if let KubeconfigError::Parse(error) = error {
+        return match error.location() {
             Some(at) => {
                 format!("line {}, column {} is not as it should be", at.line(), at.column())
             }
             None => "it is no kubeconfig".into(),
-        },
-        other => other.to_string(),
+        };
     }
+    error.to_string()
 }
 
 /// The client, and the namespace that is meant where none is named.
@@ -82,7 +82,7 @@ pub(super) async fn connect(
     config.default_retry = false;
     let namespace = config.default_namespace.clone();
     let client = ClientBuilder::try_from(config)
-        .map_err(|error| NotConnected::Client { reason: error.to_string() })?
+        .map_err(|error| NotConnected::Client { reason: words(&error) })?
         .with_layer(&Observe(outages))
         .build();
     Ok((client, namespace))

@@ -78,7 +78,12 @@ impl Lease {
                     }
                     if said != Some(trouble.label()) {
                         said = Some(trouble.label());
-                        tracing::warn!(reason = %trouble, "statuses of policies are not written");
+                        let reason = if let Trouble::NoSuchKind { resource } = trouble {
+                            format!("{resource}, which say who writes, are not there")
+                        } else {
+                            trouble.to_string()
+                        };
+                        tracing::warn!(reason, "statuses of policies are not written");
                     }
                 }
             }

@@ -24,9 +24,13 @@ struct Bench {
 
 impl Bench {
     async fn start() -> Self {
+        Self::paced(fast()).await
+    }
+
+    async fn paced(pace: Pace) -> Self {
         let server = Server::start().await;
         let metrics = Metrics::new("0");
-        let source = KubeSource::new(&server.cluster(), fast(), &metrics).await.unwrap();
+        let source = KubeSource::new(&server.cluster(), pace, &metrics).await.unwrap();
         let (sender, corpora) = watch::channel(Arc::default());
         let source = tokio::spawn(source.watch(sender));
         Self { server, corpora, metrics, source, others: Vec::new() }
@@ -142,7 +146,7 @@ async fn a_list_that_breaks_off_counts_for_nothing() {
         "items": [policy("a", 1), policy("b", 2)],
     });
     let whole = whole.to_string();
-    let half = &whole[..whole.len() / 2];
+    let (half, _) = whole.split_at(whole.len() / 2);
     bench.server.list(POLICIES).await.break_off(half);
     // Ends in order, and too early.
     let again = bench.server.list(POLICIES).await;
@@ -206,6 +210,18 @@ async fn what_the_server_has_forgotten_is_listed_anew(#[case] as_event: bool) {
     bench.sees(&["b 9"]).await;
     let sample = r#"postern_kube_errors_total{kind="AuthorizationPolicy",reason="expired"} 1"#;
     assert!(bench.counted(sample));
+}
+
+#[tokio::test]
+async fn who_says_nothing_for_too_long_is_asked_again() {
+    let pace = Pace { silence: Duration::from_millis(100), ..fast() };
+    let mut bench = Bench::paced(pace).await;
+    let _ignored = bench.server.list(POLICIES).await;
+    bench.server.list(POLICIES).await.items(&[policy("a", 3)], "5");
+    let silent = bench.server.watch(POLICIES).await.stream();
+    let again = bench.server.watch(POLICIES).await;
+    assert!(again.has("resourceVersion=5"), "{again:?}");
+    drop(silent);
 }
 
 /// A store that was restored from a copy does not know the version yet.
@@ -319,6 +335,28 @@ async fn a_kubeconfig_that_cannot_be_used_is_named() {
         std::fs::write(broken.path(), text).unwrap();
         let shown = refused(broken.path(), None).await;
         assert!(!shown.contains("SECRET") && shown.contains("line "), "{shown}");
+    }
+}
+
+/// A program that has a token may say it when it fails.
+#[tokio::test]
+async fn what_a_credential_program_says_is_not_shown() {
+    let server = Server::start().await;
+    let path = server.cluster().kubeconfig.unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    for program in ["echo SECRET; echo SECRET >&2; exit 3", "echo '{ SECRET'"] {
+        let exec = json!({
+            "apiVersion": "client.authentication.k8s.io/v1",
+            "command": "sh",
+            "args": ["-c", program],
+            "interactiveMode": "Never",
+        });
+        let with_program = text.replace(r#""user":{}"#, &format!(r#""user":{{"exec":{exec}}}"#));
+        assert_ne!(with_program, text);
+        std::fs::write(&path, with_program).unwrap();
+        let error = KubeSource::new(&server.cluster(), fast(), &Metrics::new("0")).await;
+        let shown = error.unwrap_err().to_string();
+        assert!(shown.contains("kubeconfig") && !shown.contains("SECRET"), "{shown}");
     }
 }
 

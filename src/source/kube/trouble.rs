@@ -2,9 +2,9 @@
 //!
 //! When to try again is `watching`'s job.
 
-use std::error::Error as _;
+use std::error::Error;
 
-use ::kube::{Error as ClientError, core::Status, runtime::watcher};
+use ::kube::{Error as ClientError, client::AuthError, core::Status, runtime::watcher};
 
 /// Why a kind is not followed at the moment.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -79,13 +79,17 @@ impl Trouble {
 
     /// What `error` means for who wants to `verb`.
     pub(super) fn of_client(error: &ClientError, verb: &'static str, resource: &str) -> Self {
-        match error {
-            ClientError::Api(status) => Self::of_status(status, verb, resource),
-            ClientError::SerdeError(_) | ClientError::FromUtf8(_) => {
-                Self::Unreadable { message: chain(error) }
-            }
-            other => Self::Unreachable { message: chain(other) },
+        if let ClientError::Api(status) = error {
+            return Self::of_status(status, verb, resource);
         }
+        let message = words(error);
+        if matches!(error, ClientError::SerdeError(_) | ClientError::FromUtf8(_)) {
+            return Self::Unreadable { message };
+        }
+        if auth_error(error).is_some() {
+            return Self::Unauthorized { message };
+        }
+        Self::Unreachable { message }
     }
 
     fn of_status(status: &Status, verb: &'static str, resource: &str) -> Self {
@@ -128,7 +132,10 @@ impl Trouble {
 }
 
 /// The message with all its causes; each says only its own part.
-fn chain(error: &ClientError) -> String {
+pub(super) fn words(error: &ClientError) -> String {
+    if let Some(error) = auth_error(error) {
+        return auth_words(error);
+    }
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -140,6 +147,29 @@ fn chain(error: &ClientError) -> String {
         cause = error.source();
     }
     shortened(&text)
+}
+
+/// The error of the credentials behind an error, if there is one.
+fn auth_error(error: &ClientError) -> Option<&AuthError> {
+    let mut cause = Some(error as &dyn Error);
+    while let Some(error) = cause {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        cause = error.source();
+    }
+    None
+}
+
+/// Most texts of these show what a file or a program said, or how it was called: it may be a token.
+fn auth_words(error: &AuthError) -> String {
+    if let AuthError::AuthExecRun { out, .. } = error {
+        return format!("the kubeconfig's program for credentials failed: {}", out.status);
+    }
+    if let AuthError::AuthExecStart(error) | AuthError::ReadTokenFile(error, _) = error {
+        return format!("the program or file that has them cannot be read: {error}");
+    }
+    "what the kubeconfig or its program says is not understood".into()
 }
 
 /// A proxy may answer with a page.
