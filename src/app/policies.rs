@@ -110,6 +110,10 @@ impl PolicySource {
 
     /// Tells the objects of the store or the cluster what control makes of them, where that is
     /// wanted.
+    #[cfg_attr(
+        not(any(feature = "api", feature = "kube")),
+        expect(unused_variables, clippy::needless_pass_by_value, reason = "files have no status")
+    )]
     pub(super) fn write_statuses(
         &self,
         control: watch::Receiver<Arc<ControlStatus>>,

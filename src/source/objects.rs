@@ -15,6 +15,7 @@ pub(super) struct Objects(BTreeMap<Arc<str>, PolicyFile>);
 
 impl Objects {
     /// Adds an object, or its new form.
+    #[cfg(any(feature = "api", test))]
     pub(super) fn insert(&mut self, name: &str, object: &Value) {
         let name: Arc<str> = name.into();
         self.insert_file(PolicyFile { name, text: text(object).into() });

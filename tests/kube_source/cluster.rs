@@ -113,7 +113,7 @@ impl Cluster {
         self.proxy.lead_to(Some(address));
     }
 
-    fn api(&self, kind: Kind) -> Option<Api<DynamicObject>> {
+    pub(crate) fn api(&self, kind: Kind) -> Option<Api<DynamicObject>> {
         let resource = resource(kind);
         Some(Api::namespaced_with(self.client.clone()?, NAMESPACE, &resource))
     }

@@ -14,3 +14,4 @@ mod binaries;
 mod cluster;
 mod laws;
 mod proxy;
+mod statuses;
