@@ -77,7 +77,10 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
     let (source, corpus) = source.read().await?;
     match &corpus {
         Some(corpus) if source.must_be_good() => controller.start(corpus.clone()).await?,
-        Some(corpus) => controller.apply(corpus.clone()).await,
+        Some(corpus) => {
+            controller.apply(corpus.clone()).await;
+            anyhow::ensure!(control.borrow().revision > 0, "compiling the policies failed");
+        }
         // Until they come, every request is denied.
         None => {}
     }

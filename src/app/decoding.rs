@@ -21,7 +21,11 @@ pub(super) fn decoder(options: Options) -> Decode {
 
 /// What was made of each file the last time, by its name.
 #[derive(Debug, Default)]
-struct Known(HashMap<Arc<str>, File>);
+struct Known {
+    files: HashMap<Arc<str>, File>,
+    /// Whether all of them together say what each says.
+    are_parts: bool,
+}
 
 #[derive(Debug, Clone)]
 struct File {
@@ -33,15 +37,24 @@ struct File {
 
 impl Known {
     fn decode(&mut self, files: &[PolicyFile], options: &Options) -> Decoded {
-        let mut before = std::mem::take(&mut self.0);
+        let mut before = std::mem::take(&mut self.files);
         let mut parts = Vec::with_capacity(files.len());
+        // Where there are no names that there were not, there are none twice.
+        let mut are_parts = self.are_parts;
         for file in files {
-            let same = before.remove(&file.name).filter(|known| known.text == file.text);
-            let decoded = same.unwrap_or_else(|| File::decode(file, options));
+            let decoded = match before.remove(&file.name) {
+                Some(known) if known.text == file.text => known,
+                known => {
+                    let decoded = File::decode(file, options);
+                    are_parts &= known.is_some_and(|known| decoded.is_about_what(&known));
+                    decoded
+                }
+            };
             parts.push((file.name.clone(), decoded.clone()));
-            self.0.insert(file.name.clone(), decoded);
+            are_parts &= self.files.insert(file.name.clone(), decoded).is_none();
         }
-        if !is_sum_of_parts(&parts) {
+        self.are_parts = are_parts || is_sum_of_parts(&parts);
+        if !self.are_parts {
             return decode(files, options);
         }
         parts.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
@@ -66,6 +79,14 @@ fn is_sum_of_parts(parts: &[(Arc<str>, File)]) -> bool {
 }
 
 impl File {
+    /// Whether it names the same resources as another, and nothing else.
+    fn is_about_what(&self, other: &Self) -> bool {
+        let ids = |file: &Self| -> Vec<_> {
+            file.decoded.documents.iter().map(|document| document.id.clone()).collect()
+        };
+        !self.is_about_all && ids(self) == ids(other)
+    }
+
     fn decode(file: &PolicyFile, options: &Options) -> Self {
         let decoded = decode(std::slice::from_ref(file), options);
         let is_about_all = decoded.diagnostics.iter().any(|found| found.file.is_none());

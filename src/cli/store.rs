@@ -12,7 +12,7 @@ use super::{could_not_run, print, say, yaml};
 use crate::api::server::{Imported, prepare_import};
 use crate::authn::clock::Clock;
 use crate::manifest::node;
-use crate::store::{FILE, History, Store};
+use crate::store::{FILE, History, Key, Store};
 
 /// Look at a store that no Postern has open, and fill it
 #[derive(Debug, clap::Args)]
@@ -149,12 +149,13 @@ impl Import {
             }
         };
         let documents: Vec<Value> = documents.iter().map(node::Node::to_json).collect();
-        let prepared = prepare_import(documents, &self.namespace, Clock::system())?;
+        let store = open(&self.store)?;
+        let existing = |key: &Key| store.get(key);
+        let prepared = prepare_import(documents, &self.namespace, existing, Clock::system())?;
         for warning in &prepared.warnings {
             say(format_args!("warning: {warning}"));
         }
         let Imported { mut objects, namespaces, .. } = prepared;
-        let store = open(&self.store)?;
         objects.extend(namespaces.into_iter().filter(|(key, _)| store.get(key).is_none()));
         let done = store.import(objects, self.replace)?;
         say(format_args!(

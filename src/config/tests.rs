@@ -606,3 +606,60 @@ fn a_cluster_can_be_wrong(#[case] line: &str, #[case] expected: &str) {
     let problems = Given::flags(line).refused();
     assert_eq!(problems, format!("invalid configuration\n  {expected}"));
 }
+
+#[cfg(feature = "api")]
+mod store {
+    use super::*;
+
+    #[test]
+    fn a_store_with_an_api() {
+        let roles = r#"[{"role": "editor", "namespaces": ["shop"], "users": ["ann"]}]"#;
+        let config = Given::flags("--store s --api [::1]:6443 --api-hosts gate.example,10.0.0.1")
+            .config(&format!(r#"{{"apiRoles": {roles}}}"#))
+            .load();
+        let store = config.store.clone().unwrap();
+        let api = store.api.unwrap();
+        assert_eq!((store.folder.to_str(), store.history), (Some("s"), 10_000));
+        assert_eq!(api.address.to_string(), "[::1]:6443");
+        assert_eq!(api.hosts, ["gate.example", "10.0.0.1"]);
+        assert_eq!(api.roles.grants.len(), 1);
+        assert!(!api.insecure && !api.create_namespaces);
+        assert_eq!(config.to_json()["apiRoles"][0]["users"][0], "ann");
+    }
+
+    #[test]
+    fn keys_in_rules_are_not_shown() {
+        let rules = r#"[{"issuer": "i", "jwks": "secret", "audiences": ["a"]}]"#;
+        let given = Given::flags("--store s --api 127.0.0.1:0")
+            .config(&format!(r#"{{"apiJwtRules": {rules}}}"#));
+        assert!(!given.load().to_json().to_string().contains("secret"));
+    }
+
+    #[rstest]
+    #[case(
+        r#"{"apiRoles": {}}"#,
+        "apiRoles: must be a list of `role`, `namespaces`, and `users` or `groups`"
+    )]
+    #[case(r#"{"apiRoles": [{}]}"#, "apiRoles: entry 1: `role` is missing")]
+    #[case(
+        r#"{"apiRoles": [{"role": "owner", "namespaces": ["*"], "users": ["a"]}]}"#,
+        "apiRoles: entry 1: `owner` is not a role: viewer, editor or admin"
+    )]
+    #[case(
+        r#"{"apiRoles": [{"role": "viewer", "namespace": "a", "users": ["a"]}]}"#,
+        "apiRoles: entry 1: `namespace` is not one of `role`, `namespaces`, `users`, `groups`"
+    )]
+    #[case(
+        r#"{"apiHosts": "a b"}"#,
+        "apiHosts: `a b` is neither a name nor an address, such as `postern.example`"
+    )]
+    #[case(r#"{"storeHistory": 0}"#, "storeHistory: `0` is not a number from 1 to 10000000")]
+    #[case(
+        r#"{"apiJwtRules": "x"}"#,
+        "apiJwtRules: must be a list of rules, as `jwtRules` of a RequestAuthentication"
+    )]
+    fn what_makes_no_sense_is_said(#[case] file: &str, #[case] expected: &str) {
+        let refused = Given::flags("--store s --api 127.0.0.1:0").config(file).refused();
+        assert_eq!(refused, format!("invalid configuration\n  postern.json: {expected}"));
+    }
+}

@@ -65,7 +65,7 @@ pub enum NotStarted {
 #[derive(Debug)]
 pub struct Controller {
     parts: Parts,
-    inventory: Inventory,
+    inventory: Arc<Inventory>,
     key_sources: Vec<KeySource>,
     status: watch::Sender<Arc<ControlStatus>>,
 }
@@ -74,7 +74,7 @@ impl Controller {
     /// Nothing is published yet.
     pub fn new(parts: Parts) -> Self {
         let (status, _) = watch::channel(Arc::new(ControlStatus::default()));
-        Self { parts, inventory: Inventory::default(), key_sources: Vec::new(), status }
+        Self { parts, inventory: Arc::default(), key_sources: Vec::new(), status }
     }
 
     /// Follows what the controller does.
@@ -128,7 +128,7 @@ impl Controller {
         let (next, findings, compiled) = worked.await.map_err(|_| NotStarted::Defect)??;
         self.log_rejections(&next.rejections);
         self.log_findings(&findings);
-        self.inventory = next;
+        self.inventory = Arc::new(next);
         match compiled {
             Some(compiled) => self.publish(compiled, taken, findings).await,
             None => self.report(taken, findings, None),

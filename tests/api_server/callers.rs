@@ -82,3 +82,52 @@ async fn without_tls_a_browser_is_nobody() {
     assert_eq!(get(&[("sec-fetch-site", "cross-site")]).await, 401);
     assert_eq!(get(&[("authorization", "Bearer guessed-0123456789")]).await, 401);
 }
+
+/// As requests' tokens are verified, with rules of the API's own.
+#[cfg(feature = "sign")]
+#[tokio::test]
+async fn tokens_of_an_issuer_are_callers() {
+    let folder = crate::server::scratch();
+    let run = |arguments: &[&str]| {
+        let output =
+            crate::server::postern(folder.path()).arg("jwt").args(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    run(&["keygen", "--algorithm", "ES256", "--key", "key.json", "--jwks", "jwks.json"]);
+    let signed_by = |issuer: &str, more: &[&str]| {
+        let issuer = format!("iss={issuer}");
+        let claims = ["--claim", &issuer, "--claim", "sub=alice"];
+        run(&[&["sign", "--key", "key.json"], &claims[..], more].concat())
+    };
+    let sign = |more: &[&str]| signed_by("https://idp.example", more);
+    let ours = ["--claim", "aud=postern-api", "--claim", r#"groups=["auditors","system:masters"]"#];
+    let known = sign(&ours);
+    let others = [
+        ("for another service", sign(&["--claim", "aud=shop"])),
+        ("for nobody", sign(&[])),
+        ("without an end", sign(&[&ours[..], &["--expires-in", "never"]].concat())),
+        ("expired", sign(&[&ours[..], &["--now", "2020-01-01T00:00:00Z"]].concat())),
+        ("of another issuer", signed_by("https://other.example", &ours)),
+        ("forged", format!("{}AAAA", &known.split_at(known.len() - 4).0)),
+    ];
+    let jwks = std::fs::read_to_string(folder.path().join("jwks.json")).unwrap();
+    let config = json!({
+        "apiRoles": [{ "role": "viewer", "namespaces": ["*"], "groups": ["auditors"] }],
+        "apiJwtRules":
+            [{ "issuer": "https://idp.example", "audiences": ["postern-api"], "jwks": jwks }],
+    });
+    std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+    let server = Server::start_in(folder, &[]);
+    let alice = server.client(&known);
+    let body = json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview" });
+    let who = alice.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", &body).await.good();
+    let info = &who["status"]["userInfo"];
+    assert_eq!(info["username"], "https://idp.example#alice");
+    assert_eq!(info["groups"], json!(["auditors", "system:authenticated"]));
+    assert_eq!(alice.get(POLICIES).await.status, 200);
+    assert_eq!(alice.post(POLICIES, &policy("a", "ALLOW")).await.status, 403);
+    for (name, token) in others {
+        assert_eq!(server.client(&token).get(POLICIES).await.status, 401, "{name}");
+    }
+}

@@ -167,7 +167,7 @@ async fn paths_methods_and_media_types() {
         (Method::DELETE, all, "", 405),
         (Method::PATCH, object.as_str(), strategic, 415),
         (Method::PATCH, object.as_str(), "", 415),
-        (Method::PATCH, "/api/v1/namespaces/default", "application/merge-patch+json", 405),
+        (Method::DELETE, "/api/v1/namespaces", "application/json", 405),
         (Method::POST, "/version", "", 405),
         (Method::GET, "/api/v1/namespaces/nowhere", "", 404),
     ];

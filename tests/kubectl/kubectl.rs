@@ -23,11 +23,22 @@ pub(crate) struct Kubectl {
 }
 
 impl Kubectl {
-    /// The one whose words the sessions have, or the nearest there is.
-    pub(crate) fn reference() -> Self {
-        let all = Self::all();
-        let nearest = all.into_iter().min_by_key(|it| it.minor.abs_diff(REFERENCE));
-        nearest.unwrap_or_else(|| panic!("{NEEDED}"))
+    /// Whether the sessions have its words.
+    pub(crate) fn is_reference(&self) -> bool {
+        self.minor == REFERENCE
+    }
+
+    /// A session in its words, as far as they are not those of the session.
+    pub(crate) fn in_its_words(&self, session: &str) -> String {
+        let mut text = String::new();
+        for line in session.lines() {
+            let is_new = self.minor < 30 && (line.is_empty() || line.starts_with("      enum: "));
+            if !is_new {
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+        if self.minor < 28 { text.replace(" annotated\n", " annotate\n") } else { text }
     }
 
     /// One of each minor that is there, the oldest first.

@@ -4,10 +4,15 @@
 //! identifiers and versions (`session`). With `POSTERN_UPDATE_SESSIONS=1` the files are written anew,
 //! to be reviewed as a diff. Each one has a server, a store and a home of its own.
 //!
-//! kubectl is that of `$KUBECTL` or PATH. Further minors, as `kubectl.1.NN` beside it (where some
-//! distributions have them) or in the folder that `$KUBECTLS` names, run `every_minor.session`.
+//! kubectl is that of `$KUBECTL` or PATH; and further minors, where they are as `kubectl.1.NN` beside it
+//! (some distributions have them so) or in the folder that `$KUBECTLS` names.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "test support functions")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test support functions"
+)]
 
 #[path = "../blackbox/mod.rs"]
 mod blackbox;
@@ -27,19 +32,11 @@ use server::Server;
 #[case("apply")]
 #[case("watch")]
 #[case("access")]
-fn prints_what_it_says(#[case] name: &str) {
-    session::run(name, &Server::start(), &Kubectl::reference());
-}
-
-#[test]
-fn explore() {
+fn every_kubectl_prints_what_it_should(#[case] name: &str) {
     for kubectl in Kubectl::all() {
-        for name in ["discovery", "objects", "refusals", "apply", "watch", "access"] {
-            if let Err(error) =
-                std::panic::catch_unwind(|| session::run(name, &Server::start(), &kubectl))
-            {
-                drop(error);
-            }
+        // It asks for a version of its question that Kubernetes has dropped since.
+        if (name, kubectl.minor) != ("access", 27) {
+            session::run(name, &Server::start(), &kubectl);
         }
     }
 }

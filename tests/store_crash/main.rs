@@ -61,7 +61,8 @@ impl Connection {
 
 fn form(name: &str, number: usize) -> Value {
     let mut object = policy(name, "ALLOW");
-    object["metadata"]["labels"] = json!({ "form": number.to_string(), "writer": name[..2] });
+    object["metadata"]["labels"] =
+        json!({ "form": number.to_string(), "writer": name.split('-').next() });
     object["metadata"]["annotations"] = json!({ "ballast": number.to_string().repeat(500) });
     object["spec"]["rules"][0]["to"][0]["operation"]["paths"] = json!([format!("/{number}")]);
     object

@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     #[rstest]
-    #[case::issuer(json!([{ "jwks": "{\"keys\":[]}", "audiences": ["a"] }]), "a rule needs an `issuer`")]
+    #[case::issuer(json!([{ "jwksUri": "https://i.example/keys", "audiences": ["a"] }]), "a rule needs an `issuer`")]
     #[case::audience(json!([{ "issuer": "i" }]), "needs `audiences`")]
     #[case::unknown(json!([{ "issuer": "i", "audience": ["a"] }]), "jwtRules[0]")]
     fn rules_that_let_too_many_in_are_refused(

@@ -114,7 +114,9 @@ impl Pki {
 
     /// For a server at these names and addresses.
     pub fn server(&self, hosts: &[String], now: SystemTime) -> Result<Leaf, PkiError> {
-        let mut params = params(&[("postern", DnType::CommonName)], now, LEAF_LIFE);
+        // Another name than the authority's: OpenSSL takes a certificate that names itself as its
+        // issuer for self-signed.
+        let mut params = params(&[("postern-api", DnType::CommonName)], now, LEAF_LIFE);
         for host in hosts {
             params.subject_alt_names.push(match host.parse::<IpAddr>() {
                 Ok(address) => SanType::IpAddress(address),

@@ -51,7 +51,7 @@ const POLICY_VERBS: [&str; 8] =
 
 const STATUS_VERBS: [&str; 3] = ["get", "patch", "update"];
 
-const NAMESPACE_VERBS: [&str; 5] = ["create", "delete", "get", "list", "watch"];
+const NAMESPACE_VERBS: [&str; 7] = ["create", "delete", "get", "list", "patch", "update", "watch"];
 
 /// All groups, the core group first.
 pub static GROUPS: LazyLock<Vec<Group>> = LazyLock::new(|| {

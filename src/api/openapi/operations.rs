@@ -81,10 +81,9 @@ impl Operations<'_> {
             .collect();
         let mut path = Map::new();
         for verb in verbs {
-            // kubectl looks for `fieldValidation` in a PATCH before it creates anything, so that
-            // namespaces have to describe one, too.
-            let is_described = self.resource.verbs.contains(verb) || *verb == "patch";
-            if is_described && let Some((method, operation)) = self.operation(verb) {
+            if self.resource.verbs.contains(verb)
+                && let Some((method, operation)) = self.operation(verb)
+            {
                 path.insert(method.to_owned(), operation);
             }
         }

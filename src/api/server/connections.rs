@@ -21,7 +21,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
 use super::super::access::{User, user_of_certificate};
-use super::ApiServer;
+use super::{ApiServer, unread};
 use crate::shutdown::Shutdown;
 
 /// The most connections at a time.
@@ -135,8 +135,12 @@ async fn answer(
     let service = service_fn(move |request: Request<Incoming>| {
         let (server, user) = (server.clone(), user.clone());
         async move {
-            let request = request.map(Body::new);
-            Ok::<_, std::convert::Infallible>(server.answer(user.as_deref(), request).await)
+            let (parts, body) = request.into_parts();
+            let (body, unread) = unread::watched(body);
+            let request = Request::from_parts(parts, Body::new(body));
+            let response = server.answer(user.as_deref(), request).await;
+            unread.read().await;
+            Ok::<_, std::convert::Infallible>(response)
         }
     });
     let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();

@@ -1,9 +1,11 @@
 //! Objects from files on their way into the store, past the API.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::super::admission::{self, Pruned};
-use super::super::object_meta::{Target, check_identity, validate};
+use super::super::object_meta::{Endpoint, Target, check_identity, validate};
 use super::super::status::{ApiError, ResourceType};
 use super::moment::{self, Moment};
 use super::namespaces;
@@ -12,7 +14,7 @@ use super::route::POLICIES;
 use super::writes::in_stored_version;
 use crate::authn::clock::Clock;
 use crate::manifest::schema;
-use crate::store::Key;
+use crate::store::{Key, Object};
 
 /// Objects that can be stored.
 #[derive(Debug, Default)]
@@ -37,10 +39,11 @@ pub enum ImportRefused {
 }
 
 /// Makes objects of documents; lists are taken apart. What an API would add to them is added where it
-/// is not there.
+/// is not there, from what is `existing` or anew.
 pub fn prepare_import(
     documents: Vec<Value>,
     namespace: &str,
+    existing: impl Fn(&Key) -> Option<Arc<Object>>,
     clock: Clock,
 ) -> Result<Imported, ImportRefused> {
     let now = Moment::now(clock);
@@ -51,7 +54,8 @@ pub fn prepare_import(
     }
     let mut used: Vec<String> = Vec::new();
     for (number, item) in (1..).zip(items) {
-        let (key, value) = object(number, item, namespace, &now, &mut imported.warnings)?;
+        let (key, value) =
+            object(number, item, namespace, &existing, &now, &mut imported.warnings)?;
         if !key.namespace.is_empty() && !used.iter().any(|known| **known == *key.namespace) {
             used.push(key.namespace.to_string());
         }
@@ -87,6 +91,7 @@ fn object(
     number: usize,
     mut value: Value,
     namespace: &str,
+    existing: &impl Fn(&Key) -> Option<Arc<Object>>,
     now: &Moment,
     warnings: &mut Vec<String>,
 ) -> Result<(Key, Value), ImportRefused> {
@@ -114,21 +119,52 @@ fn object(
         warnings.push(format!("document {number}: unknown field `{path}` is left out"));
     }
     warnings.extend(doubts.iter().map(|doubt| format!("document {number}: {doubt}")));
-    if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.remove("resourceVersion");
-        let uid = moment::uuid().ok_or_else(|| wrong(ApiError::internal("no random numbers")))?;
-        metadata.entry("uid").or_insert(json!(uid));
-        metadata.entry("creationTimestamp").or_insert(json!(now.text));
-        metadata.entry("generation").or_insert(json!(1));
-    }
+    let place = key(resource, namespace.unwrap_or_default(), &name);
+    complete(&mut value, existing(&place).as_deref(), now).map_err(wrong)?;
     if is_namespaced {
         let errors = validate(&value);
         if !errors.is_empty() {
             return Err(wrong(ApiError::invalid(resource, &name, &errors)));
         }
+        // A backup is put back as it is, also where newer rules would not take it.
+        if let Err(error) = admission::admit(target, Endpoint::Main, None, &value) {
+            warnings.push(format!("document {number}: {error}"));
+        }
     } else {
         namespaces::complete(&mut value).map_err(wrong)?;
     }
-    let place = key(resource, namespace.unwrap_or_default(), &name);
     Ok((place, in_stored_version(&value, resource)))
+}
+
+/// Adds what a document does not say: what is there already, or what a new object gets.
+fn complete(value: &mut Value, there: Option<&Object>, now: &Moment) -> Result<(), ApiError> {
+    let there = there.map(|object| &object.value);
+    let known = |name: &str| there.and_then(|there| there.pointer(&format!("/metadata/{name}")));
+    let is_other = there.is_some_and(|there| there.get("spec") != value.get("spec"));
+    let generation = known("generation").and_then(Value::as_i64);
+    let generation = generation.map_or(1, |it| it.saturating_add(i64::from(is_other)));
+    let uid = moment::uuid().ok_or_else(|| ApiError::internal("no random numbers"))?;
+    let defaults = [
+        ("uid", known("uid").cloned().unwrap_or_else(|| json!(uid))),
+        (
+            "creationTimestamp",
+            known("creationTimestamp").cloned().unwrap_or_else(|| json!(now.text)),
+        ),
+        ("generation", json!(generation)),
+    ];
+    let owners = known("managedFields").cloned();
+    if let Some(Value::Object(metadata)) = value.get_mut("metadata") {
+        metadata.remove("resourceVersion");
+        for (name, default) in defaults {
+            metadata.entry(name).or_insert(default);
+        }
+        if let Some(owners) = owners {
+            metadata.entry("managedFields").or_insert(owners);
+        }
+    }
+    let status = there.and_then(|there| there.get("status")).cloned();
+    if let (Value::Object(fields), Some(status)) = (value, status) {
+        fields.entry("status").or_insert(status);
+    }
+    Ok(())
 }

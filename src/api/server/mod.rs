@@ -15,6 +15,7 @@ mod reads;
 mod resources;
 mod route;
 mod tls;
+mod unread;
 mod watches;
 mod writes;
 

@@ -1,4 +1,4 @@
-//! Namespaces: there, so that objects can be in them, and nothing more.
+//! Namespaces: there, so that objects can be in them. All that can be said of them is metadata.
 //!
 //! Those that the configuration speaks of are always there.
 
@@ -13,6 +13,7 @@ use super::super::names::label_problems;
 use super::super::object_meta::{Birth, Target, prepare_create};
 use super::super::query::DeleteOptions;
 use super::super::status::{ApiError, ResourceType};
+use super::super::strict::{Format, decode};
 use super::moment::{self, Moment};
 use super::reads::{in_version, key};
 use super::route::POLICIES;
@@ -40,6 +41,12 @@ pub(super) fn complete(object: &mut Value) -> Result<(), ApiError> {
         let error = FieldError::invalid("metadata.name", name, why);
         return Err(ApiError::invalid(KIND, name, &[error]));
     }
+    let finalizers = object.pointer("/metadata/finalizers").and_then(Value::as_array);
+    if finalizers.is_some_and(|finalizers| !finalizers.is_empty()) {
+        // It would be half there: without its policies, and with room for new ones.
+        let error = FieldError::forbidden("metadata.finalizers", "a namespace goes at once");
+        return Err(ApiError::invalid(KIND, name, &[error]));
+    }
     let name = json!(name);
     let Value::Object(fields) = object else { return Ok(()) };
     fields.insert("spec".into(), json!({ "finalizers": ["kubernetes"] }));
@@ -55,6 +62,28 @@ pub(super) fn complete(object: &mut Value) -> Result<(), ApiError> {
         }
     }
     Ok(())
+}
+
+/// Whether a patch is a strategic merge patch, which kubectl sends for the kinds that it knows itself.
+pub(super) fn is_strategic(media_type: Option<&str>) -> bool {
+    let media_type = media_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    media_type.eq_ignore_ascii_case("application/strategic-merge-patch+json")
+}
+
+/// Whether it says what the same merge patch says. Lists and directives have a meaning of their own
+/// there, which nothing needs here.
+pub(super) fn is_plain_merge(patch: &[u8]) -> bool {
+    fn is_plain(value: &Value) -> bool {
+        match value {
+            Value::Object(fields) => {
+                fields.iter().all(|(key, value)| !key.starts_with('$') && is_plain(value))
+            }
+            Value::Array(_) => false,
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+        }
+    }
+    // What cannot be read is for the patch to say.
+    decode(patch, Format::Json).map_or(true, |patch| is_plain(&patch.value))
 }
 
 /// Makes those that are missing.
@@ -140,4 +169,20 @@ pub(super) fn from_protobuf(body: &[u8]) -> Option<Value> {
             "annotations": metadata.annotations,
         },
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case(r#"{"metadata": {"labels": {"a": "b", "c": null}}}"#, true)]
+    #[case("{", true)]
+    #[case(r#"{"metadata": {"finalizers": []}}"#, false)]
+    #[case(r#"{"metadata": {"labels": {"$patch": "replace"}}}"#, false)]
+    fn strategic_patches_that_are_merges(#[case] patch: &str, #[case] expected: bool) {
+        assert_eq!(is_plain_merge(patch.as_bytes()), expected);
+    }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::access::{Review, ReviewKind, User};
 use super::super::object_meta::Endpoint;
-use super::super::patch::PatchType;
+use super::super::patch::{MEDIA_TYPES, PatchType};
 use super::super::query::{DeleteOptions, ListOptions, Query, WriteKind, manager_name};
 use super::super::status::{ApiError, ResourceType, deleted};
 use super::super::strict::{Format, decode};
@@ -57,8 +57,8 @@ impl Verb {
             Method::GET if query.is_watch() => Self::Watch,
             Method::GET => Self::List,
             Method::POST if !is_one && is_place => Self::Create,
-            Method::PUT if is_one && !is_namespace => Self::Update,
-            Method::PATCH if is_one && !is_namespace => Self::Patch,
+            Method::PUT if is_one => Self::Update,
+            Method::PATCH if is_one => Self::Patch,
             Method::DELETE if is_one && is_main => Self::Delete,
             Method::DELETE if !is_one && is_place && !is_namespace => Self::DeleteCollection,
             _ => {
@@ -105,13 +105,16 @@ impl ApiServer {
         let Ok(_place) = self.0.requests.try_acquire() else {
             return Err(ApiError::too_many_requests("too many requests: try again later", 1));
         };
-        match verb {
-            Verb::Get => self.get(&call),
-            Verb::List | Verb::Watch => self.list(call).await,
+        let what = call.resource.clone();
+        let answer = match verb {
+            Verb::Get => return self.get(&call),
+            Verb::List | Verb::Watch => return self.list(call).await,
             Verb::Create | Verb::Update | Verb::Patch => self.write(call, verb, body).await,
             Verb::Delete => self.delete(call, body).await,
             Verb::DeleteCollection => self.delete_collection(call, body).await,
-        }
+        };
+        report(user, verb, &what, answer.as_ref().err());
+        answer
     }
 
     fn authorize(&self, user: &User, resource: &Resource, verb: Verb) -> Result<(), ApiError> {
@@ -176,7 +179,12 @@ impl ApiServer {
 
     async fn write(&self, call: Call, verb: Verb, body: Body) -> Result<Answer, ApiError> {
         let media_type = body::media_type(&call.headers);
-        let patch = if verb == Verb::Patch {
+        let is_strategic = verb == Verb::Patch
+            && call.resource.kind == ResourceType::NAMESPACE
+            && namespaces::is_strategic(media_type);
+        let patch = if is_strategic {
+            Some(PatchType::Merge)
+        } else if verb == Verb::Patch {
             Some(PatchType::from_content_type(media_type)?)
         } else {
             None
@@ -198,6 +206,9 @@ impl ApiServer {
         let agent = body::text(&call.headers, header::USER_AGENT);
         let manager = manager_name(options.field_manager.as_deref(), agent);
         let body = body::read(&call.headers, body).await?;
+        if is_strategic && !namespaces::is_plain_merge(&body) {
+            return Err(ApiError::unsupported_media_type(&MEDIA_TYPES));
+        }
         let server = self.clone();
         blocking(move || {
             let Call { resource, shown, now, .. } = &call;
@@ -295,6 +306,20 @@ impl ApiServer {
         };
         let answer = review.answer(api_version, &self.0.settings.roles, user);
         Ok(answer::json(StatusCode::CREATED, &answer.map_err(|error| wrong(&error))?))
+    }
+}
+
+/// Who changed what, or was refused to.
+fn report(user: &User, verb: Verb, what: &Resource, error: Option<&ApiError>) {
+    let (user, verb, resource) = (&user.name, verb.as_str(), what.rule_name());
+    let namespace = what.namespace.as_deref().unwrap_or_default();
+    let name = what.name.as_deref().unwrap_or_default();
+    match error {
+        None => tracing::info!(user, verb, resource, namespace, name, "written through the API"),
+        Some(error) => {
+            let code = error.code();
+            tracing::debug!(user, verb, resource, namespace, name, code, "refused by the API");
+        }
     }
 }
 

@@ -238,7 +238,7 @@ impl Writer<'_> {
         object: Value,
         warnings: Vec<String>,
     ) -> Result<Written, ApiError> {
-        let object = prepare_update(self.target(), stored, object, self.resource.endpoint)?;
+        let object = self.updated(stored, object)?;
         let object = apply::update(Some(stored), object, &self.by(&self.api_version()));
         self.finish(transaction, stored, object, warnings)
     }
@@ -251,8 +251,16 @@ impl Writer<'_> {
         object: Value,
         warnings: Vec<String>,
     ) -> Result<Written, ApiError> {
-        let object = prepare_update(self.target(), stored, object, self.resource.endpoint)?;
+        let object = self.updated(stored, object)?;
         self.finish(transaction, stored, object, warnings)
+    }
+
+    /// What the object becomes.
+    fn updated(&self, stored: &Value, mut object: Value) -> Result<Value, ApiError> {
+        if self.resource.kind == ResourceType::NAMESPACE {
+            namespaces::complete(&mut object)?;
+        }
+        prepare_update(self.target(), stored, object, self.resource.endpoint)
     }
 
     fn finish(
