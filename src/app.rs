@@ -25,8 +25,6 @@ use crate::admin::{self, Admin, Readiness};
 use crate::api::access::JwtCallers;
 use crate::authn::KeyLookup;
 #[cfg(feature = "api")]
-use crate::authn::clock::Clock;
-#[cfg(feature = "api")]
 use crate::config::StoreConfig;
 use crate::config::{Address, Config};
 use crate::control::publish::SnapshotCell;
@@ -73,15 +71,18 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
         metrics: metrics.snapshot(),
     });
     let control = controller.status();
-    let source = PolicySource::open(&config).await?;
+    let source = PolicySource::open(&config, &metrics).await?;
     #[cfg(feature = "api")]
     let store = source.store();
     let (source, corpus) = source.read().await?;
-    if source.must_be_good() {
-        controller.start(corpus.clone()).await?;
-    } else {
-        controller.apply(corpus.clone()).await;
-        anyhow::ensure!(control.borrow().revision > 0, "compiling the policies failed");
+    match &corpus {
+        Some(corpus) if source.must_be_good() => controller.start(corpus.clone()).await?,
+        Some(corpus) => {
+            controller.apply(corpus.clone()).await;
+            anyhow::ensure!(control.borrow().revision > 0, "compiling the policies failed");
+        }
+        // Until they come, every request is denied.
+        None => {}
     }
 
     // Ports.
@@ -102,9 +103,6 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
     let shutdown = Shutdown::default();
     let drain = Shutdown::default();
     #[cfg(feature = "api")]
-    let statuses =
-        store.clone().map(|store| statuses::run(store, control.clone(), Clock::system()));
-    #[cfg(feature = "api")]
     let api = match (&config.store, store) {
         (Some(StoreConfig { folder, api: Some(api), .. }), Some(store)) => {
             let jwt = jwt_rules.map(|rules| {
@@ -120,12 +118,16 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
 
     // Readiness.
     let readiness = Readiness::default();
-    readiness.update(|checks| checks.policies = true);
+    readiness.update(|checks| checks.policies = control.borrow().revision > 0);
     let (health, health_service) = Health::follow(&readiness).await;
     let wait = {
-        let (keys, readiness) = (keys.clone(), readiness.clone());
+        let (keys, readiness, mut control) = (keys.clone(), readiness.clone(), control.clone());
         let within = config.key_sources.startup_timeout;
         async move {
+            if control.wait_for(|control| control.revision > 0).await.is_err() {
+                return;
+            }
+            readiness.update(|checks| checks.policies = true);
             keys.settled(within).await;
             readiness.update(|checks| checks.key_sources = true);
         }
@@ -134,7 +136,7 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
     // Serving.
     let admin = Admin {
         readiness: readiness.clone(),
-        control,
+        control: control.clone(),
         key_sources: keys.status(),
         metrics: metrics.clone(),
         config: Arc::new(config.to_json()),
@@ -159,14 +161,14 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
     tracing::info!(listener = "admin", address = %admin_addr, "listening on");
 
     // Changes.
-    let (corpora, changes) = watch::channel(corpus);
+    let (corpora, changes) = watch::channel(corpus.unwrap_or_default());
+    let statuses = source.write_statuses(control);
     let mut background = vec![
         tokio::spawn(wait),
         tokio::spawn(controller.run(changes)),
         tokio::spawn(source.watch(corpora)),
     ];
-    #[cfg(feature = "api")]
-    background.extend(statuses.map(tokio::spawn));
+    background.extend(statuses);
     #[cfg(feature = "api")]
     let (api_addr, api) =
         api.map(|api| (api.address, api.start(drain.clone(), config.shutdown_grace))).unzip();

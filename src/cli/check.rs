@@ -146,6 +146,10 @@ impl Check {
 
 /// The resources, and what is to be said about them; every error is said here.
 pub(super) fn read_policies(config: &Config) -> Result<(Vec<Arc<Resource>>, Vec<Diagnostic>)> {
+    if config.policies.is_empty() {
+        // An empty set of policies would allow everything, which is not what the server does.
+        bail!("policies are read from files here: name them with --policies");
+    }
     let corpus = FileSource::new(config.policies.clone()).read();
     for problem in &corpus.problems {
         paragraph(format_args!("{problem}: {}", problem.error));

@@ -153,6 +153,33 @@ pub struct ServerFlags {
     #[arg(long, value_name = "SIZE")]
     pub max_message_size: Option<String>,
 
+    /// Policies of a Kubernetes cluster, as they change there, instead of --policies [default: false]
+    #[arg(
+        long,
+        value_name = "BOOL",
+        help_heading = "Kubernetes",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub kube: Option<String>,
+
+    /// Only those of these namespaces; the root namespace must be among them [default: all]
+    #[arg(long, value_name = "NS,...", help_heading = "Kubernetes")]
+    pub kube_namespaces: Option<String>,
+
+    /// How to reach the cluster [default: the pod's own account, else what kubectl would use]
+    #[arg(long, value_name = "FILE", help_heading = "Kubernetes")]
+    pub kubeconfig: Option<String>,
+
+    /// A context of the kubeconfig [default: its current one]
+    #[arg(long, value_name = "NAME", help_heading = "Kubernetes")]
+    pub kube_context: Option<String>,
+
+    /// Whether one replica writes to policies whether they are accepted [default: true]
+    #[arg(long, value_name = "BOOL", help_heading = "Kubernetes")]
+    pub kube_status: Option<String>,
+
     /// A folder with the policies, changed through --api, instead of --policies
     #[arg(long, value_name = "DIR", help_heading = "Store")]
     pub store: Option<String>,
@@ -244,6 +271,11 @@ impl Flags {
             ("jwksCaCertificates", &server.jwks_ca_certificates),
             ("tokenCacheSize", &server.token_cache_size),
             ("maxMessageSize", &server.max_message_size),
+            ("kube", &server.kube),
+            ("kubeNamespaces", &server.kube_namespaces),
+            ("kubeconfig", &server.kubeconfig),
+            ("kubeContext", &server.kube_context),
+            ("kubeStatus", &server.kube_status),
             ("store", &server.store),
             ("storeHistory", &server.store_history),
             ("api", &server.api),

@@ -8,7 +8,7 @@ use super::{Environment, Problems, document, read};
 
 /// Every setting by its name in files. Flags are the same in kebab-case, variables in
 /// SCREAMING_SNAKE_CASE behind `POSTERN_`.
-const SETTINGS: [&str; 48] = [
+const SETTINGS: [&str; 53] = [
     "admin",
     "api",
     "apiCertificate",
@@ -32,6 +32,11 @@ const SETTINGS: [&str; 48] = [
     "jwksStartupTimeout",
     "jwksUnknownKidInterval",
     "jwksUnknownKidWait",
+    "kube",
+    "kubeContext",
+    "kubeNamespaces",
+    "kubeStatus",
+    "kubeconfig",
     "labels",
     "labelsFile",
     "listen",

@@ -7,6 +7,7 @@ mod address;
 mod document;
 mod flags;
 mod key_sources;
+mod kube;
 mod layer;
 mod mesh_config;
 #[cfg(feature = "api")]
@@ -35,6 +36,7 @@ use crate::telemetry::logging::{LogFilter, LogFormat};
 pub use address::{Address, InvalidAddress};
 pub use flags::{Flags, PolicyFlags, ServerFlags};
 pub use key_sources::{KeySourceClient, KeySourcesConfig};
+pub use kube::KubeConfig;
 #[cfg(feature = "api")]
 pub use store::{ApiConfig, StoreConfig};
 
@@ -44,8 +46,11 @@ use mesh_config::MeshConfig;
 /// Everything that can be set, checked and typed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// Files and directories of policies; at least one, unless loaded without or there is a store.
+    /// Files and directories of policies; at least one, unless loaded without or policies come from
+    /// somewhere else.
     pub policies: Vec<PathBuf>,
+    /// The cluster that policies come from instead.
+    pub kube: Option<KubeConfig>,
     /// The store that policies come from instead.
     #[cfg(feature = "api")]
     pub store: Option<StoreConfig>,
@@ -113,8 +118,13 @@ impl Environment {
         Self { variables, terminal: std::io::stderr().is_terminal() }
     }
 
+    fn variable(&self, name: &str) -> Option<String> {
+        let found = self.variables.iter().find(|(known, value)| known == name && !value.is_empty());
+        found.map(|(_, value)| value.clone())
+    }
+
     fn has(&self, name: &str) -> bool {
-        self.variables.iter().any(|(known, value)| known == name && !value.is_empty())
+        self.variable(name).is_some()
     }
 }
 
@@ -202,8 +212,10 @@ impl Config {
         }
         layers.push(std::mem::take(&mut mesh_config.layer));
         let mut read = Reader { layers: &layers, problems };
-        let sources = ["policies", "store"];
-        if needs_policies && !sources.iter().any(|name| layers.find(name).is_some()) {
+        let found = |name| layers.find(name).map(|(_, value)| value);
+        let elsewhere =
+            found("store").is_some() || found("kube").map(values::boolean) == Some(Ok(true));
+        if needs_policies && found("policies").is_none() && !elsewhere {
             read.problems.add("--policies", "a file or directory of policies is needed");
         }
         let config = read.config(mesh_config, environment, warnings);
@@ -246,6 +258,9 @@ impl Config {
         });
         if let Value::Object(settings) = &mut settings {
             self.key_sources.show(settings);
+            if let Some(kube) = &self.kube {
+                kube.show(settings);
+            }
             #[cfg(feature = "api")]
             if let Some(store) = &self.store {
                 store.show(settings);
@@ -289,6 +304,8 @@ impl Reader<'_> {
                  --xff-num-trusted-hops can be set",
             );
         }
+        let settings = Arc::new(self.meaning());
+        let kube = KubeConfig::read(self, &settings, environment);
         #[cfg(feature = "api")]
         let store = store::StoreConfig::read(self);
         #[cfg(not(feature = "api"))]
@@ -297,9 +314,10 @@ impl Reader<'_> {
         let plain = if environment.terminal { LogFormat::Human } else { LogFormat::Json };
         Config {
             policies,
+            kube,
             #[cfg(feature = "api")]
             store,
-            settings: Arc::new(self.meaning()),
+            settings,
             listen,
             socket_mode: self.setting("socketMode", 0o660, values::socket_mode),
             admin,

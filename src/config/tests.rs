@@ -565,6 +565,48 @@ fn probes_are_nowhere_unless_asked_for() {
     assert_eq!(config.warnings, [] as [&str; 0], "nothing there is worth a warning");
 }
 
+#[test]
+fn a_cluster_is_where_policies_come_from_too() {
+    let line = "--kube --kube-namespaces shop,istio-system --namespace shop --kubeconfig k \
+                --kube-context x --kube-status false";
+    let config = Given::flags(line).variable("HOSTNAME", "pod-1").load();
+    let expected = KubeConfig {
+        namespaces: vec!["istio-system".into(), "shop".into()],
+        kubeconfig: Some("k".into()),
+        context: Some("x".into()),
+        status: false,
+        host: Some("pod-1".into()),
+    };
+    assert_eq!(config.kube, Some(expected));
+    assert_eq!(config.to_json()["kubeNamespaces"], json!(["istio-system", "shop"]));
+    let plain = Given::flags("").config(r#"{"kube": true}"#).load().kube.unwrap();
+    assert!(plain.status && plain.namespaces.is_empty());
+    assert_eq!(Given::flags("--policies p --kube=false").load().kube, None);
+}
+
+#[rstest]
+#[case::two_sources(
+    "--kube --policies p",
+    "--policies: policies come from the cluster already (--kube)"
+)]
+#[case::no_cluster("--policies p --kubeconfig k", "--kubeconfig: is for --kube, which is not set")]
+#[case::no_root(
+    "--kube --kube-namespaces default",
+    "--kube-namespaces: `istio-system` is missing: it is the root namespace, whose policies hold everywhere"
+)]
+#[case::no_workload(
+    "--kube --kube-namespaces istio-system",
+    "--kube-namespaces: `default` is missing: it is the namespace of a workload"
+)]
+#[case::no_namespace(
+    "--kube --kube-namespaces istio-system,default,",
+    "--kube-namespaces: a value is missing"
+)]
+fn a_cluster_can_be_wrong(#[case] line: &str, #[case] expected: &str) {
+    let problems = Given::flags(line).refused();
+    assert_eq!(problems, format!("invalid configuration\n  {expected}"));
+}
+
 #[cfg(feature = "api")]
 mod store {
     use super::*;

@@ -5,10 +5,12 @@
 use std::{io, path::Path, sync::Arc};
 
 pub mod file;
+#[cfg(feature = "kube")]
+pub mod kube;
 mod links;
 #[cfg(feature = "api")]
 pub mod local;
-#[cfg(feature = "api")]
+#[cfg(any(feature = "api", feature = "kube"))]
 mod objects;
 mod scan;
 mod watch;

@@ -1,6 +1,6 @@
 //! A policy set that arrives object by object.
 //!
-//! Who sends the objects, and in what order, is `local`'s job.
+//! Who sends the objects, and in what order, is `local`'s and `kube`'s job.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,22 +10,26 @@ use serde_json::Value;
 use super::{Corpus, PolicyFile};
 
 /// Objects of an API as the files that a [`Corpus`] is made of, one for each.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Objects(BTreeMap<Arc<str>, PolicyFile>);
 
 impl Objects {
     /// Adds an object, or its new form.
+    #[cfg(any(feature = "api", test))]
     pub(super) fn insert(&mut self, name: &str, object: &Value) {
-        let text = text(object);
-        match self.0.get_mut(name) {
+        let name: Arc<str> = name.into();
+        self.insert_file(PolicyFile { name, text: text(object).into() });
+    }
+
+    /// The same, where the text is known; tells whether that is another one than before.
+    pub(super) fn insert_file(&mut self, file: PolicyFile) -> bool {
+        match self.0.get_mut(&file.name) {
             // As it was: who has seen it knows it by its address.
-            Some(known) if *known.text == *text => {}
-            Some(known) => known.text = text.into(),
-            None => {
-                let name: Arc<str> = name.into();
-                self.0.insert(name.clone(), PolicyFile { name, text: text.into() });
-            }
+            Some(known) if known.text == file.text => return false,
+            Some(known) => known.text = file.text,
+            None => drop(self.0.insert(file.name.clone(), file)),
         }
+        true
     }
 
     /// Takes one away.
@@ -33,7 +37,29 @@ impl Objects {
         self.0.remove(name);
     }
 
-    /// All of them.
+    /// What is as it was in `before` is the same text from now on, not an equal one.
+    #[cfg(feature = "kube")]
+    pub(super) fn keep(&mut self, before: &Self) {
+        for (name, file) in &mut self.0 {
+            if let Some(before) = before.0.get(name).filter(|before| before.text == file.text) {
+                file.text = before.text.clone();
+            }
+        }
+    }
+
+    /// The text of one.
+    #[cfg(feature = "kube")]
+    pub(super) fn text(&self, name: &str) -> Option<Arc<str>> {
+        self.0.get(name).map(|file| file.text.clone())
+    }
+
+    /// Takes those of `other` in as well.
+    #[cfg(feature = "kube")]
+    pub(super) fn extend(&mut self, other: &Self) {
+        self.0.extend(other.0.iter().map(|(name, file)| (name.clone(), file.clone())));
+    }
+
+    /// All of them, by name.
     pub(super) fn corpus(&self) -> Corpus {
         Corpus { files: self.0.values().cloned().collect(), problems: Vec::new() }
     }

@@ -54,8 +54,15 @@ pub enum InvalidLogFilter {
 
 impl Default for LogFilter {
     fn default() -> Self {
-        Self { text: "info".into(), targets: Targets::new().with_default(tracing::Level::INFO) }
+        Self { text: "info".into(), targets: quiet().with_default(tracing::Level::INFO) }
     }
+}
+
+/// The client of Kubernetes says each failure as an error, however often it is tried again; what it
+/// means is said once by those who use it. Heard where it is named.
+fn quiet() -> Targets {
+    let off = tracing::level_filters::LevelFilter::OFF;
+    Targets::new().with_target("kube_client", off).with_target("kube_runtime", off)
 }
 
 impl FromStr for LogFilter {
@@ -68,7 +75,7 @@ impl FromStr for LogFilter {
         if text.is_empty() {
             return Err(InvalidLogFilter::Empty);
         }
-        let mut targets = Targets::new();
+        let mut targets = quiet();
         for directive in text.split(',').map(str::trim) {
             let invalid = || InvalidLogFilter::Directive(directive.to_owned());
             targets = match directive.split_once('=') {
@@ -226,6 +233,21 @@ mod tests {
         fn make_writer(&'w self) -> Self {
             self.clone()
         }
+    }
+
+    #[test]
+    fn the_client_of_kubernetes_is_heard_where_it_is_named() {
+        let heard = |filter: &str| {
+            let lines = Lines::default();
+            let filter = filter.parse().unwrap();
+            let (subscriber, _) = subscriber(filter, LogFormat::Json, false, lines.clone());
+            tracing::subscriber::with_default(subscriber, || {
+                tracing::error!(target: "kube_client::client", "failed again");
+            });
+            !lines.text().is_empty()
+        };
+        assert!(!heard("debug"));
+        assert!(heard("info,kube_client=warn"));
     }
 
     #[test]

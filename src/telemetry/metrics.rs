@@ -18,12 +18,16 @@ use prometheus_client::{
 mod decisions;
 mod inputs;
 mod key_sources;
+#[cfg(feature = "kube")]
+mod kube;
 mod token_cache;
 
 pub use decisions::DecisionMetrics;
 pub use inputs::{Input, InputMetrics};
 use key_sources::KeySourceCollector;
 pub use key_sources::{KeySourceMetrics, KeySourceSample};
+#[cfg(feature = "kube")]
+pub use kube::KubeMetrics;
 use token_cache::TokenCacheCollector;
 pub use token_cache::TokenCacheSample;
 
@@ -90,6 +94,23 @@ impl Metrics {
         read: impl Fn() -> TokenCacheSample + Send + Sync + 'static,
     ) {
         self.lock().register_collector(Box::new(TokenCacheCollector { read: Box::new(read) }));
+    }
+
+    /// The handle that counts what comes from a cluster; shown from now on.
+    #[cfg(feature = "kube")]
+    pub fn kube(&self) -> KubeMetrics {
+        KubeMetrics::register(&mut self.lock())
+    }
+
+    /// Shows for how long each kind has not been followed in the cluster, as `read` finds it at each
+    /// scrape.
+    #[cfg(feature = "kube")]
+    pub fn register_kube_outages(
+        &self,
+        read: impl Fn() -> Vec<(Kind, Duration)> + Send + Sync + 'static,
+    ) {
+        let collector = kube::OutageCollector { read: Box::new(read) };
+        self.lock().register_collector(Box::new(collector));
     }
 
     /// All metrics as OpenMetrics text; see [`CONTENT_TYPE`].

@@ -12,9 +12,6 @@ use crate::{
     shapes::{chart, overlay},
 };
 
-/// Flags that the manifests use and that this Postern does not have yet.
-const PENDING: [&str; 2] = ["--kube", "--kube-namespaces"];
-
 fn known(flag: &str) -> bool {
     let command = Flags::augment_args(clap::Command::new("serve"));
     command.get_arguments().any(|argument| argument.get_long() == flag.strip_prefix("--"))
@@ -25,16 +22,7 @@ pub(crate) fn configuration(installation: &Installation, folder: &Path) -> Confi
     let pod = installation.pod();
     let mut arguments = vec!["serve".to_owned()];
     for argument in pod.arguments().iter().skip(1) {
-        let flag = argument.split('=').next().unwrap();
-        if PENDING.contains(&flag) {
-            continue;
-        }
         arguments.push(argument.replace("=/etc/", &format!("={}/etc/", folder.display())));
-    }
-    let is_source =
-        |argument: &String| ["--policies", "--store"].iter().any(|flag| argument.starts_with(flag));
-    if !arguments.iter().any(is_source) {
-        arguments.push("--policies=pending".into());
     }
     let file = |path: &str, text: &str| {
         let path = folder.join(path);
@@ -105,17 +93,8 @@ fn sidecars_know_whom_they_guard(#[case] installation: Installation) {
     assert!(config.use_remote_address);
 }
 
-/// A flag that has come to be is tested with the others from then on.
 #[test]
-fn pending_flags_are_pending() {
-    for flag in PENDING {
-        assert!(!known(flag), "{flag} is there now: take it out of PENDING");
-    }
-    assert!(known("--labels-file") && known("--probes"));
-}
-
-#[test]
-fn every_flag_is_known_or_pending() {
+fn every_flag_is_known() {
     let values: [Value; 3] = [
         json!({ "policies": { "namespaces": ["shop"] } }),
         json!({ "shape": "sidecar" }),
@@ -126,7 +105,7 @@ fn every_flag_is_known_or_pending() {
     for installation in charts.chain(overlays) {
         for argument in installation.pod().arguments().iter().skip(1) {
             let flag = argument.split('=').next().unwrap();
-            assert!(known(flag) || PENDING.contains(&flag), "{flag}");
+            assert!(known(flag), "{flag}");
         }
     }
 }

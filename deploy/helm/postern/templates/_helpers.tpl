@@ -99,6 +99,9 @@ seccompProfile:
 {{- with .Values.policies.namespaces }}
 - --kube-namespaces={{ join "," . }}
 {{- end }}
+{{- if eq .Values.shape "sidecar" }}
+- --kube-status=false
+{{- end }}
 {{- else }}
 - --policies=/etc/postern/policies
 {{- end }}

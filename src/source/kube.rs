@@ -1,0 +1,205 @@
+//! Policies from a cluster's API server, as they change there.
+//!
+//! Each kind is listed and then watched, everywhere or in each of some namespaces. Only whole lists
+//! count: there is no corpus before every list is there, and a list that is made anew replaces what
+//! was there when it is complete. What objects mean is left to `control`, what their status shall say
+//! to whoever gives a [`StatusWriter`] its words.
+
+mod connection;
+mod lease;
+mod outages;
+mod status;
+mod trouble;
+mod view;
+mod watching;
+
+use std::{fmt, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+
+use super::Corpus;
+use crate::authn::clock::Clock;
+use crate::model::Kind;
+use crate::telemetry::metrics::Metrics;
+
+pub use connection::NotConnected;
+pub use status::{Seen, StatusWriter};
+pub use trouble::Trouble;
+
+use outages::Outages;
+use view::View;
+use watching::Place;
+
+/// Which cluster, and what of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Cluster {
+    /// The kubeconfig to use. Without one: the pod's own account, else what kubectl would use.
+    pub kubeconfig: Option<PathBuf>,
+    /// The context of the kubeconfig; its current one where there is none.
+    pub context: Option<String>,
+    /// Only these namespaces; all where it is empty.
+    pub namespaces: Vec<String>,
+}
+
+/// How patient the source is.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// How long it waits after the first failure in a row; twice as long after each further one.
+    pub first_wait: Duration,
+    /// What it doubles up to.
+    pub longest_wait: Duration,
+    /// How long connecting may take.
+    pub connect_timeout: Duration,
+    /// How long a connection may say nothing while an answer is owed. Watches have bookmarks each
+    /// minute, so a connection that died without a word is noticed by then.
+    pub silence: Duration,
+    /// How many objects are listed at a time.
+    pub page_size: NonZeroU32,
+    /// How long lies between two statuses that are written.
+    pub status_interval: Duration,
+    /// How long the one that writes statuses is it, unless it says so again.
+    pub lease: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            first_wait: Duration::from_millis(250),
+            longest_wait: Duration::from_secs(15),
+            connect_timeout: Duration::from_secs(5),
+            silence: Duration::from_secs(90),
+            page_size: NonZeroU32::MIN.saturating_add(499),
+            status_interval: Duration::from_millis(50),
+            lease: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Pace {
+    fn wait_after(&self, failures: u32) -> Duration {
+        let doublings = failures.saturating_sub(1).min(16);
+        let wait = self.first_wait.saturating_mul(1 << doublings).min(self.longest_wait);
+        // Up to a quarter less, so that replicas that lost a server together do not return together.
+        wait.saturating_sub((wait / 4).mul_f64(connection::random_share()))
+    }
+}
+
+/// Follows the kinds in a cluster.
+pub struct KubeSource {
+    client: ::kube::Client,
+    namespace: String,
+    places: Vec<Arc<Place>>,
+    outages: Arc<Outages>,
+    view: View,
+    pace: Pace,
+}
+
+impl fmt::Debug for KubeSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KubeSource").field("places", &self.places).finish_non_exhaustive()
+    }
+}
+
+impl KubeSource {
+    /// Reads how to reach the cluster; asks it nothing yet.
+    pub async fn new(
+        cluster: &Cluster,
+        pace: Pace,
+        metrics: &Metrics,
+    ) -> Result<Self, NotConnected> {
+        let places: Vec<_> = Kind::ALL
+            .into_iter()
+            .flat_map(|kind| {
+                let everywhere = cluster.namespaces.is_empty().then_some(None);
+                let each = cluster.namespaces.iter().map(|namespace| Some(namespace.as_str()));
+                everywhere.into_iter().chain(each).map(move |at| Arc::new(Place::new(kind, at)))
+            })
+            .collect();
+        let kube_metrics = metrics.kube();
+        let outages = Arc::new(Outages::new(&places, kube_metrics.clone()));
+        metrics.register_kube_outages({
+            let outages = outages.clone();
+            move || outages.samples()
+        });
+        let (client, namespace) = connection::connect(cluster, pace, outages.clone()).await?;
+        let view = View::new(places.len(), kube_metrics);
+        Ok(Self { client, namespace, places, outages, view, pace })
+    }
+
+    /// Writes to the objects that this source sees. `host` is what this machine or pod is called.
+    pub fn status_writer(&self, host: Option<&str>, clock: Clock) -> StatusWriter {
+        // A pod that is started anew keeps its name, and waits like any other.
+        let identity = format!("{}_{:08x}", host.unwrap_or("postern"), connection::random_number());
+        StatusWriter::new(
+            self.client.clone(),
+            lease::Lease::new(self.client.clone(), &self.namespace, identity, self.pace, clock),
+            self.view.objects(),
+            self.view.metrics(),
+            self.pace,
+            clock,
+        )
+    }
+
+    /// Sends what is there as soon as all of it is known, and then what it becomes, until nobody
+    /// listens. What cannot be reached stays as it was.
+    pub async fn watch(mut self, corpora: watch::Sender<Arc<Corpus>>) {
+        let (sender, mut news) = mpsc::channel(256);
+        let mut following = JoinSet::new();
+        let follow = |following: &mut JoinSet<usize>, at: usize| {
+            let Some(place) = self.places.get(at).cloned() else { return };
+            let (client, outages) = (self.client.clone(), self.outages.clone());
+            let (pace, sender) = (self.pace, sender.clone());
+            following.spawn(async move {
+                watching::follow(at, &place, client, pace, &outages, sender).await;
+                at
+            });
+        };
+        for at in 0..self.places.len() {
+            follow(&mut following, at);
+        }
+        let mut sent = false;
+        loop {
+            tokio::select! {
+                () = corpora.closed() => return,
+                Some(ended) = following.join_next() => match ended {
+                    Ok(at) => follow(&mut following, at),
+                    // Nobody would follow that kind any more, and nobody know which one it was.
+                    Err(error) => {
+                        tracing::error!(%error, "following the cluster failed: it begins anew");
+                        following.shutdown().await;
+                        for at in 0..self.places.len() {
+                            follow(&mut following, at);
+                        }
+                    }
+                },
+                Some((at, first)) = news.recv() => {
+                    let mut changed = self.view.take(at, first);
+                    // What has come in the meantime is one change.
+                    for _ in 0..news.max_capacity() {
+                        let Ok((at, more)) = news.try_recv() else { break };
+                        changed |= self.view.take(at, more);
+                    }
+                    if !changed {
+                        continue;
+                    }
+                    if let Some(corpus) = self.view.corpus() {
+                        corpora.send_if_modified(|now| {
+                            let is_new = !sent || **now != corpus;
+                            if is_new {
+                                *now = Arc::new(corpus);
+                            }
+                            is_new
+                        });
+                        sent = true;
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
