@@ -166,6 +166,7 @@ impl Shell {
             .env_clear()
             .env("PATH", path)
             .env("HOME", &self.home)
+            .env("TMPDIR", &self.folder)
             .env("KUBECONFIG", &self.kubeconfig)
             .env("SERVER", &self.server)
             .env("LC_ALL", "C.UTF-8")

@@ -1,6 +1,6 @@
 //! One decision by Postern, by a scan of compiled rules, and by Cedar, in one run.
 //!
-//! `cargo run --release --manifest-path benches/yardsticks/Cargo.toml`
+//! `cargo run --release --manifest-path benches/yardsticks/Cargo.toml -- --bench`
 
 #[path = "../../scenarios/linear_scan.rs"]
 mod linear_scan;
