@@ -89,7 +89,8 @@ pub(super) fn config_dump(
     })
 }
 
-/// How much is in force. What it takes in memory is to come here too, with bytes for each rule.
+/// How much is in force, and what deciding takes in memory: without the policies as written, which
+/// explanations need.
 fn size(control: &ControlStatus) -> Value {
     let rules = control.resources.iter().map(|resource| match &**resource {
         Resource::AuthorizationPolicy(policy) => policy.rules.len(),
@@ -98,6 +99,8 @@ fn size(control: &ControlStatus) -> Value {
     json!({
         "resources": control.resources.len(),
         "rules": rules.sum::<usize>(),
+        "compiledBytes": control.size.bytes,
+        "bytesPerRule": control.size.bytes_per_rule(),
     })
 }
 

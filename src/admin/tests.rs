@@ -12,6 +12,7 @@ use tokio::{
 use crate::control::{Problem, Rejection, Subject};
 use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::model::{Kind, Position, ResourceId};
+use crate::plan::CompiledSize;
 use crate::source::{ReadError, SourceProblem};
 use crate::telemetry::logging::LogFilter;
 use crate::telemetry::metrics::Input;
@@ -125,6 +126,7 @@ fn refused() -> ControlStatus {
     let unreadable = SourceProblem { path: "more".into(), error: ReadError::Missing };
     ControlStatus {
         revision: 3,
+        size: CompiledSize { rules: 10, bytes: 1_555 },
         published: Some(Instant::now()),
         rejected: vec![
             Rejection {
@@ -225,6 +227,8 @@ async fn the_dump_is_json_with_everything() {
     assert_eq!(dump["configuration"]["listen"], "127.0.0.1:0");
     assert_eq!(dump["snapshot"]["revision"], 3);
     assert_eq!(dump["size"]["resources"], dump["resources"].as_array().unwrap().len());
+    assert_eq!(dump["size"]["compiledBytes"], 1_555);
+    assert_eq!(dump["size"]["bytesPerRule"], 156);
     assert_eq!(dump["rejected"][0]["problems"][0]["code"], "PST0107");
     assert_eq!(dump["rejected"][0]["problems"][0]["line"], 14);
     assert_eq!(dump["rejected"][1]["path"], "more");

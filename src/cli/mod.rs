@@ -9,6 +9,7 @@ mod crds;
 mod demo;
 mod explanation;
 mod jwt;
+mod lint;
 mod serve;
 #[cfg(feature = "api")]
 mod store;
@@ -37,6 +38,7 @@ enum Command {
     Check(Box<check::Check>),
     Bench(Box<bench::Bench>),
     Jwt(Box<jwt::Jwt>),
+    Lint(Box<lint::Lint>),
     Crds(crds::Crds),
     #[cfg(feature = "test")]
     Test(Box<test::Test>),
@@ -65,6 +67,7 @@ pub fn run() -> ExitCode {
         Command::Check(check) => check.run(),
         Command::Bench(bench) => bench.run(),
         Command::Jwt(jwt) => jwt.run(),
+        Command::Lint(lint) => lint.run(),
         Command::Crds(crds) => crds.run(),
         #[cfg(feature = "test")]
         Command::Test(test) => test.run(),

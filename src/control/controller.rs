@@ -10,7 +10,7 @@ use tokio::{sync::watch, task::spawn_blocking, time::Instant};
 use crate::compile::{Settings, compile};
 use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::model::{Kind, Position};
-use crate::plan::{KeySource, Snapshot};
+use crate::plan::{CompiledSize, KeySource, Snapshot};
 use crate::source::Corpus;
 use crate::telemetry::metrics::SnapshotMetrics;
 
@@ -142,7 +142,7 @@ impl Controller {
         corpus: Arc<Corpus>,
         findings: Vec<Diagnostic>,
     ) {
-        let Compiled { snapshot, took } = compiled;
+        let Compiled { snapshot, took, size } = compiled;
         let snapshot = Arc::new(snapshot);
         let revision = snapshot.revision;
         let sources = snapshot.key_sources.clone();
@@ -157,7 +157,7 @@ impl Controller {
         (self.parts.sync_keys)(&both);
         let old = self.parts.publisher.publish(snapshot);
         self.parts.metrics.published(revision, took);
-        self.report(corpus, findings, Some((revision, took)));
+        self.report(corpus, findings, Some((revision, took, size)));
         let status = self.status.borrow().clone();
         tracing::info!(
             snapshot.revision = revision,
@@ -185,7 +185,7 @@ impl Controller {
         &self,
         corpus: Arc<Corpus>,
         findings: Vec<Diagnostic>,
-        published: Option<(u64, Duration)>,
+        published: Option<(u64, Duration, CompiledSize)>,
     ) {
         let metrics = &self.parts.metrics;
         metrics.rejected(self.inventory.rejections.len());
@@ -197,10 +197,11 @@ impl Controller {
                 findings,
                 ..ControlStatus::clone(status)
             };
-            if let Some((revision, took)) = published {
+            if let Some((revision, took, size)) = published {
                 next.revision = revision;
                 next.published = Some(Instant::now());
                 next.compile = took;
+                next.size = size;
             }
             for kind in Kind::ALL {
                 metrics.resources(kind, next.count(kind));
@@ -249,6 +250,7 @@ impl Controller {
 struct Compiled {
     snapshot: Snapshot,
     took: Duration,
+    size: CompiledSize,
 }
 
 impl Compiled {
@@ -256,7 +258,8 @@ impl Compiled {
         let begun = Instant::now();
         let snapshot =
             compile(revision, &inventory.resources(), &inventory.never_accepted(), settings);
-        Self { snapshot, took: begun.elapsed() }
+        let took = begun.elapsed();
+        Self { size: snapshot.compiled_size(), snapshot, took }
     }
 }
 

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use crate::diagnostic::Diagnostic;
 use crate::model::{Kind, Resource, ResourceId};
+use crate::plan::CompiledSize;
 use crate::source::{Corpus, SourceProblem};
 
 /// The state after the last corpus.
@@ -19,6 +20,8 @@ pub struct ControlStatus {
     pub published: Option<Instant>,
     /// How long its compilation took.
     pub compile: Duration,
+    /// What deciding takes in memory.
+    pub size: CompiledSize,
     /// The resources in force, by kind, namespace and name.
     pub resources: Vec<Arc<Resource>>,
     /// What is refused in its present form.

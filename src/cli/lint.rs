@@ -1,0 +1,142 @@
+//! `postern lint`
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use serde_json::{Value as Json, json};
+
+use crate::app;
+use crate::compile::compile;
+use crate::config::{Config, Environment, Flags, PolicyFlags, ServerFlags};
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::model::{Kind, Resource};
+use crate::plan::CompiledSize;
+use crate::source::file::FileSource;
+
+use super::check::{Output, count, paragraph};
+use super::{could_not_run, print};
+
+/// Say what is wrong with policies, and what in them is probably not meant
+///
+/// Ends with 0 if there is nothing to say, 1 if there are errors or warnings, 2 if the policies cannot
+/// be read. Every code is in docs/diagnostics.md.
+#[derive(Debug, clap::Args)]
+pub(super) struct Lint {
+    #[command(flatten)]
+    policy: PolicyFlags,
+
+    /// Show how much the policies are, and what they take in memory when compiled
+    #[arg(long)]
+    stats: bool,
+
+    /// How the findings are written
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+/// How much the accepted policies are.
+struct Stats {
+    /// By kind, in the order of [`Kind::ALL`].
+    resources: Vec<(Kind, usize)>,
+    /// For the workload of the flags, and those of the configuration.
+    size: CompiledSize,
+}
+
+impl Lint {
+    pub(super) fn run(&self) -> ExitCode {
+        let flags = Flags { policy: self.policy.clone(), server: ServerFlags::default() };
+        let config = match Config::load(&flags, &Environment::of_process()) {
+            Ok(config) => config,
+            Err(invalid) => return could_not_run(invalid),
+        };
+        match self.lint(&config) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(error) => could_not_run(format_args!("{error:#}")),
+        }
+    }
+
+    /// Whether there was nothing to find.
+    fn lint(&self, config: &Config) -> Result<bool> {
+        let corpus = FileSource::new(config.policies.clone()).read();
+        for problem in &corpus.problems {
+            paragraph(format_args!("{problem}: {}", problem.error));
+        }
+        if !corpus.problems.is_empty() {
+            bail!("{} in the policies", count(corpus.problems.len(), "problem"));
+        }
+        let decoded = app::decode(config).decode(&corpus.files);
+        let findings = decoded.diagnostics;
+        let stats = self.stats.then(|| {
+            let resources: Vec<_> =
+                decoded.documents.into_iter().filter_map(|document| document.resource).collect();
+            Stats::of(&resources, config)
+        });
+        match self.output {
+            Output::Human => print(human(&findings, stats.as_ref()).trim_end()),
+            Output::Json => print(format_args!("{:#}", json(&findings, stats.as_ref()))),
+        }
+        Ok(findings.iter().all(|found| found.severity == Severity::Note))
+    }
+}
+
+impl Stats {
+    fn of(resources: &[Arc<Resource>], config: &Config) -> Self {
+        let of_kind = |kind| resources.iter().filter(|resource| resource.kind() == kind).count();
+        Self {
+            resources: Kind::ALL.into_iter().map(|kind| (kind, of_kind(kind))).collect(),
+            size: compile(1, resources, &[], &config.settings).compiled_size(),
+        }
+    }
+}
+
+fn human(findings: &[Diagnostic], stats: Option<&Stats>) -> String {
+    let mut text = String::new();
+    for found in findings {
+        text.push_str(&format!("{found}\n\n"));
+    }
+    let of = |severity| findings.iter().filter(|found| found.severity == severity).count();
+    let (errors, warnings) = (of(Severity::Error), of(Severity::Warning));
+    text.push_str(&format!("{}, {}\n", count(errors, "error"), count(warnings, "warning")));
+    if let Some(Stats { resources, size }) = stats {
+        for (kind, number) in resources {
+            text.push_str(&format!("{:<24} {number}\n", kind.as_str()));
+        }
+        text.push_str(&format!("{:<24} {}\n", "rules for the workload", size.rules));
+        text.push_str(&format!("{:<24} {}\n", "compiled bytes", size.bytes));
+        if let Some(bytes) = size.bytes_per_rule() {
+            text.push_str(&format!("{:<24} {bytes}\n", "compiled bytes a rule"));
+        }
+    }
+    text
+}
+
+/// `version` changes when a field changes its meaning or goes; new fields may come any time.
+fn json(findings: &[Diagnostic], stats: Option<&Stats>) -> Json {
+    let findings = findings.iter().map(|found| {
+        json!({
+            "severity": found.severity.as_str(),
+            "code": found.code.to_string(),
+            "message": found.message,
+            "help": found.help,
+            "file": found.file.as_deref(),
+            "line": found.position.line,
+            "column": found.position.column,
+            "resource": found.resource.as_ref().map(ToString::to_string),
+            "path": found.path,
+        })
+    });
+    let mut object = json!({ "version": 1, "findings": findings.collect::<Vec<_>>() });
+    if let (Some(Stats { resources, size }), Some(members)) = (stats, object.as_object_mut()) {
+        let resources = resources.iter().map(|(kind, number)| (kind.as_str(), *number));
+        let stats = json!({
+            "resources": resources.collect::<std::collections::BTreeMap<_, _>>(),
+            "rules": size.rules,
+            "compiledBytes": size.bytes,
+            "bytesPerRule": size.bytes_per_rule(),
+        });
+        members.insert("stats".to_owned(), stats);
+    }
+    object
+}
