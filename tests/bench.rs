@@ -3,11 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "test support functions")]
 
 mod blackbox;
+#[path = "blackbox/ran.rs"]
+mod ran;
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 
 use blackbox::Folder;
+use ran::{Ran, ran};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -19,21 +22,6 @@ spec:
   rules:
   - to: [{operation: {methods: [GET], paths: [\"/orders*\"]}}]
 ";
-
-struct Ran {
-    code: i32,
-    stdout: String,
-    stderr: String,
-}
-
-fn ran(command: &mut Command) -> Ran {
-    let output = command.stdin(Stdio::null()).output().unwrap();
-    Ran {
-        code: output.status.code().unwrap(),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
-}
 
 /// A folder with policies and requests.
 fn shop() -> Folder {

@@ -3,8 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "test support functions")]
 
 mod blackbox;
+#[path = "blackbox/ran.rs"]
+mod ran;
 
 use blackbox::Folder;
+use ran::{Ran, ran};
 use serde_json::Value;
 
 const SHOP: &str = "apiVersion: security.istio.io/v1
@@ -20,9 +23,9 @@ spec:
 fn lint(policies: &str, line: &str) -> (i32, String, String) {
     let folder = Folder::new();
     folder.file("shop.yaml", policies);
-    let output = folder.postern().arg("lint").args(line.split_whitespace()).output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    let Ran { code, stdout, stderr } =
+        ran(folder.postern().arg("lint").args(line.split_whitespace()));
+    (code, stdout, stderr)
 }
 
 #[test]

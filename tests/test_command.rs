@@ -2,13 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "test support functions")]
 
-#[path = "blackbox/mod.rs"]
 mod blackbox;
+#[path = "blackbox/ran.rs"]
+mod ran;
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use blackbox::Folder;
+use ran::{Ran, ran};
 use rstest::rstest;
 use serde_json::Value;
 
@@ -46,21 +48,6 @@ requests:
   request: {path: /orders/1}
   expect: {outcome: deny, reason: no_allow_rule}
 "#;
-
-struct Ran {
-    code: i32,
-    stdout: String,
-    stderr: String,
-}
-
-fn ran(command: &mut Command) -> Ran {
-    let output = command.stdin(Stdio::null()).output().unwrap();
-    Ran {
-        code: output.status.code().unwrap(),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
-}
 
 fn shop(cases: &str) -> Folder {
     let folder = Folder::new();

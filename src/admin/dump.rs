@@ -137,7 +137,8 @@ fn problem(problem: &Problem) -> Value {
     }
 }
 
-fn diagnostic(diagnostic: &Diagnostic) -> Value {
+/// A finding for programs.
+pub(crate) fn diagnostic(diagnostic: &Diagnostic) -> Value {
     json!({
         "severity": diagnostic.severity.as_str(),
         "code": diagnostic.code.to_string(),

@@ -24,6 +24,7 @@ use crate::control::ControlStatus;
 use crate::telemetry::logging::LogLevel;
 use crate::telemetry::metrics::{self, Metrics};
 
+pub(crate) use dump::diagnostic as diagnostic_json;
 pub use key_sources::KeySourceStatus;
 pub use readiness::{Checks, Readiness};
 

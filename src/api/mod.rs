@@ -21,6 +21,7 @@ pub mod strict;
 pub mod table;
 
 mod field_error;
+mod media_range;
 mod names;
 mod resource_type;
 

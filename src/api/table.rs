@@ -10,6 +10,7 @@ mod tests;
 use serde_json::{Map, Value, json};
 
 pub use self::age::age;
+use super::media_range::MediaRange;
 use super::query::IncludeObject;
 use super::status::{ApiError, ResourceType};
 use crate::manifest::time::parse_timestamp;
@@ -46,8 +47,7 @@ impl MetaVersion {
 impl Form {
     /// The first form in an `Accept` header that there is. No header accepts anything.
     pub fn negotiate(accept: Option<&str>) -> Result<Self, ApiError> {
-        let accept = accept.filter(|accept| !accept.trim().is_empty()).unwrap_or("*/*");
-        accept.split(',').find_map(Self::of_media_range).ok_or_else(|| {
+        MediaRange::all(accept).find_map(Self::of_media_range).ok_or_else(|| {
             ApiError::not_acceptable(&[
                 "application/json",
                 "application/json;as=Table;g=meta.k8s.io;v=v1",
@@ -56,27 +56,8 @@ impl Form {
         })
     }
 
-    fn of_media_range(range: &str) -> Option<Self> {
-        let mut parts = range.split(';').map(str::trim);
-        let media_type = parts.next().unwrap_or_default();
-        if !["application/json", "application/*", "*/*"]
-            .iter()
-            .any(|known| media_type.eq_ignore_ascii_case(known))
-        {
-            return None;
-        }
-        let (mut form, mut group, mut version) = (None, None, None);
-        for (name, value) in parts.filter_map(|part| part.split_once('=')) {
-            match name.trim() {
-                "as" => form = Some(value),
-                "g" => group = Some(value),
-                "v" => version = Some(value),
-                "q" if value.trim().parse::<f32>().is_ok_and(|quality| quality <= 0.0) => {
-                    return None;
-                }
-                _ => {}
-            }
-        }
+    fn of_media_range(range: MediaRange<'_>) -> Option<Self> {
+        let MediaRange { form, group, version } = range;
         let Some(form) = form else { return Some(Self::Full) };
         let version = match (group, version) {
             (Some("meta.k8s.io"), Some("v1")) => MetaVersion::V1,

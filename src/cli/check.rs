@@ -4,21 +4,19 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use tokio::runtime::Handle;
 
 use crate::app;
-use crate::authn::Authentication;
 use crate::authn::Verifier;
 use crate::authn::clock::Clock;
 use crate::authn::jwks::{self, KeySets, Schedule};
 use crate::compile::compile;
 use crate::config::{Config, Environment, Flags, PolicyFlags, ServerFlags};
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::gate::{self, Explanation, Passage};
-use crate::model::{Outcome, Reason, Resource, Verdict};
+use crate::model::{Outcome, Resource};
 use crate::outbound::{Client, DialGuard};
 use crate::plan::{Snapshot, WorkloadPlan};
 use crate::request_file::RequestFile;
@@ -175,33 +173,15 @@ async fn decide<'p>(
     let settings = app::request_settings(config);
     let check = request.check_request(settings.client_address);
     let clock = Clock::system();
-    let now = request.now.unwrap_or_else(|| {
-        clock.now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-    });
-    let (explanation, malformed) = match request.attributes(&check, &settings) {
-        Ok(mut attributes) => {
-            // Without tokens to verify nobody waits for keys.
-            let needs_keys = !request.connection && !plan.jwt.rules.is_empty();
-            let sources = if needs_keys { snapshot.key_sources.as_slice() } else { &[] };
-            let keys = fetch_keys(sources, clock).await?;
-            let max_token_size = settings.max_token_size;
-            let verifier = Verifier { keys: &keys, cache: None, now, max_token_size };
-            (gate::explain(plan, &mut attributes, &verifier), None)
-        }
-        Err(malformed) => {
-            let verdict = Verdict::from_reason(Reason::MalformedRequest);
-            let passage = Passage { verdict, authentication: Authentication::default() };
-            (Explanation { passage, rules: Vec::new() }, Some(malformed))
-        }
-    };
-    Ok(Decided {
-        plan,
-        explanation,
-        malformed,
-        is_http: !request.connection,
-        principal: request.source.principals.first().cloned(),
-        port: request.destination.port,
-    })
+    let now = request.now.unwrap_or_else(|| clock.unix_seconds());
+    let attributes = request.attributes(&check, &settings);
+    // Without tokens to verify nobody waits for keys.
+    let needs_keys = attributes.is_ok() && !request.connection && !plan.jwt.rules.is_empty();
+    let sources = if needs_keys { snapshot.key_sources.as_slice() } else { &[] };
+    let keys = fetch_keys(sources, clock).await?;
+    let max_token_size = settings.max_token_size;
+    let verifier = Verifier { keys: &keys, cache: None, now, max_token_size };
+    Ok(Decided::new(plan, request, attributes, &verifier))
 }
 
 pub(super) fn read_request(path: &Path) -> Result<RequestFile> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use serde_json::{Value as Json, json};
 
+use crate::admin;
 use crate::app;
 use crate::compile::compile;
 use crate::config::{Config, Environment, Flags, PolicyFlags, ServerFlags};
@@ -114,19 +115,7 @@ fn human(findings: &[Diagnostic], stats: Option<&Stats>) -> String {
 
 /// `version` changes when a field changes its meaning or goes; new fields may come any time.
 fn json(findings: &[Diagnostic], stats: Option<&Stats>) -> Json {
-    let findings = findings.iter().map(|found| {
-        json!({
-            "severity": found.severity.as_str(),
-            "code": found.code.to_string(),
-            "message": found.message,
-            "help": found.help,
-            "file": found.file.as_deref(),
-            "line": found.position.line,
-            "column": found.position.column,
-            "resource": found.resource.as_ref().map(ToString::to_string),
-            "path": found.path,
-        })
-    });
+    let findings = findings.iter().map(admin::diagnostic_json);
     let mut object = json!({ "version": 1, "findings": findings.collect::<Vec<_>>() });
     if let (Some(Stats { resources, size }), Some(members)) = (stats, object.as_object_mut()) {
         let resources = resources.iter().map(|(kind, number)| (kind.as_str(), *number));

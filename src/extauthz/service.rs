@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::mem;
 use std::sync::Arc;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse};
 use prost::{DecodeError, Message as _};
@@ -265,7 +265,7 @@ impl AuthorizationService {
         let realm =
             (!plan.jwt.rules.is_empty()).then(|| attributes.http.as_ref().map(Realm::of)).flatten();
 
-        let now = self.clock.now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let now = self.clock.unix_seconds();
         let verifier = Verifier {
             keys: self.keys.as_ref(),
             cache: self.token_cache.as_deref(),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -125,7 +125,7 @@ impl JwtCallers {
             scheme: "https".into(),
             headers: Headers::new(vec![("authorization".into(), line.into())], false),
         };
-        let now = self.clock.now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = self.clock.unix_seconds();
         let verifier =
             Verifier { keys: &*self.keys, cache: None, now, max_token_size: self.max_token_size };
         authenticate(&self.rules.plan.jwt, &mut http, &verifier)
@@ -140,11 +140,14 @@ fn user(claims: &Value) -> Option<User> {
     };
     let Some(Value::Number(_)) = claims.get("exp") else { return None };
     let groups: Vec<&str> = match claims.get("groups") {
+        // One that is no text makes all of them doubtful.
         Some(Value::List(groups)) => groups
             .iter()
-            .filter_map(|it| if let Value::String(it) = it { Some(it.as_str()) } else { None })
-            .collect(),
-        _ => text("groups").into_iter().collect(),
+            .map(|it| if let Value::String(it) = it { Some(it.as_str()) } else { None })
+            .collect::<Option<_>>()?,
+        Some(Value::String(group)) => vec![group],
+        Some(_) => return None,
+        None => Vec::new(),
     };
     let given = groups.into_iter().filter(|group| !group.starts_with("system:"));
     Some(User {
@@ -192,9 +195,13 @@ mod tests {
     #[test]
     fn claims_become_users() {
         let text = |text: &str| Value::String(text.into());
-        let groups = Value::List(vec![text("a"), text("system:masters"), Value::Null]);
+        let groups = Value::List(vec![text("a"), text("system:masters")]);
         let known = user(&claims(&[("groups", groups)])).unwrap();
         assert_eq!((known.name.as_str(), known.groups), ("i#s", vec!["a".to_owned()]));
+        let known = user(&claims(&[("groups", text("a"))])).unwrap();
+        assert_eq!(known.groups, ["a"]);
+        assert_eq!(user(&claims(&[("groups", Value::List(vec![text("a"), Value::Null]))])), None);
+        assert_eq!(user(&claims(&[("groups", Value::Number(1.0))])), None);
         assert_eq!(user(&claims(&[("sub", text(""))])), None);
         assert_eq!(user(&claims(&[("exp", Value::Null)])), None);
     }

@@ -33,6 +33,9 @@ pub enum ReviewError {
     /// The body cannot be read.
     #[error("the body of the request was in an unknown format or is damaged")]
     Body,
+    /// Of an access review: a field that is no text.
+    #[error("the fields of resourceAttributes must be strings")]
+    NotText,
     /// Of an access review: neither or both attributes.
     #[error("exactly one of resourceAttributes or nonResourceAttributes must be specified")]
     Attributes,
@@ -159,6 +162,12 @@ impl Review {
         let allowed = match (attributes("resourceAttributes"), attributes("nonResourceAttributes"))
         {
             (Some(of), None) => {
+                let names = ["namespace", "verb", "group", "resource", "subresource", "name"];
+                let is_text = |name| of.get(name).is_none_or(|it| it.is_string() || it.is_null());
+                // A field that is no text must not be taken for one that is left out.
+                if !of.is_object() || !names.into_iter().all(is_text) {
+                    return Err(ReviewError::NotText);
+                }
                 let text = |name| of.get(name).and_then(Value::as_str).unwrap_or_default();
                 let resource = match text("subresource") {
                     "" => text("resource").to_owned(),
@@ -314,6 +323,17 @@ mod tests {
             review.answer("authorization.k8s.io/v1", &roles(), &user(name)).unwrap(),
             answer
         );
+    }
+
+    /// A namespace that cannot be read must not be taken for all of them, nor for none.
+    #[rstest]
+    #[case(json!({ "verb": "get", "resource": "authorizationpolicies", "namespace": 7 }))]
+    #[case(json!({ "verb": ["get"], "resource": "authorizationpolicies" }))]
+    #[case(json!("get"))]
+    fn a_question_in_something_else_than_text_has_no_answer(#[case] of: Value) {
+        let body = json!({ "spec": { "resourceAttributes": of } });
+        let review = Review::from_json(ReviewKind::Access, &body);
+        assert_eq!(review.answer("v1", &roles(), &user("adam")), Err(ReviewError::NotText));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 pub use self::catalogue::{
     GROUPS, Group, Resource, Version, group, kind, resource, resource_type, version,
 };
+use super::media_range::MediaRange;
 use super::status::ApiError;
 
 /// An answer and its media type.
@@ -67,8 +68,7 @@ impl DiscoveryVersion {
 impl Form {
     /// The first form in an `Accept` header that there is. No header accepts anything.
     fn negotiate(accept: Option<&str>) -> Result<Self, ApiError> {
-        let accept = accept.filter(|accept| !accept.trim().is_empty()).unwrap_or("*/*");
-        accept.split(',').find_map(Self::of_media_range).ok_or_else(|| {
+        MediaRange::all(accept).find_map(Self::of_media_range).ok_or_else(|| {
             ApiError::not_acceptable(&[
                 "application/json",
                 DiscoveryVersion::V2.content_type(),
@@ -77,25 +77,8 @@ impl Form {
         })
     }
 
-    fn of_media_range(range: &str) -> Option<Self> {
-        let mut parts = range.split(';').map(str::trim);
-        let media_type = parts.next().unwrap_or_default();
-        let known = ["application/json", "application/*", "*/*"];
-        if !known.iter().any(|known| media_type.eq_ignore_ascii_case(known)) {
-            return None;
-        }
-        let (mut form, mut group, mut version) = (None, None, None);
-        for (name, value) in parts.filter_map(|part| part.split_once('=')) {
-            match name.trim() {
-                "as" => form = Some(value),
-                "g" => group = Some(value),
-                "v" => version = Some(value),
-                "q" if value.trim().parse::<f32>().is_ok_and(|quality| quality <= 0.0) => {
-                    return None;
-                }
-                _ => {}
-            }
-        }
+    fn of_media_range(range: MediaRange<'_>) -> Option<Self> {
+        let MediaRange { form, group, version } = range;
         match (form, group, version) {
             (None, ..) => Some(Self::Plain),
             (Some("APIGroupDiscoveryList"), Some("apidiscovery.k8s.io"), Some("v2")) => {

@@ -7,12 +7,7 @@ mod answer;
 mod endpoint;
 mod scope;
 
-use std::{
-    collections::BTreeSet,
-    fmt,
-    sync::Arc,
-    time::{Duration, UNIX_EPOCH},
-};
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
@@ -204,7 +199,7 @@ impl Introspector {
     }
 
     fn now(&self) -> u64 {
-        self.0.clock.now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+        self.0.clock.unix_seconds()
     }
 
     async fn ask(

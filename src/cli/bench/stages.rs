@@ -1,7 +1,7 @@
 //! Where the time of our own server goes: its stages one by one, without a network.
 
 use std::hint::black_box;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use envoy_types::pb::envoy::service::auth::v3::CheckRequest;
 use prost::Message as _;
@@ -63,7 +63,7 @@ fn of_one(running: &Running, config: &Config, check: &CheckRequest) -> Stages {
     let bytes = check.encode_to_vec();
     let settings = app::request_settings(config);
     let certificates = CertificateNames::default();
-    let now = Clock::system().now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let now = Clock::system().unix_seconds();
     let cache = (config.token_cache_size > 0)
         .then(|| TokenCache::new(u64::try_from(config.token_cache_size).unwrap_or(u64::MAX)));
     let verifier = Verifier {

@@ -6,12 +6,14 @@ mod field;
 mod human;
 mod json;
 
+use crate::authn::{Authentication, Verifier};
 use crate::decide::Certainty;
 use crate::decide::reference::{AlternativeTrace, FieldTrace, RuleTrace};
 use crate::extauthz::Malformed;
-use crate::gate::Explanation;
-use crate::model::{Action, AuthorizationPolicy, Reason, Rule, RuleId};
+use crate::gate::{self, Explanation, Passage};
+use crate::model::{Action, Attributes, AuthorizationPolicy, Reason, Rule, RuleId, Verdict};
 use crate::plan::WorkloadPlan;
+use crate::request_file::RequestFile;
 
 pub(super) use human::human;
 pub(super) use json::json;
@@ -28,6 +30,33 @@ pub(super) struct Decided<'a> {
     pub(super) principal: Option<String>,
     /// The port that decides which mutual TLS mode holds.
     pub(super) port: Option<u16>,
+}
+
+impl<'p> Decided<'p> {
+    /// Decides a request as it was read, or what could not be read.
+    pub(super) fn new(
+        plan: &'p WorkloadPlan,
+        request: &RequestFile,
+        attributes: Result<Attributes<'_>, Malformed>,
+        verifier: &Verifier<'_>,
+    ) -> Self {
+        let (explanation, malformed) = match attributes {
+            Ok(mut attributes) => (gate::explain(plan, &mut attributes, verifier), None),
+            Err(malformed) => {
+                let verdict = Verdict::from_reason(Reason::MalformedRequest);
+                let passage = Passage { verdict, authentication: Authentication::default() };
+                (Explanation { passage, rules: Vec::new() }, Some(malformed))
+            }
+        };
+        Self {
+            plan,
+            explanation,
+            malformed,
+            is_http: !request.connection,
+            principal: request.source.principals.first().cloned(),
+            port: request.destination.port,
+        }
+    }
 }
 
 impl Decided<'_> {
@@ -72,7 +101,7 @@ impl Decided<'_> {
     }
 
     /// Every AUDIT rule that matched.
-    fn audited_by(&self) -> Vec<RuleId> {
+    pub(super) fn audited_by(&self) -> Vec<RuleId> {
         if self.explanation.passage.verdict.audited_by.is_none() {
             return Vec::new();
         }

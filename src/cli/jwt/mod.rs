@@ -15,7 +15,6 @@ mod verify;
 
 use std::io::Read as _;
 use std::process::ExitCode;
-use std::time::UNIX_EPOCH;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -83,8 +82,7 @@ fn read_token(argument: &str) -> Result<String> {
 /// The time that a flag says, or the present one, in seconds since 1970.
 fn time(flag: Option<&str>) -> Result<u64> {
     let Some(text) = flag else {
-        let since = Clock::system().now().duration_since(UNIX_EPOCH);
-        return Ok(since.map_or(0, |since| since.as_secs()));
+        return Ok(Clock::system().unix_seconds());
     };
     let seconds = parse_timestamp(text).and_then(|seconds| u64::try_from(seconds).ok());
     seconds

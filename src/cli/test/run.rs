@@ -3,22 +3,21 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
+
+use anyhow::{Context as _, Result};
 
 use crate::app;
 use crate::authn::clock::Clock;
-use crate::authn::{Authentication, NoKeys, Verifier};
+use crate::authn::{NoKeys, Verifier};
 use crate::case_file::{Answer, Case, CaseFile, PolicySource};
 use crate::cli::explanation::{self, Decided};
 use crate::compile::compile;
 use crate::config::{Config, Environment, Flags, PolicyFlags, ServerFlags};
-use crate::decide;
 use crate::diagnostic::Severity;
 use crate::extauthz::RequestSettings;
-use crate::gate::{self, Explanation, Passage};
 use crate::manifest::node::{self, Node};
 use crate::manifest::{self, Embedded};
-use crate::model::{Position, Reason, Resource, Verdict};
+use crate::model::{Position, Resource};
 use crate::plan::WorkloadPlan;
 use crate::request_file::RequestFile;
 use crate::source::PolicyFile;
@@ -93,8 +92,10 @@ impl Suite {
         let bench = Bench::new(self, file, &cases, flags);
         if let Some(bench) = bench.filter(|_| self.problems.len() == before) {
             let results = cases.requests.iter().map(|case| bench.run(case, &mut self.coverage));
-            let results = results.collect();
-            self.files.push(FileResult { name: file.name.clone(), cases: results });
+            match results.collect::<Result<_>>() {
+                Ok(cases) => self.files.push(FileResult { name: file.name.clone(), cases }),
+                Err(error) => self.problems.push(format!("{}: {error:#}", file.name)),
+            }
         }
     }
 }
@@ -140,20 +141,19 @@ impl Bench {
         let snapshot = compile(1, &resources, &[], &config.settings);
         let plan = snapshot.workloads.first()?.clone();
         suite.coverage.know(&plan);
-        let now = Clock::system().now().duration_since(UNIX_EPOCH);
         Some(Self {
             plan,
             settings: app::request_settings(&config),
             tokens,
-            now: now.map_or(0, |since| since.as_secs()),
+            now: Clock::system().unix_seconds(),
         })
     }
 
-    fn run(&self, case: &Case, coverage: &mut Coverage) -> CaseResult {
+    fn run(&self, case: &Case, coverage: &mut Coverage) -> Result<CaseResult> {
         let mut request = case.request.clone();
         let now = request.now.unwrap_or(self.now);
         if let Some(recipe) = &case.token {
-            self.tokens.put(recipe, now, &mut request);
+            self.tokens.put(recipe, now, &mut request).with_context(|| case.name.clone())?;
         }
         let (answer, decided) = self.ask(&request, now);
         coverage.note(&self.plan, &decided.explanation.rules);
@@ -162,7 +162,7 @@ impl Bench {
             answered: answer.to_string(),
             explanation: explanation::human(&decided, false),
         });
-        CaseResult { name: case.name.clone(), position: case.position, failure }
+        Ok(CaseResult { name: case.name.clone(), position: case.position, failure })
     }
 
     fn ask(&self, request: &RequestFile, now: u64) -> (Answer, Decided<'_>) {
@@ -170,33 +170,10 @@ impl Bench {
         let check = request.check_request(self.settings.client_address);
         let max_token_size = self.settings.max_token_size;
         let verifier = Verifier { keys: &NoKeys, cache: None, now, max_token_size };
-        let (explanation, audited_by, malformed) = match request.attributes(&check, &self.settings)
-        {
-            Ok(mut attributes) => {
-                let explanation = gate::explain(plan, &mut attributes, &verifier);
-                let identity = explanation.passage.identity();
-                let audited_by: Vec<_> = if explanation.passage.verdict.audited_by.is_some() {
-                    decide::audited_by(plan, &attributes, &identity).collect()
-                } else {
-                    Vec::new()
-                };
-                (explanation, audited_by, None)
-            }
-            Err(malformed) => {
-                let verdict = Verdict::from_reason(Reason::MalformedRequest);
-                let passage = Passage { verdict, authentication: Authentication::default() };
-                (Explanation { passage, rules: Vec::new() }, Vec::new(), Some(malformed))
-            }
-        };
-        let answer = Answer::new(plan, explanation.passage.verdict, &audited_by);
-        let decided = Decided {
-            plan,
-            explanation,
-            malformed,
-            is_http: !request.connection,
-            principal: request.source.principals.first().cloned(),
-            port: request.destination.port,
-        };
+        let attributes = request.attributes(&check, &self.settings);
+        let decided = Decided::new(plan, request, attributes, &verifier);
+        let verdict = decided.explanation.passage.verdict;
+        let answer = Answer::new(plan, verdict, &decided.audited_by());
         (answer, decided)
     }
 }

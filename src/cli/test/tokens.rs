@@ -97,8 +97,13 @@ impl Tokens {
     }
 
     /// Puts a token into a request that is sent at this time.
-    pub(super) fn put(&self, recipe: &TokenRecipe, now: u64, request: &mut RequestFile) {
-        let Some(keys) = &self.keys else { return };
+    pub(super) fn put(
+        &self,
+        recipe: &TokenRecipe,
+        now: u64,
+        request: &mut RequestFile,
+    ) -> Result<()> {
+        let keys = self.keys.as_ref().context("there is no key to sign a token with")?;
         let key = match recipe.signed_by {
             Signer::Issuer => &keys.issuer,
             Signer::Forger => &keys.forger,
@@ -109,8 +114,7 @@ impl Tokens {
         if let Some(seconds) = recipe.expires_in {
             claims.insert("exp".to_owned(), now.saturating_add_signed(seconds).into());
         }
-        // A key that was made a moment ago signs any JSON.
-        let Ok(token) = key.sign(&Json::Object(claims)) else { return };
+        let token = key.sign(&Json::Object(claims))?;
         let mut header = |name: &str, value: String| request.headers.push((name.to_owned(), value));
         match &recipe.place {
             TokenPlace::Authorization => header("authorization", format!("Bearer {token}")),
@@ -122,6 +126,7 @@ impl Tokens {
                 request.path.push_str(&format!("{mark}{name}={token}"));
             }
         }
+        Ok(())
     }
 }
 
