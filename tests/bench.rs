@@ -7,7 +7,7 @@ mod blackbox;
 mod ran;
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use blackbox::Folder;
 use ran::{Ran, ran};
