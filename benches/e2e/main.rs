@@ -23,6 +23,8 @@
 #[path = "../../tests/conformance/cases.rs"]
 mod cases;
 mod envoy;
+#[path = "../../tests/api_server/gate.rs"]
+mod gate;
 mod h2load;
 mod memory;
 #[path = "../../tests/conformance/native/mod.rs"]
@@ -32,7 +34,10 @@ mod pki;
 mod policies;
 mod postern_process;
 mod process;
+#[path = "../../tests/api_server/server.rs"]
+mod server;
 mod start;
+mod store;
 mod swap;
 mod through_envoy;
 #[path = "../../tests/conformance/yaml.rs"]
@@ -77,6 +82,8 @@ enum Table {
     Start,
     /// Latency while 10,000 rules are replaced
     Swap,
+    /// The embedded API with 10,000 policies: start, lists, writes, watches
+    Store,
 }
 
 /// How much is measured.
@@ -88,7 +95,7 @@ struct Effort {
 
 fn main() {
     let line = CommandLine::parse();
-    let all = [Table::Envoy, Table::Memory, Table::Start, Table::Swap];
+    let all = [Table::Envoy, Table::Memory, Table::Start, Table::Swap, Table::Store];
     let wanted = if line.tables.is_empty() { all.to_vec() } else { line.tables };
     let effort =
         Effort { time: Duration::from_secs(line.seconds.max(1)), rounds: line.rounds.max(1) };
@@ -107,6 +114,7 @@ fn main() {
             Table::Memory => memory::table(),
             Table::Start => start::table(effort),
             Table::Swap => swap::table(effort),
+            Table::Store => store::table(effort),
         }
     }
 }

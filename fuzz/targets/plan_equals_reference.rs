@@ -71,7 +71,7 @@ fn case(u: U<'_, '_>) -> Result<()> {
     let claims = claims(u)?;
     policies.push(crowd(u)?);
     let resources: Vec<_> =
-        policies.into_iter().map(|p| Arc::new(Resource::AuthorizationPolicy(p))).collect();
+        policies.into_iter().map(|p| Arc::new(Resource::AuthorizationPolicy(p.into()))).collect();
     let settings = Settings {
         mesh: Mesh {
             trust_domain: "td".into(),

@@ -4,8 +4,6 @@
 //! <https://istio.io/latest/docs/reference/config/type/workload-selector/> and the Gateway API
 //! policy attachment of Istio.
 
-use std::sync::Arc;
-
 use super::Rejected;
 use crate::model::{Attachment, Mesh, Metadata, PolicyTargetReference, Workload};
 
@@ -17,8 +15,8 @@ const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
 const WAYPOINT_CLASS: &str = "istio-waypoint";
 
 /// Istio's order: by creation time (none is oldest), then name, then namespace.
-pub(super) fn precedence(metadata: &Metadata) -> (Option<i64>, Arc<str>, Arc<str>) {
-    (metadata.creation_timestamp, metadata.name.clone(), metadata.namespace.clone())
+pub(super) fn precedence(metadata: &Metadata) -> (Option<i64>, &str, &str) {
+    (metadata.creation_timestamp, &metadata.name, &metadata.namespace)
 }
 
 /// The namespaces whose policies a workload sees: the root namespace, then its own.

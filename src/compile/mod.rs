@@ -46,7 +46,7 @@ pub fn compile(
     settings: &Settings,
 ) -> Snapshot {
     let mut ordered: Vec<&Resource> = resources.iter().map(AsRef::as_ref).collect();
-    ordered.sort_by_key(|resource| attach::precedence(resource.metadata()));
+    ordered.sort_by(|a, b| attach::precedence(a.metadata()).cmp(&attach::precedence(b.metadata())));
 
     let mut timeouts = BTreeMap::new();
     let workloads = settings
@@ -80,7 +80,7 @@ fn plan_workload(
             Resource::AuthorizationPolicy(policy) => {
                 if attach::attaches(&policy.metadata.namespace, &policy.attachment, mesh, workload)
                 {
-                    policies.push(Arc::new(trust_domain::expand(policy, mesh)));
+                    policies.push(trust_domain::expand(policy, mesh));
                 }
             }
             Resource::RequestAuthentication(policy) => {

@@ -4,15 +4,23 @@
 //! star on either side counts), or is `cluster.local`, stands for all of them. A trust domain that
 //! is known stands for all of them; there `cluster.local` is nothing special.
 
-use crate::model::{AuthorizationPolicy, ConditionKey, ConditionValues, Located, Mesh, StringList};
+use std::sync::Arc;
 
-/// A copy of the policy with `principals`, `trustDomains` and their `when` forms expanded.
-pub(super) fn expand(policy: &AuthorizationPolicy, mesh: &Mesh) -> AuthorizationPolicy {
+use crate::model::{
+    AuthorizationPolicy, Condition, ConditionKey, ConditionValues, Located, Mesh, Rule, StringList,
+};
+
+/// The policy with `principals`, `trustDomains` and their `when` forms expanded; itself, not a copy,
+/// where none is there.
+pub(super) fn expand(policy: &Arc<AuthorizationPolicy>, mesh: &Mesh) -> Arc<AuthorizationPolicy> {
+    if !policy.rules.iter().any(names_trust_domains) {
+        return policy.clone();
+    }
     let known: Vec<&str> = std::iter::once(mesh.trust_domain.as_str())
         .chain(mesh.trust_domain_aliases.iter().map(String::as_str))
         .collect();
-    let mut policy = policy.clone();
-    for rule in &mut policy.rules {
+    let mut expanded = AuthorizationPolicy::clone(policy);
+    for rule in &mut expanded.rules {
         for source in &mut rule.from {
             for list in [&mut source.principals, &mut source.not_principals] {
                 expand_list(list, |p| expand_principal(p, &known));
@@ -22,13 +30,7 @@ pub(super) fn expand(policy: &AuthorizationPolicy, mesh: &Mesh) -> Authorization
             }
         }
         for condition in &mut rule.when {
-            let expand = if condition.key == ConditionKey::SourcePrincipal {
-                expand_principal
-            } else if condition.key == ConditionKey::SourceTrustDomain {
-                expand_trust_domain
-            } else {
-                continue;
-            };
+            let Some(expand) = expansion(condition) else { continue };
             for values in [&mut condition.values, &mut condition.not_values] {
                 if let ConditionValues::Patterns(list) = values {
                     expand_list(list, |value| expand(value, &known));
@@ -36,7 +38,31 @@ pub(super) fn expand(policy: &AuthorizationPolicy, mesh: &Mesh) -> Authorization
             }
         }
     }
-    policy
+    // Most stay as they are, and are kept once.
+    if expanded == **policy { policy.clone() } else { Arc::new(expanded) }
+}
+
+fn names_trust_domains(rule: &Rule) -> bool {
+    rule.from.iter().any(|source| {
+        let lists = [
+            &source.principals,
+            &source.not_principals,
+            &source.trust_domains,
+            &source.not_trust_domains,
+        ];
+        lists.into_iter().any(|list| !list.is_empty())
+    }) || rule.when.iter().any(|condition| expansion(condition).is_some())
+}
+
+/// How the values of a condition are expanded, if they are.
+fn expansion(condition: &Condition) -> Option<fn(&str, &[&str]) -> Vec<String>> {
+    if condition.key == ConditionKey::SourcePrincipal {
+        Some(expand_principal)
+    } else if condition.key == ConditionKey::SourceTrustDomain {
+        Some(expand_trust_domain)
+    } else {
+        None
+    }
 }
 
 fn expand_list(list: &mut StringList, expand: impl Fn(&str) -> Vec<String>) {

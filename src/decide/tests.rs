@@ -303,7 +303,7 @@ fn plan(policies: Vec<AuthorizationPolicy>) -> Arc<WorkloadPlan> {
         workloads: vec![Workload { namespace: "foo".into(), labels: [].into() }],
     };
     let resources: Vec<_> =
-        policies.into_iter().map(|p| Arc::new(Resource::AuthorizationPolicy(p))).collect();
+        policies.into_iter().map(|p| Arc::new(Resource::AuthorizationPolicy(p.into()))).collect();
     compile(1, &resources, &[], &settings).workloads.remove(0)
 }
 

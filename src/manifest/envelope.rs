@@ -175,7 +175,7 @@ impl<'t, 'o> Decoder<'t, 'o> {
         let (spec, report) = (spec.as_ref(), &mut self.report);
         let resource = match kind {
             Kind::AuthorizationPolicy => {
-                Resource::AuthorizationPolicy(authorization::decode(metadata, spec, report))
+                Resource::AuthorizationPolicy(authorization::decode(metadata, spec, report).into())
             }
             Kind::RequestAuthentication => Resource::RequestAuthentication(
                 authentication::decode_request(metadata, spec, report),

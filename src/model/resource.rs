@@ -48,8 +48,8 @@ pub struct PolicyTargetReference {
 /// Any resource that Postern enforces.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Resource {
-    /// See [`AuthorizationPolicy`].
-    AuthorizationPolicy(AuthorizationPolicy),
+    /// See [`AuthorizationPolicy`]. Shared with every plan that it is part of.
+    AuthorizationPolicy(Arc<AuthorizationPolicy>),
     /// See [`RequestAuthentication`].
     RequestAuthentication(RequestAuthentication),
     /// See [`PeerAuthentication`].

@@ -1,47 +1,9 @@
 //! What is written is in force.
 
-use std::time::Instant;
-
-use envoy_types::pb::envoy::service::auth::v3::authorization_client::AuthorizationClient;
-use envoy_types::pb::envoy::service::auth::v3::{
-    AttributeContext, CheckRequest, attribute_context,
-};
 use serde_json::json;
-use tonic::transport::{Channel, Endpoint};
 
-use crate::server::{PATIENCE, POLICIES, Server, policy};
-
-struct Gate(AuthorizationClient<Channel>);
-
-impl Gate {
-    async fn of(server: &mut Server) -> Self {
-        let address = server.address("grpc");
-        let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
-        Self(AuthorizationClient::new(endpoint.connect().await.unwrap()))
-    }
-
-    async fn allows(&mut self) -> bool {
-        let http = attribute_context::HttpRequest {
-            method: "GET".into(),
-            path: "/".into(),
-            host: "shop".into(),
-            ..Default::default()
-        };
-        let request = attribute_context::Request { http: Some(http), ..Default::default() };
-        let attributes = AttributeContext { request: Some(request), ..Default::default() };
-        let check = CheckRequest { attributes: Some(attributes) };
-        self.0.check(check).await.unwrap().into_inner().status.unwrap().code == 0
-    }
-
-    /// Asks until it is so; how often that took.
-    async fn until(&mut self, allows: bool) -> Instant {
-        let begun = Instant::now();
-        while self.allows().await != allows {
-            assert!(begun.elapsed() < PATIENCE, "still not {allows}");
-        }
-        Instant::now()
-    }
-}
+use crate::gate::Gate;
+use crate::server::{POLICIES, Server, policy};
 
 fn all(action: &str) -> serde_json::Value {
     let mut policy = policy("a", action);
@@ -53,17 +15,17 @@ fn all(action: &str) -> serde_json::Value {
 async fn a_write_is_live_and_its_status_says_so() {
     let mut server = Server::start(&[]);
     let mut gate = Gate::of(&mut server).await;
-    assert!(gate.allows().await, "nothing is there yet");
+    assert!(gate.allows("/").await, "nothing is there yet");
     let admin = server.admin();
     let mut events = admin.watch(&format!("{POLICIES}?watch=true")).await;
     admin.post(POLICIES, &all("DENY")).await.good();
-    gate.until(false).await;
+    gate.until("/", false).await;
     let object = format!("{POLICIES}/a");
     admin.merge(&object, &json!({ "spec": { "action": "ALLOW" } })).await.good();
-    gate.until(true).await;
+    gate.until("/", true).await;
     admin.delete(&object).await.good();
     admin.post(POLICIES, &all("DENY")).await.good();
-    gate.until(false).await;
+    gate.until("/", false).await;
 
     // The status is about the newest form, and was not written again and again.
     let mut writes = 0;
@@ -95,9 +57,9 @@ async fn a_write_is_live_and_its_status_says_so() {
 async fn what_was_written_is_in_force_after_a_restart() {
     let mut server = Server::start(&[]);
     server.admin().post(POLICIES, &all("DENY")).await.good();
-    Gate::of(&mut server).await.until(false).await;
+    Gate::of(&mut server).await.until("/", false).await;
     server.signal("KILL");
     let (_, folder) = server.end();
     let mut server = Server::start_in(folder, &[]);
-    assert!(!Gate::of(&mut server).await.allows().await);
+    assert!(!Gate::of(&mut server).await.allows("/").await);
 }

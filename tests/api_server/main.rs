@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "test support")]
 
 mod callers;
+mod gate;
 mod live;
 mod refused;
 mod server;

@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::json;
 
-use crate::server::{POLICIES, Server, policy};
+use crate::server::{Client, POLICIES, Server, policy};
 
 #[tokio::test]
 async fn every_change_in_order() {
@@ -97,15 +97,27 @@ async fn the_past_ends() {
     for name in ["c", "d", "e"] {
         admin.post(POLICIES, &policy(name, "ALLOW")).await.good();
     }
-    let watch = admin.get(&format!("{POLICIES}?watch=true&resourceVersion={version}")).await;
-    let (code, reason, message) = watch.bad();
-    assert_eq!((code, reason.as_str()), (410, "Expired"));
-    assert!(message.starts_with(&format!("too old resource version: {version} (")), "{message}");
+    assert_is_too_old(&admin, version).await;
+    // Of another life of the store.
+    assert_is_too_old(&admin, "999999").await;
     let token = page["metadata"]["continue"].as_str().unwrap();
     let next = admin.get(&format!("{POLICIES}?limit=1&continue={token}")).await.bad();
     assert_eq!((next.0, next.1.as_str()), (410, "Expired"));
     let exact = format!("{POLICIES}?resourceVersion={version}&resourceVersionMatch=Exact");
     assert_eq!(admin.get(&exact).await.bad().0, 410);
+}
+
+/// Not another answer: an event and the end, as of kube-apiserver.
+async fn assert_is_too_old(client: &Client, version: &str) {
+    let path = format!("{POLICIES}?watch=true&resourceVersion={version}");
+    let mut events = client.watch(&path).await;
+    let event = events.next().await.unwrap();
+    let status = &event["object"];
+    assert_eq!((&event["type"], &status["kind"]), (&json!("ERROR"), &json!("Status")));
+    assert_eq!((&status["code"], &status["reason"]), (&json!(410), &json!("Expired")));
+    let message = status["message"].as_str().unwrap();
+    assert!(message.starts_with(&format!("too old resource version: {version} (")), "{message}");
+    assert_eq!(events.next().await, None);
 }
 
 #[tokio::test]

@@ -170,7 +170,7 @@ impl ApiServer {
             clock: self.0.clock,
             shutdown: self.0.shutdown.clone(),
         };
-        let body = watch.start(permit)?;
+        let body = watch.start(permit);
         let mut answer = http::Response::new(body);
         let json = http::HeaderValue::from_static("application/json");
         answer.headers_mut().insert(header::CONTENT_TYPE, json);

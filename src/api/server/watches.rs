@@ -62,17 +62,23 @@ struct Beginning {
 
 impl Watch {
     /// Begins it. `permit` is held as long as it is read.
-    pub(super) fn start(self, permit: OwnedSemaphorePermit) -> Result<Body, ApiError> {
-        let beginning = self.beginning()?;
+    ///
+    /// A version that it cannot begin with is an event and the end, not another answer: so it is with
+    /// kube-apiserver, and there are clients that list anew on no other.
+    pub(super) fn start(self, permit: OwnedSemaphorePermit) -> Body {
+        let beginning = match self.beginning() {
+            Ok(beginning) => beginning,
+            Err(error) => return line("ERROR", &error.to_json()).into(),
+        };
         let watcher = self.store.watch(scope(&self.resource), beginning.after);
         let (sender, receiver) = channel(QUEUE);
         let last = Arc::new(Mutex::new(None));
         tokio::spawn(self.run(beginning, watcher, sender, last.clone()));
         let reader = Reader { receiver, last, _permit: permit };
-        Ok(Body::from_stream(stream::unfold(reader, async |mut reader| {
+        Body::from_stream(stream::unfold(reader, async |mut reader| {
             let chunk = reader.next().await?;
             Some((Ok::<_, std::convert::Infallible>(chunk), reader))
-        })))
+        }))
     }
 
     fn beginning(&self) -> Result<Beginning, ApiError> {

@@ -27,13 +27,13 @@ fn diagnostic(severity: Severity, code: u16) -> Diagnostic {
 
 fn in_force(name: &str) -> Arc<Resource> {
     let metadata = Metadata { namespace: "shop".into(), name: name.into(), ..Metadata::default() };
-    Arc::new(Resource::AuthorizationPolicy(AuthorizationPolicy {
+    Arc::new(Resource::AuthorizationPolicy(Arc::new(AuthorizationPolicy {
         metadata,
         attachment: Attachment::default(),
         action: Action::Allow,
         rules: Vec::new(),
         dry_run: false,
-    }))
+    })))
 }
 
 fn control() -> ControlStatus {

@@ -25,13 +25,13 @@ fn decode(files: &[PolicyFile]) -> Decoded {
             };
             let metadata =
                 Metadata { namespace: "shop".into(), name: name.into(), ..Metadata::default() };
-            let resource = Resource::AuthorizationPolicy(AuthorizationPolicy {
+            let resource = Resource::AuthorizationPolicy(Arc::new(AuthorizationPolicy {
                 metadata,
                 attachment: Attachment::default(),
                 action: Action::Allow,
                 rules: Vec::new(),
                 dry_run: false,
-            });
+            }));
             let refused = text.ends_with('!');
             if refused {
                 decoded.diagnostics.push(Diagnostic {

@@ -22,13 +22,13 @@ fn document(file: &str, text: &str) -> (Document, Option<Diagnostic>) {
         selector: Some(BTreeMap::from([("app".into(), name.into())])),
         target_refs: Vec::new(),
     };
-    let resource = Resource::AuthorizationPolicy(AuthorizationPolicy {
+    let resource = Resource::AuthorizationPolicy(Arc::new(AuthorizationPolicy {
         metadata,
         attachment: attachment.clone(),
         action: Action::Allow,
         rules: Vec::new(),
         dry_run: false,
-    });
+    }));
     let id = (!name.is_empty()).then(|| id(name));
     let diagnostic = refused.then(|| Diagnostic {
         severity: Severity::Error,
