@@ -54,8 +54,11 @@ fn names_trust_domains(rule: &Rule) -> bool {
     }) || rule.when.iter().any(|condition| expansion(condition).is_some())
 }
 
+/// What a value stands for, by the trust domains that are known.
+type Expand = fn(&str, &[&str]) -> Vec<String>;
+
 /// How the values of a condition are expanded, if they are.
-fn expansion(condition: &Condition) -> Option<fn(&str, &[&str]) -> Vec<String>> {
+fn expansion(condition: &Condition) -> Option<Expand> {
     if condition.key == ConditionKey::SourcePrincipal {
         Some(expand_principal)
     } else if condition.key == ConditionKey::SourceTrustDomain {
