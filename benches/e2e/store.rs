@@ -97,6 +97,7 @@ struct Connection(SendRequest<Full<Bytes>>);
 
 impl Connection {
     async fn call(&mut self, request: Request<Full<Bytes>>) -> Bytes {
+        self.0.ready().await.unwrap();
         let response = self.0.send_request(request).await.unwrap();
         assert!(response.status().is_success(), "{}", response.status());
         response.into_body().collect().await.unwrap().to_bytes()

@@ -3,7 +3,7 @@
 //! What a text means is `manifest`'s to say. This knows which texts it was asked before: where one
 //! object of thousands changes, one is read.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::control::{Decode, Decoded, Document};
@@ -19,30 +19,39 @@ pub(super) fn decoder(options: Options) -> Decode {
     })
 }
 
-/// What was made of each file the last time, by its name.
+/// What was made of each file the last time.
 #[derive(Debug, Default)]
 struct Known {
-    files: HashMap<Arc<str>, File>,
+    /// By name.
+    files: Vec<File>,
     /// Whether all of them together say what each says.
     are_parts: bool,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct File {
+    name: Arc<str>,
     text: Arc<str>,
-    decoded: Arc<Decoded>,
+    decoded: Decoded,
     /// Whether it says something that is about all files together.
     is_about_all: bool,
 }
 
 impl Known {
     fn decode(&mut self, files: &[PolicyFile], options: &Options) -> Decoded {
-        let mut before = std::mem::take(&mut self.files);
-        let mut parts = Vec::with_capacity(files.len());
+        let mut ordered: Vec<&PolicyFile> = files.iter().collect();
+        ordered.sort_by(|one, other| one.name.cmp(&other.name));
+        let mut before = std::mem::take(&mut self.files).into_iter().peekable();
         // Where there are no names that there were not, there are none twice.
         let mut are_parts = self.are_parts;
-        for file in files {
-            let decoded = match before.remove(&file.name) {
+        let mut after: Vec<File> = Vec::with_capacity(files.len());
+        for file in ordered {
+            // Most are the very same, which is found at once.
+            while before
+                .next_if(|known| known.name != file.name && known.name < file.name)
+                .is_some()
+            {}
+            let decoded = match before.next_if(|known| known.name == file.name) {
                 Some(known) if known.text == file.text => known,
                 known => {
                     let decoded = File::decode(file, options);
@@ -50,32 +59,33 @@ impl Known {
                     decoded
                 }
             };
-            parts.push((file.name.clone(), decoded.clone()));
-            are_parts &= self.files.insert(file.name.clone(), decoded).is_none();
+            are_parts &= after.last().is_none_or(|last| last.name != decoded.name);
+            after.push(decoded);
         }
-        self.are_parts = are_parts || is_sum_of_parts(&parts);
+        self.are_parts = are_parts || is_sum_of_parts(&after);
+        self.files = after;
         if !self.are_parts {
             return decode(files, options);
         }
-        parts.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        let mut all = Decoded::default();
-        for (_, part) in parts {
-            all.documents.extend(part.decoded.documents.iter().cloned());
-            all.diagnostics.extend(part.decoded.diagnostics.iter().cloned());
+        let mut all = Decoded { documents: Vec::with_capacity(files.len()), ..Decoded::default() };
+        for File { decoded, .. } in &self.files {
+            all.documents.extend(decoded.documents.iter().cloned());
+            all.diagnostics.extend(decoded.diagnostics.iter().cloned());
         }
         all
     }
 }
 
 /// Some things are said of several files: that a resource is there twice, and how many of other
-/// groups there are.
-fn is_sum_of_parts(parts: &[(Arc<str>, File)]) -> bool {
-    let mut names = HashSet::with_capacity(parts.len());
-    let mut resources = HashSet::with_capacity(parts.len());
-    parts.iter().all(|(name, part)| {
-        let mut ids = part.decoded.documents.iter().filter_map(|document| document.id.as_ref());
-        !part.is_about_all && names.insert(name) && ids.all(|id| resources.insert(id))
-    })
+/// groups there are. `files` are by name.
+fn is_sum_of_parts(files: &[File]) -> bool {
+    let mut resources = HashSet::with_capacity(files.len());
+    let names_differ = files.is_sorted_by(|one, other| one.name < other.name);
+    names_differ
+        && files.iter().all(|file| {
+            let mut ids = file.decoded.documents.iter().filter_map(|document| document.id.as_ref());
+            !file.is_about_all && ids.all(|id| resources.insert(id))
+        })
 }
 
 impl File {
@@ -90,7 +100,7 @@ impl File {
     fn decode(file: &PolicyFile, options: &Options) -> Self {
         let decoded = decode(std::slice::from_ref(file), options);
         let is_about_all = decoded.diagnostics.iter().any(|found| found.file.is_none());
-        Self { text: file.text.clone(), decoded: Arc::new(decoded), is_about_all }
+        Self { name: file.name.clone(), text: file.text.clone(), decoded, is_about_all }
     }
 }
 

@@ -59,13 +59,12 @@ fn trees<'p>(
         let mut tree = TreeBuilder::new(unknown);
         for (index, policy) in select(wanted, dry_run) {
             for (rule, position) in policy.rules.iter().zip(0u32..) {
-                let id = RuleId { policy: index, rule: position };
-                let mut builder = Builder { policy, traffic, words, http_only: false };
-                let draft = builder.rule(rule)?;
-                let unmatchable = builder.http_only && matches!(policy.action, Action::Allow);
-                if !unmatchable {
-                    tree.push(id, draft)?;
+                let is_allow = matches!(policy.action, Action::Allow);
+                if traffic == Traffic::L4 && is_allow && uses_http(rule) {
+                    continue;
                 }
+                let id = RuleId { policy: index, rule: position };
+                tree.push(id, Builder { policy, traffic, words }.rule(rule)?)?;
             }
         }
         tree.finish(words.attributes())
@@ -91,8 +90,6 @@ struct Builder<'p, 'w> {
     policy: &'p AuthorizationPolicy,
     traffic: Traffic,
     words: &'w mut Words<'p>,
-    /// Set when an HTTP-only condition was met while building for connections.
-    http_only: bool,
 }
 
 type Conjunction = Result<Vec<TestDraft>, TooLarge>;
@@ -119,7 +116,7 @@ impl<'p> Builder<'p, '_> {
             &Attribute::Principal,
             Words::principals,
         )?;
-        if self.http([&source.request_principals, &source.not_request_principals]) {
+        if self.traffic == Traffic::Http {
             self.field(
                 &mut all,
                 (&source.request_principals, &source.not_request_principals),
@@ -162,23 +159,19 @@ impl<'p> Builder<'p, '_> {
 
     fn operation(&mut self, operation: &'p Operation) -> Conjunction {
         let mut all = Vec::new();
-        if self.http([&operation.hosts, &operation.not_hosts]) {
+        if self.traffic == Traffic::Http {
             self.field(
                 &mut all,
                 (&operation.hosts, &operation.not_hosts),
                 &Attribute::Host,
                 |words, list| words.strings(list, Star::Present, Case::Ignored),
             )?;
-        }
-        if self.http([&operation.methods, &operation.not_methods]) {
             self.field(
                 &mut all,
                 (&operation.methods, &operation.not_methods),
                 &Attribute::Method,
                 |words, list| words.strings(list, Star::Present, Case::Counts),
             )?;
-        }
-        if self.http([&operation.paths, &operation.not_paths]) {
             for (list, negated) in [(&operation.paths, false), (&operation.not_paths, true)] {
                 if !list.is_empty() {
                     let patterns = self.words.paths(list).ok_or(TooLarge)?;
@@ -207,7 +200,6 @@ impl<'p> Builder<'p, '_> {
     ) -> Result<(), TooLarge> {
         let (key, yes, no) = (&condition.key, &condition.values, &condition.not_values);
         if is_http_only(key) && self.traffic == Traffic::L4 {
-            self.http_only |= !yes.is_empty() || !no.is_empty();
             return Ok(());
         }
         match (yes, no) {
@@ -322,15 +314,19 @@ impl<'p> Builder<'p, '_> {
     fn unknowable(&mut self, all: &mut Vec<TestDraft>) -> Result<(), TooLarge> {
         self.test(all, &Attribute::Unknowable, false, Patterns::default())
     }
+}
 
-    /// Whether an HTTP-only field is to be compiled; notes that it was met where it is not.
-    fn http(&mut self, lists: [&StringList; 2]) -> bool {
-        let is_http = self.traffic == Traffic::Http;
-        if !is_http && lists.iter().any(|list| !list.is_empty()) {
-            self.http_only = true;
-        }
-        is_http
-    }
+/// Whether a rule has a field or a condition that no connection can meet.
+fn uses_http(rule: &Rule) -> bool {
+    let any = |lists: &[&StringList]| lists.iter().any(|list| !list.is_empty());
+    let source = |of: &Source| any(&[&of.request_principals, &of.not_request_principals]);
+    let operation = |of: &Operation| {
+        any(&[&of.hosts, &of.not_hosts, &of.methods, &of.not_methods, &of.paths, &of.not_paths])
+    };
+    let condition = |of: &Condition| {
+        is_http_only(&of.key) && !(of.values.is_empty() && of.not_values.is_empty())
+    };
+    rule.from.iter().any(source) || rule.to.iter().any(operation) || rule.when.iter().any(condition)
 }
 
 fn is_http_only(key: &ConditionKey) -> bool {

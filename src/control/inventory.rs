@@ -5,6 +5,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    path::Path,
     sync::Arc,
 };
 
@@ -23,13 +25,15 @@ use super::{
 /// What is known of every resource that the files name.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Inventory {
-    entries: BTreeMap<ResourceId, Entry>,
+    /// By resource. One list: there are thousands, and almost all stay as they are.
+    entries: Vec<Entry>,
     /// What is refused in its present form, by subject.
     pub(super) rejections: Vec<Rejection>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 struct Entry {
+    id: ResourceId,
     /// Where the resource last stood.
     file: Arc<str>,
     form: Form,
@@ -41,6 +45,32 @@ enum Form {
     Accepted(Arc<Resource>),
     /// There never was one. What the refused form is attached to, if that could be told.
     Never(Option<Attachment>),
+}
+
+impl Form {
+    /// The form after one that there may have been. `only` is the resource as it stands, if nothing
+    /// is wrong with it; of one that stands there twice, none of them is the one, and what they select
+    /// together is not for us to guess.
+    fn after(
+        before: Option<&Self>,
+        only: Option<Arc<Resource>>,
+        attachment: Option<Attachment>,
+    ) -> Self {
+        let accepted_before = match before {
+            Some(Self::Accepted(resource)) => Some(resource),
+            Some(Self::Never(_)) | None => None,
+        };
+        match (only, accepted_before) {
+            // The same, as it mostly is, or at least alike.
+            (Some(resource), Some(before)) if Arc::ptr_eq(before, &resource) => {
+                Self::Accepted(resource)
+            }
+            (Some(resource), Some(before)) if *before == resource => Self::Accepted(before.clone()),
+            (Some(resource), _) => Self::Accepted(resource),
+            (None, Some(before)) => Self::Accepted(before.clone()),
+            (None, None) => Self::Never(attachment),
+        }
+    }
 }
 
 impl PartialEq for Form {
@@ -62,21 +92,31 @@ impl Inventory {
         unreadable: &[SourceProblem],
         now: Instant,
     ) -> Self {
-        let Reading { present, broken, problems } = Reading::of(decoded, unreadable);
-        let mut next = Self::default();
-        for (id, documents) in present {
-            let entry = self.entry_after(&id, documents);
-            next.entries.insert(id, entry);
-        }
+        let Reading { documents, broken, problems } = Reading::of(decoded, unreadable);
         // What the files do not name any more is gone, unless it may stand where nothing could be
         // read.
-        for (id, entry) in &self.entries {
-            let unknown = broken.contains(&entry.file)
-                || unreadable.iter().any(|problem| problem.covers(&entry.file));
-            if unknown && !next.entries.contains_key(id) {
-                next.entries.insert(id.clone(), entry.clone());
+        let may_stand = |entry: &&Entry| {
+            broken.contains(&entry.file)
+                || unreadable.iter().any(|problem| problem.covers(&entry.file))
+        };
+        let mut next = Self::default();
+        let mut before = self.entries.iter().peekable();
+        let mut documents = documents.into_iter().peekable();
+        while let Some((id, document)) = documents.next() {
+            let mut others = 0_usize;
+            while documents.next_if(|(other, _)| *other == id).is_some() {
+                others += 1;
             }
+            while let Some(gone) = before.next_if(|entry| entry.id < id) {
+                next.entries.extend(Some(gone).filter(may_stand).cloned());
+            }
+            let known = before.next_if(|entry| entry.id == id);
+            let only = (others == 0).then_some(document.resource).flatten();
+            let attachment = document.attachment.filter(|_| others == 0);
+            let form = Form::after(known.map(|entry| &entry.form), only, attachment);
+            next.entries.push(Entry { id, file: document.file, form });
         }
+        next.entries.extend(before.filter(may_stand).cloned());
         next.rejections = problems
             .into_iter()
             .map(|(subject, problems)| Rejection {
@@ -89,44 +129,16 @@ impl Inventory {
         next
     }
 
-    fn entry_after(&self, id: &ResourceId, documents: Vec<Document>) -> Entry {
-        let before = self.entries.get(id);
-        let file = documents.first().map(|document| document.file.clone()).unwrap_or_default();
-        let accepted_before = match before.map(|entry| &entry.form) {
-            Some(Form::Accepted(resource)) => Some(resource),
-            Some(Form::Never(_)) | None => None,
-        };
-        let mut documents = documents.into_iter();
-        let form = match (documents.next(), documents.next()) {
-            (Some(Document { resource: Some(resource), .. }), None) => {
-                Form::Accepted(match accepted_before {
-                    // The same, as it mostly is, or at least alike.
-                    Some(before) if Arc::ptr_eq(before, &resource) => resource,
-                    Some(before) if *before == resource => before.clone(),
-                    Some(_) | None => resource,
-                })
-            }
-            (only, None) => match accepted_before {
-                Some(before) => Form::Accepted(before.clone()),
-                None => Form::Never(only.and_then(|document| document.attachment)),
-            },
-            // Twice: none of them is the one, and what they select together is not for us to guess.
-            (_, Some(_)) => match accepted_before {
-                Some(before) => Form::Accepted(before.clone()),
-                None => Form::Never(None),
-            },
-        };
-        Entry { file, form }
-    }
-
     fn kept(&self, subject: &Subject) -> usize {
         let accepted = |entry: &&Entry| matches!(entry.form, Form::Accepted(_));
         match subject {
-            Subject::Resource(id) => self.entries.get(id).iter().copied().filter(accepted).count(),
+            Subject::Resource(id) => {
+                let found = self.entries.binary_search_by(|entry| entry.id.cmp(id)).ok();
+                found.and_then(|at| self.entries.get(at)).iter().copied().filter(accepted).count()
+            }
             Subject::Path(path) => {
-                let below =
-                    |entry: &&Entry| std::path::Path::new(&*entry.file).starts_with(&**path);
-                self.entries.values().filter(below).filter(accepted).count()
+                let below = |entry: &&Entry| Path::new(&*entry.file).starts_with(&**path);
+                self.entries.iter().filter(below).filter(accepted).count()
             }
         }
     }
@@ -138,7 +150,7 @@ impl Inventory {
     /// The accepted resources, by kind, namespace and name.
     pub(super) fn resources(&self) -> Vec<Arc<Resource>> {
         self.entries
-            .values()
+            .iter()
             .filter_map(|entry| match &entry.form {
                 Form::Accepted(resource) => Some(resource.clone()),
                 Form::Never(_) => None,
@@ -150,10 +162,10 @@ impl Inventory {
     pub(super) fn never_accepted(&self) -> Vec<Rejected> {
         self.entries
             .iter()
-            .filter_map(|(id, entry)| match &entry.form {
+            .filter_map(|entry| match &entry.form {
                 Form::Accepted(_) => None,
                 Form::Never(attachment) => {
-                    Some(Rejected { id: id.clone(), attachment: attachment.clone() })
+                    Some(Rejected { id: entry.id.clone(), attachment: attachment.clone() })
                 }
             })
             .collect()
@@ -163,14 +175,14 @@ impl Inventory {
     pub(super) fn same_meaning(&self, other: &Self) -> bool {
         let pairs = self.entries.iter().zip(&other.entries);
         self.entries.len() == other.entries.len()
-            && pairs.into_iter().all(|((one, a), (other, b))| one == other && a.form == b.form)
+            && pairs.into_iter().all(|(a, b)| a.id == b.id && a.form == b.form)
     }
 }
 
 /// A corpus, sorted by what it says about whom.
 struct Reading {
-    /// The documents of each resource that the files name.
-    present: BTreeMap<ResourceId, Vec<Document>>,
+    /// By resource; those of one resource in the order of the files.
+    documents: Vec<(ResourceId, Document)>,
     /// Files in which there may be resources that could not be made out.
     broken: BTreeSet<Arc<str>>,
     problems: BTreeMap<Subject, Vec<Problem>>,
@@ -178,8 +190,8 @@ struct Reading {
 
 impl Reading {
     fn of(decoded: Decoded, unreadable: &[SourceProblem]) -> Self {
-        let mut reading =
-            Self { present: BTreeMap::new(), broken: BTreeSet::new(), problems: BTreeMap::new() };
+        let documents = Vec::with_capacity(decoded.documents.len());
+        let mut reading = Self { documents, broken: BTreeSet::new(), problems: BTreeMap::new() };
         for problem in unreadable {
             let subject = Subject::Path(problem.path.clone());
             reading.problem(subject, Problem::Read(problem.clone()));
@@ -187,14 +199,15 @@ impl Reading {
         for diagnostic in decoded.errors() {
             reading.error(diagnostic);
         }
-        for document in decoded.documents {
-            match document.id.clone() {
-                Some(id) => reading.present.entry(id).or_default().push(document),
+        for mut document in decoded.documents {
+            match document.id.take() {
+                Some(id) => reading.documents.push((id, document)),
                 None => {
                     reading.broken.insert(document.file);
                 }
             }
         }
+        reading.documents.sort_by(|(one, _), (other, _)| one.cmp(other));
         reading.distrust_refused();
         reading
     }
@@ -204,16 +217,16 @@ impl Reading {
     fn distrust_refused(&mut self) {
         for (subject, problems) in &self.problems {
             let Subject::Resource(id) = subject else { continue };
-            match self.present.get_mut(id) {
-                Some(documents) => {
-                    for document in documents {
-                        document.resource = None;
-                    }
-                }
-                None => self.broken.extend(problems.iter().filter_map(|problem| match problem {
+            let range = range_of(&self.documents, id);
+            let refused = self.documents.get_mut(range).unwrap_or_default();
+            for (_, document) in &mut *refused {
+                document.resource = None;
+            }
+            if refused.is_empty() {
+                self.broken.extend(problems.iter().filter_map(|problem| match problem {
                     Problem::Text(diagnostic) => diagnostic.file.clone(),
                     Problem::Read(problem) => Some(problem.path.clone()),
-                })),
+                }));
             }
         }
     }
@@ -233,6 +246,13 @@ impl Reading {
     fn problem(&mut self, subject: Subject, problem: Problem) {
         self.problems.entry(subject).or_default().push(problem);
     }
+}
+
+/// Where the documents of a resource are.
+fn range_of(documents: &[(ResourceId, Document)], id: &ResourceId) -> Range<usize> {
+    let start = documents.partition_point(|(other, _)| other < id);
+    let rest = documents.get(start..).unwrap_or_default();
+    start..start + rest.partition_point(|(other, _)| other == id)
 }
 
 #[cfg(test)]
