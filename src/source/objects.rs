@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::Value;
 
 use super::{Corpus, PolicyFile};
@@ -68,17 +69,38 @@ impl Objects {
 /// What a person would have written. Without what others wrote about it, so that they may write it
 /// anew without a new policy set.
 pub(super) fn text(object: &Value) -> String {
-    let mut object = object.clone();
-    if let Value::Object(members) = &mut object {
-        members.remove("status");
-        if let Some(Value::Object(mut metadata)) = members.shift_remove("metadata") {
-            metadata.remove("managedFields");
-            metadata.remove("resourceVersion");
-            // At the end, so that the lines of a policy stay where they are when its labels change.
-            members.insert("metadata".into(), metadata.into());
+    // A map whose names are texts can always be written.
+    serde_json::to_string_pretty(&AsWritten(object)).unwrap_or_default()
+}
+
+/// An object of which nothing is copied to leave something out: there are thousands.
+struct AsWritten<'o>(&'o Value);
+
+impl Serialize for AsWritten<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Value::Object(members) = self.0 else { return self.0.serialize(serializer) };
+        let mut map = serializer.serialize_map(None)?;
+        for (name, member) in members {
+            if name != "status" && name != "metadata" {
+                map.serialize_entry(name, member)?;
+            }
         }
+        // At the end, so that the lines of a policy stay where they are when its labels change.
+        if let Some(metadata) = members.get("metadata") {
+            map.serialize_entry("metadata", &MetadataAsWritten(metadata))?;
+        }
+        map.end()
     }
-    format!("{object:#}")
+}
+
+struct MetadataAsWritten<'o>(&'o Value);
+
+impl Serialize for MetadataAsWritten<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Value::Object(members) = self.0 else { return self.0.serialize(serializer) };
+        let ours = ["managedFields", "resourceVersion"];
+        serializer.collect_map(members.iter().filter(|(name, _)| !ours.contains(&name.as_str())))
+    }
 }
 
 #[cfg(test)]
@@ -86,6 +108,25 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn metadata_come_last() {
+        let object = json!({
+            "kind": "A",
+            "metadata": { "name": "a", "managedFields": [{}], "labels": {} },
+            "spec": { "b": [1] },
+            "status": {},
+        });
+        let written = json!({
+            "kind": "A",
+            "spec": { "b": [1] },
+            "metadata": { "name": "a", "labels": {} },
+        });
+        assert_eq!(text(&object), format!("{written:#}"));
+        for odd in [json!({ "metadata": 1 }), json!([1]), json!("a")] {
+            assert_eq!(text(&odd), format!("{odd:#}"));
+        }
+    }
 
     #[test]
     fn what_others_write_about_a_policy_is_not_the_policy() {

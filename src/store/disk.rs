@@ -1,6 +1,6 @@
 //! What is on disk: one redb file with the objects, the changes, and what they are.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use redb::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::error::StoreError;
 use super::object::{Change, Key, Object};
@@ -40,20 +41,20 @@ pub(super) struct Disk {
     database: Database,
 }
 
-/// A change as it is written.
+/// A change as it is written. `V` is what its objects are while it is written, or read.
 #[derive(Serialize, Deserialize)]
-struct Record {
+struct Record<V> {
     resource: String,
     namespace: String,
     name: String,
-    old: Option<Written>,
-    new: Option<Written>,
+    old: Option<Written<V>>,
+    new: Option<Written<V>>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Written {
+struct Written<V> {
     revision: u64,
-    value: Value,
+    value: V,
 }
 
 impl Disk {
@@ -114,13 +115,29 @@ impl Disk {
             objects.insert(key.clone(), Arc::new(Object { key, revision, value }));
         }
         let mut log: VecDeque<Arc<Change>> = VecDeque::new();
+        let mut latest: HashMap<Key, Arc<Object>> = HashMap::new();
         for entry in transaction.open_table(LOG)?.iter()? {
             let (number, record) = entry?;
-            let record: Record = parse(record.value(), &format_args!("change {}", number.value()))?;
-            let mut change = record.into_change(number.value());
-            // Most changes made what the next one of that key found, or what is there now.
-            share(&mut change, &objects);
-            log.push_back(Arc::new(change));
+            let what = format_args!("change {}", number.value());
+            let record: Record<&RawValue> = parse(record.value(), &what)?;
+            let key = Key::new(&record.resource, &record.namespace, &record.name);
+            // Most changes found what the one before them made, and made what is there now: nothing
+            // has to be read, and is kept, twice.
+            let object = |written: Written<&RawValue>, known: Option<&Arc<Object>>| match known {
+                Some(known) if known.revision == written.revision => Ok(known.clone()),
+                Some(_) | None => {
+                    let (key, revision) = (key.clone(), written.revision);
+                    let value = parse(written.value.get().as_bytes(), &what)?;
+                    Ok::<_, StoreError>(Arc::new(Object { key, revision, value }))
+                }
+            };
+            let old = record.old.map(|old| object(old, latest.get(&key))).transpose()?;
+            let new = record.new.map(|new| object(new, objects.get(&key))).transpose()?;
+            match &new {
+                Some(new) => latest.insert(key.clone(), new.clone()),
+                None => latest.remove(&key),
+            };
+            log.push_back(Arc::new(Change { revision: number.value(), key, old, new }));
         }
         Ok(State::new(objects, log, revision, history))
     }
@@ -131,12 +148,10 @@ impl Disk {
     }
 }
 
-impl Record {
-    fn of(change: &Change) -> Self {
-        let written = |object: &Arc<Object>| Written {
-            revision: object.revision,
-            value: object.value.clone(),
-        };
+impl<'c> Record<&'c Value> {
+    fn of(change: &'c Change) -> Self {
+        let written =
+            |object: &'c Arc<Object>| Written { revision: object.revision, value: &object.value };
         Self {
             resource: change.key.resource.to_string(),
             namespace: change.key.namespace.to_string(),
@@ -144,24 +159,6 @@ impl Record {
             old: change.old.as_ref().map(written),
             new: change.new.as_ref().map(written),
         }
-    }
-
-    fn into_change(self, revision: u64) -> Change {
-        let key = Key::new(&self.resource, &self.namespace, &self.name);
-        let object = |written: Written| {
-            Arc::new(Object { key: key.clone(), revision: written.revision, value: written.value })
-        };
-        let (old, new) = (self.old.map(object), self.new.map(object));
-        Change { revision, key, old, new }
-    }
-}
-
-fn share(change: &mut Change, objects: &BTreeMap<Key, Arc<Object>>) {
-    let Some(current) = objects.get(&change.key) else { return };
-    if let Some(new) = &mut change.new
-        && **new == **current
-    {
-        *new = current.clone();
     }
 }
 
@@ -209,8 +206,8 @@ fn json(value: &impl Serialize) -> Result<Vec<u8>, StoreError> {
     serde_json::to_vec(value).map_err(|error| StoreError::Damaged(error.to_string()))
 }
 
-fn parse<T: for<'a> Deserialize<'a>>(
-    text: &[u8],
+fn parse<'t, T: Deserialize<'t>>(
+    text: &'t [u8],
     what: &impl std::fmt::Display,
 ) -> Result<T, StoreError> {
     serde_json::from_slice(text).map_err(|error| StoreError::Damaged(format!("{what}: {error}")))
