@@ -87,7 +87,7 @@ pub fn explain(
 }
 
 /// Mode DISABLE is plaintext only: there is no peer identity, whatever the connection says.
-fn forget_peer_where_disabled(plan: &WorkloadPlan, attributes: &mut Attributes<'_>) {
+pub fn forget_peer_where_disabled(plan: &WorkloadPlan, attributes: &mut Attributes<'_>) {
     if plan.peer.mode_of(attributes.destination_port) == MutualTlsMode::Disable {
         attributes.peer = Peer::default();
         attributes.missing.peer_certificate = false;

@@ -34,6 +34,8 @@ pub mod decide;
 
 pub mod gate;
 
+pub mod witness;
+
 // 5 policy in
 
 pub mod telemetry;
@@ -54,6 +56,10 @@ pub mod extauthz;
 #[cfg(feature = "api")]
 pub mod api;
 
+pub mod request_file;
+
+pub mod explain;
+
 pub mod admin;
 
 pub mod config;
@@ -61,8 +67,6 @@ pub mod config;
 pub mod app;
 
 // 7 commands
-
-pub mod request_file;
 
 pub mod case_file;
 

@@ -16,14 +16,17 @@ use crate::authn::jwks::{self, KeySets, Schedule};
 use crate::compile::compile;
 use crate::config::{Config, Environment, Flags, PolicyFlags, ServerFlags};
 use crate::diagnostic::{Diagnostic, Severity};
+use crate::explain::{self, Decided};
 use crate::model::{Outcome, Resource};
 use crate::outbound::{Client, DialGuard};
 use crate::plan::{Snapshot, WorkloadPlan};
 use crate::request_file::RequestFile;
 use crate::source::file::FileSource;
 
-use super::explanation::{self, Decided};
 use super::{could_not_run, print, say};
+
+/// How many of the rules that came nearest are shown.
+const MOST_MISSES: usize = 5;
 
 /// Longest wait for key sets that policies name by URI.
 const KEYS_WAIT: Duration = Duration::from_secs(10);
@@ -110,8 +113,8 @@ impl Check {
         let plan = snapshot.workloads.first().context("no workload is configured")?;
         let decided = decide(config, &request, &snapshot, plan).await?;
         match self.output {
-            Output::Human => print(explanation::human(&decided, self.explain)),
-            Output::Json => print(format_args!("{:#}", explanation::json(&decided, self.explain))),
+            Output::Human => print(explain::human(&decided, self.explain)),
+            Output::Json => print(format_args!("{:#}", explain::json(&decided, self.explain))),
         }
         Ok(decided.explanation.passage.verdict.outcome())
     }
@@ -181,7 +184,7 @@ async fn decide<'p>(
     let keys = fetch_keys(sources, clock).await?;
     let max_token_size = settings.max_token_size;
     let verifier = Verifier { keys: &keys, cache: None, now, max_token_size };
-    Ok(Decided::new(plan, request, attributes, &verifier))
+    Ok(Decided::new(plan, attributes, &verifier, MOST_MISSES))
 }
 
 pub(super) fn read_request(path: &Path) -> Result<RequestFile> {

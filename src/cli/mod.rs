@@ -7,7 +7,6 @@ mod check;
 mod crds;
 #[cfg(feature = "demo")]
 mod demo;
-mod explanation;
 mod jwt;
 mod lint;
 mod serve;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::Certainty;
 use crate::model::{
-    Action, Attributes, AuthorizationPolicy, Identity, Reason, RuleId, Shadow, Verdict,
+    Action, Attributes, AuthorizationPolicy, Identity, Reason, Rule, RuleId, Shadow, Verdict,
 };
 use crate::plan::{Unknown, WorkloadPlan};
 
@@ -72,6 +72,16 @@ pub fn traces(
 ) -> Vec<RuleTrace> {
     let walk = Walk { policies: &plan.policies, attributes, identity };
     walk.rules(|_| true).collect()
+}
+
+/// How one rule of a policy fares, whether or not it is one of `policy.rules`.
+pub fn rule(
+    policy: &AuthorizationPolicy,
+    rule: &Rule,
+    attributes: &Attributes<'_>,
+    identity: &Identity<'_>,
+) -> RuleTrace {
+    trace::rule(RuleId { policy: 0, rule: 0 }, policy, rule, attributes, identity)
 }
 
 struct Walk<'a, 'r> {

@@ -28,6 +28,28 @@ pub struct Attributes<'a> {
     pub missing: Missing,
 }
 
+impl Attributes<'_> {
+    /// The same, borrowing nothing.
+    pub fn into_owned(self) -> Attributes<'static> {
+        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        Attributes {
+            source_ip: self.source_ip,
+            remote_ip: self.remote_ip,
+            destination_ip: self.destination_ip,
+            destination_port: self.destination_port,
+            sni: owned(self.sni),
+            peer: Peer { names: self.peer.names.into_iter().map(owned).collect() },
+            http: self.http.map(Http::into_owned),
+            filter_metadata: self
+                .filter_metadata
+                .into_iter()
+                .map(|(filter, value)| (owned(filter), value))
+                .collect(),
+            missing: self.missing,
+        }
+    }
+}
+
 /// Inputs that are absent by configuration, so that their absence says nothing about the request.
 /// A condition that depends on one neither holds nor fails: it allows nothing, and denies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -71,6 +93,21 @@ pub struct Http<'a> {
 }
 
 impl Http<'_> {
+    /// The same, borrowing nothing.
+    pub fn into_owned(self) -> Http<'static> {
+        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        let Headers { lines, joined } = self.headers;
+        let lines =
+            lines.into_iter().map(|(n, v)| (owned(n), Cow::Owned(v.into_owned()))).collect();
+        Http {
+            method: owned(self.method),
+            path: owned(self.path),
+            host: owned(self.host),
+            scheme: owned(self.scheme),
+            headers: Headers { lines, joined },
+        }
+    }
+
     /// The path that `paths` matches: without query and fragment.
     pub fn path_without_query(&self) -> &str {
         let end = self.path.find(['?', '#']).unwrap_or(self.path.len());

@@ -10,10 +10,10 @@ use crate::app;
 use crate::authn::clock::Clock;
 use crate::authn::{NoKeys, Verifier};
 use crate::case_file::{Answer, Case, CaseFile, PolicySource};
-use crate::cli::explanation::{self, Decided};
 use crate::compile::compile;
 use crate::config::{Config, Environment, Flags, PolicyFlags, ServerFlags};
 use crate::diagnostic::Severity;
+use crate::explain::{self, Decided};
 use crate::extauthz::RequestSettings;
 use crate::manifest::node::{self, Node};
 use crate::manifest::{self, Embedded};
@@ -160,7 +160,7 @@ impl Bench {
         let failure = (!case.expect.is_met_by(&answer)).then(|| Failure {
             expected: case.expect.to_string(),
             answered: answer.to_string(),
-            explanation: explanation::human(&decided, false),
+            explanation: explain::human(&decided, false),
         });
         Ok(CaseResult { name: case.name.clone(), position: case.position, failure })
     }
@@ -171,7 +171,7 @@ impl Bench {
         let max_token_size = self.settings.max_token_size;
         let verifier = Verifier { keys: &NoKeys, cache: None, now, max_token_size };
         let attributes = request.attributes(&check, &self.settings);
-        let decided = Decided::new(plan, request, attributes, &verifier);
+        let decided = Decided::new(plan, attributes, &verifier, 1);
         let verdict = decided.explanation.passage.verdict;
         let answer = Answer::new(plan, verdict, &decided.audited_by());
         (answer, decided)

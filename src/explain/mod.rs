@@ -5,6 +5,7 @@
 mod field;
 mod human;
 mod json;
+mod misses;
 
 use crate::authn::{Authentication, Verifier};
 use crate::decide::Certainty;
@@ -13,48 +14,69 @@ use crate::extauthz::Malformed;
 use crate::gate::{self, Explanation, Passage};
 use crate::model::{Action, Attributes, AuthorizationPolicy, Reason, Rule, RuleId, Verdict};
 use crate::plan::WorkloadPlan;
-use crate::request_file::RequestFile;
+use crate::witness::Probe;
 
-pub(super) use human::human;
-pub(super) use json::json;
+pub use human::human;
+pub use json::json;
+pub use misses::{Miss, Remedy, misses};
 
 /// A decision and everything that is known about it.
 #[derive(Debug)]
-pub(super) struct Decided<'a> {
-    pub(super) plan: &'a WorkloadPlan,
-    pub(super) explanation: Explanation,
+pub struct Decided<'a> {
+    /// By which.
+    pub plan: &'a WorkloadPlan,
+    /// The decision and how every rule fared.
+    pub explanation: Explanation,
     /// Why the request could not be read, if it could not.
-    pub(super) malformed: Option<Malformed>,
-    pub(super) is_http: bool,
+    pub malformed: Option<Malformed>,
+    /// Whether it is a request, not a connection.
+    pub is_http: bool,
     /// The first name of the peer.
-    pub(super) principal: Option<String>,
+    pub principal: Option<String>,
     /// The port that decides which mutual TLS mode holds.
-    pub(super) port: Option<u16>,
+    pub port: Option<u16>,
+    /// Where no ALLOW rule matched: those that came nearest, the nearest first.
+    pub misses: Vec<Miss>,
 }
 
 impl<'p> Decided<'p> {
-    /// Decides a request as it was read, or what could not be read.
-    pub(super) fn new(
+    /// Decides a request as it was read, or what could not be read. `most_misses` is how many of
+    /// [`Decided::misses`] are looked for.
+    pub fn new(
         plan: &'p WorkloadPlan,
-        request: &RequestFile,
         attributes: Result<Attributes<'_>, Malformed>,
         verifier: &Verifier<'_>,
+        most_misses: usize,
     ) -> Self {
-        let (explanation, malformed) = match attributes {
-            Ok(mut attributes) => (gate::explain(plan, &mut attributes, verifier), None),
-            Err(malformed) => {
-                let verdict = Verdict::from_reason(Reason::MalformedRequest);
-                let passage = Passage { verdict, authentication: Authentication::default() };
-                (Explanation { passage, rules: Vec::new() }, Some(malformed))
-            }
+        let mut attributes = match attributes {
+            Ok(attributes) => attributes,
+            Err(malformed) => return Self::malformed(plan, malformed),
         };
+        let is_http = attributes.http.is_some();
+        let principal = attributes.peer.principal().map(str::to_owned);
+        let port = attributes.destination_port;
+        let explanation = gate::explain(plan, &mut attributes, verifier);
+        let misses = if explanation.passage.verdict.reason == Reason::NoAllowRule {
+            let claims = explanation.passage.authentication.claims.as_deref().cloned();
+            let probe = Probe { attributes: attributes.into_owned(), claims };
+            misses(plan, &probe, &explanation.rules, most_misses)
+        } else {
+            Vec::new()
+        };
+        Self { plan, explanation, malformed: None, is_http, principal, port, misses }
+    }
+
+    fn malformed(plan: &'p WorkloadPlan, malformed: Malformed) -> Self {
+        let verdict = Verdict::from_reason(Reason::MalformedRequest);
+        let passage = Passage { verdict, authentication: Authentication::default() };
         Self {
             plan,
-            explanation,
-            malformed,
-            is_http: !request.connection,
-            principal: request.source.principals.first().cloned(),
-            port: request.destination.port,
+            explanation: Explanation { passage, rules: Vec::new() },
+            malformed: Some(malformed),
+            is_http: true,
+            principal: None,
+            port: None,
+            misses: Vec::new(),
         }
     }
 }
@@ -101,7 +123,7 @@ impl Decided<'_> {
     }
 
     /// Every AUDIT rule that matched.
-    pub(super) fn audited_by(&self) -> Vec<RuleId> {
+    pub fn audited_by(&self) -> Vec<RuleId> {
         if self.explanation.passage.verdict.audited_by.is_none() {
             return Vec::new();
         }
@@ -111,17 +133,6 @@ impl Decided<'_> {
                 .is_some_and(|policy| policy.action == Action::Audit && !policy.dry_run)
         });
         audits.map(|trace| trace.id).collect()
-    }
-
-    /// Where no ALLOW rule matched: the one that came nearest.
-    fn nearest_miss(&self) -> Option<&RuleTrace> {
-        let allows = self.explanation.rules.iter().filter(|trace| {
-            self.policy(trace.id)
-                .is_some_and(|policy| policy.action == Action::Allow && !policy.dry_run)
-        });
-        allows
-            .filter(|trace| self.reason() == Reason::NoAllowRule && !trace.matches)
-            .min_by_key(|trace| (unmet(trace).is_empty(), unmet(trace).len()))
     }
 }
 
@@ -179,3 +190,6 @@ fn of_alternatives(
     let alternatives = source.into_iter().chain(operation);
     alternatives.flat_map(|alternative| &alternative.fields).chain(&trace.conditions)
 }
+
+#[cfg(test)]
+mod tests;

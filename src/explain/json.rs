@@ -3,12 +3,13 @@
 
 use serde_json::{Map, Value as Json, json};
 
+use super::misses::{Miss, Remedy};
 use super::{Decided, action_name, field, met, unmet};
 use crate::decide::reference::RuleTrace;
 use crate::model::{Reason, RuleId};
 
 /// The decision and what made it; with `walk` every rule, and why it did not.
-pub(in crate::cli) fn json(decided: &Decided<'_>, walk: bool) -> Json {
+pub fn json(decided: &Decided<'_>, walk: bool) -> Json {
     let verdict = decided.explanation.passage.verdict;
     let mut object = Map::new();
     let mut set = |name: &str, value: Json| object.insert(name.to_owned(), value);
@@ -21,8 +22,10 @@ pub(in crate::cli) fn json(decided: &Decided<'_>, walk: bool) -> Json {
         set("rule", json!(rule.rule));
         set("matched", trace.map_or_else(|| json!([]), |trace| decided.fields(trace)));
     }
-    if let Some(trace) = decided.nearest_miss() {
-        set("nearest", decided.rule_json(trace));
+    let misses: Vec<_> = decided.misses.iter().map(|miss| decided.miss_json(miss)).collect();
+    if let Some(nearest) = misses.first() {
+        set("nearest", nearest.clone());
+        set("misses", json!(misses));
     }
     if let Reason::Jwt(error) = verdict.reason {
         set("error", json!(error.to_string()));
@@ -67,6 +70,38 @@ impl Decided<'_> {
             "matches": trace.matches,
             "fields": self.fields(trace),
         })
+    }
+
+    fn miss_json(&self, miss: &Miss) -> Json {
+        let policy = self.policy(miss.rule);
+        let fields: Vec<_> = miss.failed.iter().map(|f| field::json(policy, f)).collect();
+        let mut object = json!({
+            "policy": self.policy_id(miss.rule),
+            "rule": miss.rule.rule,
+            "action": policy.map(|policy| action_name(&policy.action)),
+            "dryRun": false,
+            "matches": false,
+            "fields": fields,
+        });
+        let (changes, then) = match &miss.remedy {
+            Remedy::Allows(changes) => (changes, json!({ "decision": "allow" })),
+            Remedy::Denies(changes, reason) => {
+                (changes, json!({ "decision": "deny", "reason": reason.as_str() }))
+            }
+            Remedy::NoSuchToken(changes) => {
+                (changes, json!({ "decision": "deny", "reason": "no_such_token" }))
+            }
+            Remedy::Unknown => return object,
+        };
+        let changes: Vec<_> = changes
+            .iter()
+            .map(|change| json!({ "input": change.name(), "value": change.value() }))
+            .collect();
+        if let Some(members) = object.as_object_mut() {
+            members.insert("changes".to_owned(), json!(changes));
+            members.insert("then".to_owned(), then);
+        }
+        object
     }
 
     /// What made a rule match, or kept it from matching.

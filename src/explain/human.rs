@@ -2,17 +2,19 @@
 
 use std::fmt::Arguments;
 
+use super::misses::{Miss, Remedy};
 use super::{Decided, action_name, field, id_of, met, unmet};
 use crate::decide::Certainty;
-use crate::decide::reference::RuleTrace;
+use crate::decide::reference::{FieldTrace, RuleTrace};
 use crate::manifest::text::quoted;
 use crate::model::{Action, MutualTlsMode, Outcome, Reason, RuleId, Value};
+use crate::witness::Change;
 
 /// Below the word that says the outcome.
 const INDENT: &str = "       ";
 
 /// The decision and what made it; with `walk` every rule, and why it did not.
-pub(in crate::cli) fn human(decided: &Decided<'_>, walk: bool) -> String {
+pub fn human(decided: &Decided<'_>, walk: bool) -> String {
     let mut text = Lines::default();
     let verdict = decided.explanation.passage.verdict;
     text.add(format_args!("{:<5}  {}", word(verdict.outcome()), decided.why(verdict.reason)));
@@ -31,6 +33,16 @@ pub(in crate::cli) fn human(decided: &Decided<'_>, walk: bool) -> String {
         }
     }
     if walk {
+        if decided.misses.len() > 1 {
+            text.add(format_args!(""));
+            text.add(format_args!("nearest misses:"));
+            for (number, miss) in decided.misses.iter().enumerate() {
+                text.add(format_args!("{:>3}. {}", number + 1, decided.name(miss.rule)));
+                for line in decided.miss(miss) {
+                    text.add(format_args!("     {line}"));
+                }
+            }
+        }
         text.add(format_args!(""));
         decided.walk(&mut text);
     }
@@ -113,10 +125,10 @@ impl Decided<'_> {
         if self.reason() != Reason::NoAllowRule {
             return Vec::new();
         }
-        match self.nearest_miss() {
-            Some(trace) => {
-                let mut lines = vec![format!("nearest: {}", self.name(trace.id))];
-                lines.extend(self.missing(trace));
+        match self.misses.first() {
+            Some(nearest) => {
+                let mut lines = vec![format!("nearest: {}", self.name(nearest.rule))];
+                lines.extend(self.miss(nearest));
                 lines
             }
             None => self
@@ -127,6 +139,29 @@ impl Decided<'_> {
                 .map(|policy| format!("{} has no rules, and so allows nothing", id_of(policy)))
                 .collect(),
         }
+    }
+
+    /// What kept a rule from matching, and what would have made it.
+    fn miss(&self, miss: &Miss) -> Vec<String> {
+        let mut lines = self.failed(miss.rule, &miss.failed);
+        let listed = |changes: &[Change]| {
+            let changes: Vec<_> = changes.iter().map(ToString::to_string).collect();
+            changes.join(", ")
+        };
+        lines.extend(match &miss.remedy {
+            Remedy::Allows(changes) => Some(format!("would be allowed with {}", listed(changes))),
+            Remedy::Denies(changes, reason) => Some(format!(
+                "would match with {}, and be denied: {}",
+                listed(changes),
+                self.why(*reason)
+            )),
+            Remedy::NoSuchToken(changes) => Some(format!(
+                "would match with {}, but no RequestAuthentication takes such a token",
+                listed(changes)
+            )),
+            Remedy::Unknown => None,
+        });
+        lines
     }
 
     /// Why a rule matches.
@@ -150,8 +185,16 @@ impl Decided<'_> {
 
     /// Why a rule does not match.
     fn missing(&self, trace: &RuleTrace) -> Vec<String> {
+        self.failed(trace.id, unmet(trace))
+    }
+
+    fn failed<'f>(
+        &self,
+        rule: RuleId,
+        fields: impl IntoIterator<Item = &'f FieldTrace>,
+    ) -> Vec<String> {
         let fields: Vec<_> =
-            unmet(trace).into_iter().map(|f| field::sentence(self.policy(trace.id), f)).collect();
+            fields.into_iter().map(|f| field::sentence(self.policy(rule), f)).collect();
         if !fields.is_empty() {
             return fields;
         }
