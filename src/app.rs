@@ -3,6 +3,7 @@
 //! Reads as a list of what is connected with what; every part's work is its own.
 
 mod decoding;
+mod explain;
 mod health;
 mod key_sources;
 mod listener;
@@ -20,7 +21,7 @@ use anyhow::{Context as _, Result};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
 use tonic::service::Routes;
 
-use crate::admin::{self, Admin, Readiness};
+use crate::admin::{self, Admin, Explain, Readiness};
 #[cfg(feature = "api")]
 use crate::api::access::JwtCallers;
 use crate::authn::KeyLookup;
@@ -37,6 +38,7 @@ use crate::telemetry::metrics::Metrics;
 pub(crate) use services::{decode, request_settings};
 pub(crate) use workers::THREAD_NAME as WORKER_THREAD_NAME;
 
+use explain::Explainer;
 use health::Health;
 use key_sources::KeySources;
 use listener::Listener;
@@ -141,6 +143,15 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
         metrics: metrics.clone(),
         config: Arc::new(config.to_json()),
         log_level,
+        explain: Explain::new({
+            let explainer = Explainer {
+                snapshots: snapshots.clone(),
+                keys: keys.sets.clone(),
+                clock: keys.clock,
+                settings: request_settings(&config),
+            };
+            move |content, format| explainer.explain(content, format)
+        }),
     };
     let probes_router = admin::probes_router(admin.clone());
     let admin = admin::router(admin, admin_addr.ip().is_loopback());

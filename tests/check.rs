@@ -150,7 +150,7 @@ fn help() {
       connection: true                           # no HTTP: then without method, path, ...
       now: 2026-05-01T12:00:00Z                  # for the times in tokens
 
-    Usage: postern check [OPTIONS] --request <FILE>
+    Usage: postern check [OPTIONS] [[METHOD] URL]...
 
     Options:
       -p, --policies <PATH>...
@@ -169,15 +169,12 @@ fn help() {
           --config <FILE>
               A YAML file with any of these settings, in camelCase
 
-          --request <FILE>
-              The request, as shown above; `-` reads it from stdin
-
           --explain
               Show how every rule fared, and what kept it from matching
 
           --output <OUTPUT>
               How the answer is written
-              
+
               [default: human]
               [possible values: human, json]
 
@@ -215,6 +212,40 @@ fn help() {
 
           --max-token-size <SIZE>
               The most bytes of a token; larger ones are refused unread [default: 64KiB]
+
+    The request:
+          --request <FILE>
+              A file with the request, as shown above, or with a CheckRequest (JSON as of protobuf, or
+              binary); `-` reads it from stdin
+
+      -H, --header <NAME: VALUE>
+              A header line; several times for several
+
+          --token <TOKEN>
+              A token: short for -H 'authorization: Bearer TOKEN'
+
+          --from <PRINCIPAL>
+              A name in the certificate of the peer, such as spiffe://cluster.local/ns/shop/sa/web;
+              several times for several
+
+          --source-ip <IP>
+              The address of the peer
+
+          --port <PORT>
+              The port at which Envoy was asked
+
+          --sni <NAME>
+              The server name of the TLS handshake
+
+          --connection
+              There is no HTTP, only a connection
+
+          --now <RFC 3339>
+              The time of the request, for the times in tokens [default: the present]
+
+      [[METHOD] URL]...
+              The method, if it is not GET, and the URL: https://shop.example.com/orders, or only its
+              path
     --- 0
     "#);
 }
@@ -249,6 +280,7 @@ fn denied_for_lack_of_a_rule() {
     DENY   ALLOW policies hold, and none of their rules matches
            nearest: AuthorizationPolicy/shop/frontend rules[0]
            policies/shop.yaml:10:23: from.source.notIpBlocks: `10.9.0.0/16` matches `10.9.1.1`, and must not
+           would be allowed with source.ip `10.8.255.255`
     --- 1
     ");
 }
@@ -305,6 +337,17 @@ fn explained_lack_of_a_rule() {
            nearest: AuthorizationPolicy/shop/frontend rules[0]
            policies/shop.yaml:9:22: from.source.principals: wants `cluster.local/ns/shop/sa/web` or `cluster.local/ns/shop/sa/app`; the request has `other.example`
            policies/shop.yaml:12:29: to.operation.methods: wants `GET`; the request has `POST`
+           would be allowed with source.principal `spiffe://cluster.local/ns/shop/sa/web`, method `GET`
+
+    nearest misses:
+      1. AuthorizationPolicy/shop/frontend rules[0]
+         policies/shop.yaml:9:22: from.source.principals: wants `cluster.local/ns/shop/sa/web` or `cluster.local/ns/shop/sa/app`; the request has `other.example`
+         policies/shop.yaml:12:29: to.operation.methods: wants `GET`; the request has `POST`
+         would be allowed with source.principal `spiffe://cluster.local/ns/shop/sa/web`, method `GET`
+      2. AuthorizationPolicy/shop/frontend rules[1]
+         policies/shop.yaml:14:27: to.operation.paths: wants `/health`; the request has `/orders`
+         policies/shop.yaml:14:45: to.operation.ports: wants `8080`; the request has none
+         would be allowed with path `/health`, destination.port `8080`
 
     mutual TLS (PERMISSIVE): the peer is `other.example`
     AuthorizationPolicy/shop/no-admin rules[0] (DENY): does not match
@@ -582,8 +625,48 @@ spec: {{action: DENY, rules: [{{}}]}}
             "line": 15,
             "column": 42
           }
-        ]
+        ],
+        "changes": [
+          {
+            "input": "token",
+            "value": "https://issuer.example/x"
+          }
+        ],
+        "then": {
+          "decision": "allow"
+        }
       },
+      "misses": [
+        {
+          "policy": "AuthorizationPolicy/shop/members",
+          "rule": 0,
+          "action": "ALLOW",
+          "dryRun": false,
+          "matches": false,
+          "fields": [
+            {
+              "field": "from.source.requestPrincipals",
+              "holds": false,
+              "entries": [
+                "https://issuer.example/*"
+              ],
+              "request": [],
+              "file": "policies/shop.yaml",
+              "line": 15,
+              "column": 42
+            }
+          ],
+          "changes": [
+            {
+              "input": "token",
+              "value": "https://issuer.example/x"
+            }
+          ],
+          "then": {
+            "decision": "allow"
+          }
+        }
+      ],
       "auditedBy": [
         {
           "policy": "AuthorizationPolicy/shop/watch",
@@ -809,6 +892,7 @@ spec: {{rules: [{{from: [{{source: {{principals: [{}]}}}}], to: [{{operation: {{
            nearest: AuthorizationPolicy/shop/many rules[0]
            policies/shop.yaml:5:47: from.source.principals: wants `cluster.local/ns/shop/sa/s0` or `cluster.local/ns/shop/sa/s1` or `cluster.local/ns/shop/sa/s2` or `cluster.local/ns/shop/sa/s3` or `cluster.local/ns/shop/sa/s4` or 35 more; the request has `a.example`
            policies/shop.yaml:5:1267: to.operation.paths: wants `/a`; the request has `/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...`
+           would be allowed with source.principal `spiffe://cluster.local/ns/shop/sa/s0`, path `/a`
     --- 1
     ");
 }

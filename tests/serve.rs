@@ -124,8 +124,18 @@ fn scratch(files: &[(&str, &str)]) -> TempDir {
 
 /// Status and body of a GET.
 fn get(address: &str, path: &str) -> (u16, String) {
+    ask(address, "GET", path, "")
+}
+
+fn ask(address: &str, method: &str, path: &str, body: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").unwrap();
+    let length = body.len();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\
+         content-length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -234,6 +244,29 @@ fn a_broken_edit_shows_everywhere_and_a_mended_one_nowhere() {
     fs::write(policies.path().join("a.yaml"), GOOD.replace("/admin*", "/internal*")).unwrap();
     get_until(&admin, "/readyz?verbose", |_, body| body.contains("revision 2"));
     assert!(get(&admin, "/metrics").1.contains("postern_snapshot_rejected_resources 0\n"));
+}
+
+/// By what is in force now, not by what was at the start.
+#[test]
+fn a_running_server_explains() {
+    let policies = scratch(&[("no-admin.yaml", GOOD)]);
+    let mut postern = Postern::serve_any_port(policies.path(), &[]);
+    let admin = postern.address("admin");
+    let explain = |body: &str| ask(&admin, "POST", "/explain?output=human", body);
+    let (status, text) = explain("{path: /admin/x}");
+    assert_eq!(status, 200, "{text}");
+    let file = policies.path().join("no-admin.yaml");
+    let expected = "DENY   AuthorizationPolicy/default/no-admin rules[0]\n";
+    assert!(text.starts_with(expected), "{text}");
+    assert!(text.contains(&format!("{}:12:17", file.display())), "{text}");
+    assert_eq!(explain("{paths: /}").0, 400);
+    fs::write(file, GOOD.replace("/admin*", "/other")).unwrap();
+    get_until(&admin, "/config_dump", |_, dump| dump.contains(r#""revision": 2"#));
+    assert!(explain("{path: /admin/x}").1.starts_with("ALLOW"));
+    let (status, json) = ask(&admin, "POST", "/explain", "path: /other");
+    assert_eq!(status, 200);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&json["decision"], &json["revision"]), (&"deny".into(), &2.into()));
 }
 
 #[test]

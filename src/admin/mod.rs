@@ -4,6 +4,7 @@
 //! Prometheus need can be shown elsewhere by itself.
 
 mod dump;
+mod explain;
 mod host;
 mod key_sources;
 mod readiness;
@@ -16,7 +17,7 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header},
     middleware,
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use tokio::sync::watch;
 
@@ -25,6 +26,7 @@ use crate::telemetry::logging::LogLevel;
 use crate::telemetry::metrics::{self, Metrics};
 
 pub(crate) use dump::diagnostic as diagnostic_json;
+pub use explain::{Explain, ExplainFormat, Explained, NotExplained};
 pub use key_sources::KeySourceStatus;
 pub use readiness::{Checks, Readiness};
 
@@ -36,6 +38,8 @@ Postern, an ext_authz server for Envoy
 /metrics          OpenMetrics
 /config_dump      configuration, resources in force, what is refused and why, key sources
 /log-level        GET shows, PUT changes which events are logged
+/explain          POST a request file or a CheckRequest: the decision about it by what is in force,
+                  and what led to it; ?output=human for people; on loopback only
 ";
 
 /// What the endpoints show and change. Cheap to clone.
@@ -53,6 +57,8 @@ pub struct Admin {
     pub config: Arc<serde_json::Value>,
     /// Which events are logged.
     pub log_level: LogLevel,
+    /// Explains requests by what is in force.
+    pub explain: Explain,
 }
 
 impl fmt::Debug for Admin {
@@ -62,17 +68,22 @@ impl fmt::Debug for Admin {
 }
 
 /// The endpoints. `local` says that they are bound to loopback, where only programs of this machine
-/// may ask; a browser that was led here by a name of somebody else's is turned away.
+/// may ask; a browser that was led here by a name of somebody else's is turned away. What is asked
+/// about other requests is answered there only: it tells what policies say.
 pub fn router(admin: Admin, local: bool) -> Router {
-    let router = Router::new()
+    let explain = post(explain::explain).layer(DefaultBodyLimit::max(explain::MOST_BYTES));
+    let router = if local { Router::new().route("/explain", explain) } else { Router::new() };
+    let router = router
         .route("/", get(|| async { INDEX }))
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(exposition))
         .route("/config_dump", get(config_dump))
-        .route("/log-level", get(log_level).put(set_log_level))
+        .route(
+            "/log-level",
+            get(log_level).put(set_log_level).layer(DefaultBodyLimit::max(4 * 1024)),
+        )
         .fallback(|| async { (StatusCode::NOT_FOUND, "not found; / lists what there is\n") })
-        .layer(DefaultBodyLimit::max(4 * 1024))
         .layer(middleware::map_response(harden))
         .with_state(admin);
     if local { router.layer(middleware::from_fn(host::refuse_names)) } else { router }

@@ -34,6 +34,11 @@ struct Answer {
 
 impl Served {
     async fn start() -> Self {
+        Self::at(true).await
+    }
+
+    /// On loopback, or as if not.
+    async fn at(local: bool) -> Self {
         let (control, receiver) = watch::channel(Arc::new(ControlStatus::default()));
         let admin = Admin {
             readiness: Readiness::default(),
@@ -42,10 +47,15 @@ impl Served {
             metrics: Arc::new(Metrics::new("0.0.0")),
             config: Arc::new(serde_json::json!({ "listen": "127.0.0.1:0" })),
             log_level: LogLevel::detached(LogFilter::default()),
+            explain: Explain::new(|content, format| match content {
+                b"bad" => Err(NotExplained("no request".into())),
+                _ if format == ExplainFormat::Human => Ok(Explained::Text("ALLOW".into())),
+                _ => Ok(Explained::Json(serde_json::json!({ "decision": "allow" }))),
+            }),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let router = router(admin.clone(), true);
+        let router = router(admin.clone(), local);
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { address, admin, control }
     }
@@ -289,4 +299,22 @@ async fn probes_have_nothing_else(#[case] method: &str, #[case] path: &str) {
     let served = Served::probes().await;
     assert_eq!(served.ask(method, path, "debug").await.status, 404);
     assert_eq!(served.admin.log_level.current().to_string(), "info");
+}
+
+#[tokio::test]
+async fn requests_are_explained() {
+    let served = Served::start().await;
+    let answer = served.ask("POST", "/explain", "{}").await;
+    assert_eq!((answer.status, answer.body.contains("\"allow\"")), (200, true));
+    let answer = served.ask("POST", "/explain?output=human", "{}").await;
+    assert_eq!((answer.status, answer.body.as_str()), (200, "ALLOW\n"));
+    assert_eq!(served.ask("POST", "/explain?output=xml", "{}").await.status, 400);
+    let answer = served.ask("POST", "/explain", "bad").await;
+    assert_eq!((answer.status, answer.body.as_str()), (400, "no request\n"));
+    assert_eq!(served.ask("POST", "/explain", &"x".repeat(1024 * 1024 + 1)).await.status, 413);
+    assert_eq!(served.get("/explain").await.status, 405);
+    // Neither for the network nor for probes.
+    assert_eq!(Served::probes().await.ask("POST", "/explain", "{}").await.status, 404);
+    let network = Served::at(false).await;
+    assert_eq!(network.ask("POST", "/explain", "{}").await.status, 404);
 }

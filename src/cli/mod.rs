@@ -35,6 +35,7 @@ struct CommandLine {
 enum Command {
     Serve(Box<serve::Serve>),
     Check(Box<check::Check>),
+    Explain(Box<check::Explain>),
     Bench(Box<bench::Bench>),
     Jwt(Box<jwt::Jwt>),
     Lint(Box<lint::Lint>),
@@ -64,6 +65,7 @@ pub fn run() -> ExitCode {
     match line.command {
         Command::Serve(serve) => serve.run(),
         Command::Check(check) => check.run(),
+        Command::Explain(explain) => explain.run(),
         Command::Bench(bench) => bench.run(),
         Command::Jwt(jwt) => jwt.run(),
         Command::Lint(lint) => lint.run(),

@@ -35,7 +35,7 @@ pub enum Remedy {
     Unknown,
 }
 
-/// The nearest misses first; `most` of them.
+/// The nearest misses first, `most` of them; of equally near ones first those that a change allows.
 pub fn misses(plan: &WorkloadPlan, probe: &Probe, traces: &[RuleTrace], most: usize) -> Vec<Miss> {
     let is_allow = |trace: &&RuleTrace| {
         plan.policy(trace.id).is_some_and(|it| it.action == Action::Allow && !it.dry_run)
@@ -46,7 +46,10 @@ pub fn misses(plan: &WorkloadPlan, probe: &Probe, traces: &[RuleTrace], most: us
     ranked.sort_by_key(|(failed, _)| *failed);
     ranked.truncate(most);
     let issuers = witness::issuers(plan);
-    ranked.into_iter().map(|(_, trace)| miss(plan, probe, &issuers, trace)).collect()
+    let mut misses: Vec<_> =
+        ranked.into_iter().map(|(_, trace)| miss(plan, probe, &issuers, trace)).collect();
+    misses.sort_by_key(|it| (it.failed.len(), !matches!(it.remedy, Remedy::Allows(_))));
+    misses
 }
 
 /// One source and one operation of a rule, with how many fields keep them from matching.

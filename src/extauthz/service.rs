@@ -301,6 +301,14 @@ impl AuthorizationService {
     }
 }
 
+/// The plan by which a CheckRequest is decided; nothing where it names a workload that is not
+/// configured.
+pub fn plan_of<'s>(snapshot: &'s Snapshot, check: &CheckRequest) -> Option<&'s WorkloadPlan> {
+    let view = CheckView::of_message(check);
+    let extensions = view.attributes.map(|attributes| attributes.extensions).unwrap_or_default();
+    plan_for(snapshot, &extensions)
+}
+
 /// The plan of the workload that the filter's `context_extensions` name; without any, the first.
 fn plan_for<'s>(snapshot: &'s Snapshot, extensions: &Extensions<'_>) -> Option<&'s WorkloadPlan> {
     let named = |key| extensions.get(key);

@@ -4,6 +4,7 @@
 
 mod check_request;
 mod read;
+pub mod recorded;
 
 use std::net::IpAddr;
 
@@ -60,6 +61,28 @@ pub struct Destination {
     pub ip: Option<IpAddr>,
     /// `port`
     pub port: Option<u16>,
+}
+
+impl Source {
+    /// A peer with these names, each as a person writes it: sorted, and SPIFFE IDs in full.
+    pub fn new(ip: Option<IpAddr>, mut principals: Vec<String>) -> Self {
+        for name in &mut principals {
+            if kind_of_name(name) == 1 && name.contains('/') {
+                *name = format!("spiffe://{name}");
+            }
+        }
+        principals.sort_by_key(|name| kind_of_name(name));
+        Self { ip, principals }
+    }
+}
+
+/// The order of names in which Envoy tries them: URIs, DNS names, the subject.
+fn kind_of_name(name: &str) -> u8 {
+    match name {
+        _ if name.contains("://") => 0,
+        _ if name.contains('=') => 2,
+        _ => 1,
+    }
 }
 
 impl Default for RequestFile {

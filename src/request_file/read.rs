@@ -226,9 +226,8 @@ fn source(at: &At<'_>, report: &mut Report<'_>) -> Source {
     let one = fields.optional("principal").and_then(|at| principal(&at, fields.report));
     let mut principals = fields.list("principals", principal);
     principals.extend(one);
-    principals.sort_by_key(|name| kind_of_name(name));
     fields.close();
-    Source { ip, principals }
+    Source::new(ip, principals)
 }
 
 /// One name of a certificate.
@@ -242,17 +241,7 @@ fn principal(at: &At<'_>, report: &mut Report<'_>) -> Option<String> {
         );
         return None;
     }
-    let is_bare_spiffe_id = kind_of_name(&name) == 1 && name.contains('/');
-    Some(if is_bare_spiffe_id { format!("spiffe://{name}") } else { name })
-}
-
-/// The order of names in which Envoy tries them: URIs, DNS names, the subject.
-fn kind_of_name(name: &str) -> u8 {
-    match name {
-        _ if name.contains("://") => 0,
-        _ if name.contains('=') => 2,
-        _ => 1,
-    }
+    Some(name)
 }
 
 fn destination(at: &At<'_>, report: &mut Report<'_>) -> Destination {

@@ -1,7 +1,7 @@
-//! `postern check`
+//! `postern check` and `postern explain`
 
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+mod question;
+
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,10 +19,11 @@ use crate::diagnostic::{Diagnostic, Severity};
 use crate::explain::{self, Decided};
 use crate::model::{Outcome, Resource};
 use crate::outbound::{Client, DialGuard};
-use crate::plan::{Snapshot, WorkloadPlan};
-use crate::request_file::RequestFile;
+use crate::plan::Snapshot;
 use crate::source::file::FileSource;
 
+use self::question::QuestionFlags;
+pub(super) use self::question::read_request;
 use super::{could_not_run, print, say};
 
 /// How many of the rules that came nearest are shown.
@@ -57,10 +58,6 @@ pub(super) struct Check {
     #[command(flatten)]
     policy: PolicyFlags,
 
-    /// The request, as shown above; `-` reads it from stdin
-    #[arg(long, value_name = "FILE")]
-    request: PathBuf,
-
     /// Show how every rule fared, and what kept it from matching
     #[arg(long)]
     explain: bool,
@@ -68,6 +65,34 @@ pub(super) struct Check {
     /// How the answer is written
     #[arg(long, value_enum, default_value_t)]
     output: Output,
+
+    #[command(flatten)]
+    question: QuestionFlags,
+}
+
+/// Decide one request, and show all that led to it
+///
+/// Shows what `postern check` does, then how every rule fared, and of a request that no ALLOW rule
+/// took: the rules that came nearest, what kept each from matching, and a change with which the
+/// request would be allowed. That change is tried before it is shown. `postern check --help` tells
+/// what a request file looks like.
+///
+/// Ends with 0 if the request is allowed, 1 if it is denied, 2 if that could not be found out.
+#[derive(Debug, clap::Args)]
+pub(super) struct Explain {
+    #[command(flatten)]
+    policy: PolicyFlags,
+
+    /// How many of the rules that came nearest are shown
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    misses: usize,
+
+    /// How the answer is written
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+
+    #[command(flatten)]
+    question: QuestionFlags,
 }
 
 #[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
@@ -79,6 +104,31 @@ pub(super) enum Output {
 
 impl Check {
     pub(super) fn run(&self) -> ExitCode {
+        let Self { policy, question, explain, output } = self;
+        let (walk, misses) = (*explain, MOST_MISSES);
+        Asked { policy, question, walk, misses, output: *output }.run()
+    }
+}
+
+impl Explain {
+    pub(super) fn run(&self) -> ExitCode {
+        let Self { policy, question, misses, output } = self;
+        Asked { policy, question, walk: true, misses: *misses, output: *output }.run()
+    }
+}
+
+/// What both are asked.
+struct Asked<'a> {
+    policy: &'a PolicyFlags,
+    question: &'a QuestionFlags,
+    /// Whether every rule is shown.
+    walk: bool,
+    misses: usize,
+    output: Output,
+}
+
+impl Asked<'_> {
+    fn run(&self) -> ExitCode {
         let flags = Flags { policy: self.policy.clone(), server: ServerFlags::default() };
         let config = match Config::load(&flags, &Environment::of_process()) {
             Ok(config) => config,
@@ -102,24 +152,40 @@ impl Check {
         for warning in &config.warnings {
             paragraph(format_args!("warning: {warning}"));
         }
+        let settings = app::request_settings(config);
         // Both are read before either is found wanting, so that all problems show at once.
-        let request = read_request(&self.request);
+        let question = self.question.question(&settings);
         let policies = self.compile(config);
-        let (request, snapshot) = match (request, policies) {
-            (Ok(request), Ok(snapshot)) => (request, snapshot),
+        let (question, snapshot) = match (question, policies) {
+            (Ok(question), Ok(snapshot)) => (question, snapshot),
             (Err(request), Err(policies)) => bail!("{request:#}, and {policies:#}"),
             (Err(error), Ok(_)) | (Ok(_), Err(error)) => return Err(error),
         };
         let plan = snapshot.workloads.first().context("no workload is configured")?;
-        let decided = decide(config, &request, &snapshot, plan).await?;
+        let clock = Clock::system();
+        let now = self.question.now()?.or(question.now()).unwrap_or_else(|| clock.unix_seconds());
+        let attributes = question.attributes(&settings);
+        // Without tokens to verify nobody waits for keys.
+        let has_http = attributes.as_ref().is_ok_and(|attributes| attributes.http.is_some());
+        let needs_keys = has_http && !plan.jwt.rules.is_empty();
+        let sources = if needs_keys { snapshot.key_sources.as_slice() } else { &[] };
+        let keys = fetch_keys(sources, clock).await?;
+        let max_token_size = settings.max_token_size;
+        let verifier = Verifier { keys: &keys, cache: None, now, max_token_size };
+        let decided = Decided::new(plan, attributes, &verifier, self.misses);
         match self.output {
-            Output::Human => print(explain::human(&decided, self.explain)),
-            Output::Json => print(format_args!("{:#}", explain::json(&decided, self.explain))),
+            Output::Human => print(explain::human(&decided, self.walk)),
+            Output::Json => print(format_args!("{:#}", explain::json(&decided, self.walk))),
         }
         Ok(decided.explanation.passage.verdict.outcome())
     }
 
     fn compile(&self, config: &Config) -> Result<Snapshot> {
+        let looks_like_a_url = |path: &&std::path::PathBuf| path.to_string_lossy().contains("://");
+        if let Some(url) = config.policies.iter().find(looks_like_a_url) {
+            let url = url.display();
+            bail!("`{url}` was taken for a policy: put METHOD and URL before --policies");
+        }
         let (resources, others) = read_policies(config)?;
         self.warn(others);
         let snapshot = compile(1, &resources, &[], &config.settings);
@@ -133,7 +199,7 @@ impl Check {
         if found.is_empty() {
             return;
         }
-        if self.explain {
+        if self.walk {
             for found in found {
                 say(Diagnostic { excerpt: None, resource: None, help: None, ..found });
             }
@@ -165,43 +231,6 @@ pub(super) fn read_policies(config: &Config) -> Result<(Vec<Arc<Resource>>, Vec<
     }
     let resources = decoded.documents.into_iter().filter_map(|d| d.resource);
     Ok((resources.collect(), others))
-}
-
-async fn decide<'p>(
-    config: &Config,
-    request: &RequestFile,
-    snapshot: &Snapshot,
-    plan: &'p WorkloadPlan,
-) -> Result<Decided<'p>> {
-    let settings = app::request_settings(config);
-    let check = request.check_request(settings.client_address);
-    let clock = Clock::system();
-    let now = request.now.unwrap_or_else(|| clock.unix_seconds());
-    let attributes = request.attributes(&check, &settings);
-    // Without tokens to verify nobody waits for keys.
-    let needs_keys = attributes.is_ok() && !request.connection && !plan.jwt.rules.is_empty();
-    let sources = if needs_keys { snapshot.key_sources.as_slice() } else { &[] };
-    let keys = fetch_keys(sources, clock).await?;
-    let max_token_size = settings.max_token_size;
-    let verifier = Verifier { keys: &keys, cache: None, now, max_token_size };
-    Ok(Decided::new(plan, attributes, &verifier, MOST_MISSES))
-}
-
-pub(super) fn read_request(path: &Path) -> Result<RequestFile> {
-    let (name, text) = if path.as_os_str() == "-" {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).context("cannot read the request from stdin")?;
-        ("stdin".to_owned(), text)
-    } else {
-        let name = path.display().to_string();
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read the request `{name}`"))?;
-        (name, text)
-    };
-    RequestFile::read(&text, Some(&name)).map_err(|problems| {
-        problems.iter().for_each(paragraph);
-        anyhow::anyhow!("{} in the request", count(problems.len(), "problem"))
-    })
 }
 
 /// The policies of another workload answer no question about this one.
