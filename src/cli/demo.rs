@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::demo::envoy_binary::{Search, cache_folder};
 use crate::demo::{self, Conclusion, EnvoyChoice, Options};
 
-use super::could_not_run;
+use super::{could_not_run, paint};
 
 /// Guard Istio's bookinfo sample behind a real Envoy, and show every kind of answer
 ///
@@ -53,8 +53,7 @@ impl Demo {
             },
             policies: self.policies,
             keep: self.keep,
-            colour: io::IsTerminal::is_terminal(stdout)
-                && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+            colour: paint::wanted(stdout),
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let conclusion = runtime.block_on(demo::run(options, stdout));

@@ -9,6 +9,8 @@ mod crds;
 mod demo;
 mod jwt;
 mod lint;
+mod manual;
+mod paint;
 mod serve;
 #[cfg(feature = "api")]
 mod store;
@@ -40,6 +42,8 @@ enum Command {
     Jwt(Box<jwt::Jwt>),
     Lint(Box<lint::Lint>),
     Crds(crds::Crds),
+    Completions(manual::Completions),
+    Man(manual::Man),
     #[cfg(feature = "test")]
     Test(Box<test::Test>),
     #[cfg(feature = "api")]
@@ -70,6 +74,8 @@ pub fn run() -> ExitCode {
         Command::Jwt(jwt) => jwt.run(),
         Command::Lint(lint) => lint.run(),
         Command::Crds(crds) => crds.run(),
+        Command::Completions(completions) => completions.run(),
+        Command::Man(man) => man.run(),
         #[cfg(feature = "test")]
         Command::Test(test) => test.run(),
         #[cfg(feature = "api")]

@@ -24,7 +24,7 @@ use crate::source::file::FileSource;
 
 use self::question::QuestionFlags;
 pub(super) use self::question::read_request;
-use super::{could_not_run, print, say};
+use super::{could_not_run, paint, print, say};
 
 /// How many of the rules that came nearest are shown.
 const MOST_MISSES: usize = 5;
@@ -174,7 +174,10 @@ impl Asked<'_> {
         let verifier = Verifier { keys: &keys, cache: None, now, max_token_size };
         let decided = Decided::new(plan, attributes, &verifier, self.misses);
         match self.output {
-            Output::Human => print(explain::human(&decided, self.walk)),
+            Output::Human => {
+                let colour = paint::wanted(&std::io::stdout());
+                print(paint::decision(&explain::human(&decided, self.walk), colour));
+            }
             Output::Json => print(format_args!("{:#}", explain::json(&decided, self.walk))),
         }
         Ok(decided.explanation.passage.verdict.outcome())
