@@ -111,7 +111,7 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
                 let sets = Arc::new(keys.sets.clone());
                 JwtCallers::new(rules, sets, keys.clock, config.max_token_size)
             });
-            Some(store::Api::bind(&config, folder, api, store, jwt, &drain).await?)
+            Some(store::Api::bind(&config, folder, api, store, jwt, &drain, &metrics).await?)
         }
         _ => None,
     };

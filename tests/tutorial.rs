@@ -3,10 +3,11 @@
 //!
 //! `POSTERN_UPDATE_SESSIONS=1` writes what is found into the page.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "test support functions")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test support functions")]
 
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _};
+use std::iter::once;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::{env, fs, thread};
@@ -34,7 +35,8 @@ impl Drop for Shell {
 impl Shell {
     fn command(&self, line: &str) -> Command {
         let binary = Path::new(env!("CARGO_BIN_EXE_postern")).parent().unwrap();
-        let path = format!("{}:{}", binary.display(), env::var("PATH").unwrap());
+        let path = env::var_os("PATH").unwrap();
+        let path = env::join_paths(once(binary.to_owned()).chain(env::split_paths(&path))).unwrap();
         let line = match &self.admin {
             Some(admin) => line.replace(ADMIN, admin),
             None => line.to_owned(),
@@ -76,12 +78,11 @@ impl Shell {
             .spawn()
             .unwrap();
         let mut log = BufReader::new(server.stderr.take().unwrap());
-        let mut seen = String::new();
         self.servers.push(server);
         while self.admin.is_none() {
-            let from = seen.len();
-            assert!(log.read_line(&mut seen).unwrap() > 0, "the server has ended:\n{seen}");
-            let event: serde_json::Value = serde_json::from_str(&seen[from..]).unwrap();
+            let mut line = String::new();
+            assert!(log.read_line(&mut line).unwrap() > 0, "the server has ended");
+            let event: serde_json::Value = serde_json::from_str(&line).unwrap();
             if event["listener"] == "admin" {
                 self.admin = event["address"].as_str().map(str::to_owned);
             }

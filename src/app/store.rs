@@ -16,6 +16,7 @@ use crate::config::{ApiConfig, Config, StoreConfig};
 use crate::shutdown::Shutdown;
 use crate::source::local::LocalSource;
 use crate::store::{History, Store};
+use crate::telemetry::metrics::{Metrics, StoreSample};
 
 /// Opens the store that is configured.
 pub(super) fn open(config: &StoreConfig) -> Result<Store> {
@@ -53,8 +54,10 @@ impl Api {
         store: Store,
         jwt: Option<JwtCallers>,
         drain: &Shutdown,
+        metrics: &Metrics,
     ) -> Result<Self> {
         let clock = Clock::system();
+        let counted = store.clone();
         let settings = settings(config, api, jwt)?;
         let listener = TcpListener::bind(api.address)
             .await
@@ -66,6 +69,15 @@ impl Api {
         let server =
             tokio::task::spawn_blocking(move || ApiServer::new(store, settings, clock, drain));
         let server = server.await?.context("the store cannot be written")?;
+        let server = server.with_metrics(metrics.api());
+        metrics.register_store({
+            let server = server.clone();
+            move || StoreSample {
+                objects: counted.objects(),
+                revision: counted.revision(),
+                watches: server.watches(),
+            }
+        });
         Ok(Self { listener, server, transport, address })
     }
 

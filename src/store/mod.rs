@@ -57,6 +57,11 @@ impl Store {
         self.state().revision()
     }
 
+    /// How many objects there are.
+    pub fn objects(&self) -> usize {
+        self.state().objects().len()
+    }
+
     /// The object with this key.
     pub fn get(&self, key: &Key) -> Option<Arc<Object>> {
         self.state().get(key)

@@ -169,7 +169,7 @@ impl State {
         }
     }
 
-    pub(super) fn objects(&self) -> impl Iterator<Item = &Arc<Object>> {
+    pub(super) fn objects(&self) -> impl ExactSizeIterator<Item = &Arc<Object>> {
         self.objects.values()
     }
 

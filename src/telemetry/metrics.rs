@@ -15,6 +15,8 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+#[cfg(feature = "api")]
+mod api;
 mod decisions;
 mod inputs;
 mod key_sources;
@@ -22,6 +24,8 @@ mod key_sources;
 mod kube;
 mod token_cache;
 
+#[cfg(feature = "api")]
+pub use api::{ApiMetrics, StoreSample};
 pub use decisions::DecisionMetrics;
 pub use inputs::{Input, InputMetrics};
 use key_sources::KeySourceCollector;
@@ -94,6 +98,18 @@ impl Metrics {
         read: impl Fn() -> TokenCacheSample + Send + Sync + 'static,
     ) {
         self.lock().register_collector(Box::new(TokenCacheCollector { read: Box::new(read) }));
+    }
+
+    /// The handle that counts requests of the embedded API; shown from now on.
+    #[cfg(feature = "api")]
+    pub fn api(&self) -> ApiMetrics {
+        ApiMetrics::register(&mut self.lock())
+    }
+
+    /// Shows how the store stands, as `read` finds it at each scrape.
+    #[cfg(feature = "api")]
+    pub fn register_store(&self, read: impl Fn() -> StoreSample + Send + Sync + 'static) {
+        self.lock().register_collector(Box::new(api::StoreCollector { read: Box::new(read) }));
     }
 
     /// The handle that counts what comes from a cluster; shown from now on.

@@ -1,5 +1,8 @@
 //! What is written is in force.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
 use serde_json::json;
 
 use crate::gate::Gate;
@@ -62,4 +65,32 @@ async fn what_was_written_is_in_force_after_a_restart() {
     let (_, folder) = server.end();
     let mut server = Server::start_in(folder, &[]);
     assert!(!Gate::of(&mut server).await.allows("/").await);
+}
+
+#[tokio::test]
+async fn requests_are_counted() {
+    let mut server = Server::start(&[]);
+    let admin = server.admin();
+    admin.post(POLICIES, &policy("a", "ALLOW")).await.good();
+    let _events = admin.watch(&format!("{POLICIES}?watch=true")).await;
+    server.anonymous().get("/apis/x/y").await.bad();
+    let address = server.address("admin");
+    let text = tokio::task::spawn_blocking(move || {
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(stream, "GET /metrics HTTP/1.0\r\nhost: localhost\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    });
+    let text = text.await.unwrap();
+    for line in [
+        r#"postern_api_requests_total{method="POST",resource="authorizationpolicies",code="201"} 1"#,
+        r#"postern_api_requests_total{method="GET",resource="authorizationpolicies",code="200"} 1"#,
+        r#"postern_api_requests_total{method="GET",resource="",code="401"} 1"#,
+        "postern_api_watches 1",
+        // The policy, and the namespaces that are always there.
+        "postern_store_objects 3",
+    ] {
+        assert!(text.contains(line), "{line} is not in {text}");
+    }
 }

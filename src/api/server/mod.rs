@@ -31,6 +31,7 @@ use super::status::ApiError;
 use crate::authn::clock::Clock;
 use crate::shutdown::Shutdown;
 use crate::store::{Store, StoreError};
+use crate::telemetry::metrics::ApiMetrics;
 
 pub use connections::{Transport, serve};
 pub use import::{ImportRefused, Imported, prepare_import};
@@ -74,6 +75,7 @@ struct Inner {
     shutdown: Shutdown,
     requests: Semaphore,
     watches: Arc<Semaphore>,
+    metrics: Option<ApiMetrics>,
 }
 
 impl fmt::Debug for ApiServer {
@@ -94,16 +96,51 @@ impl ApiServer {
         namespaces::ensure(&store, &settings.permanent_namespaces, &Moment::now(clock))?;
         let watches = Arc::new(Semaphore::new(settings.most_watches));
         let requests = Semaphore::new(MOST_REQUESTS);
-        Ok(Self(Arc::new(Inner { store, settings, clock, shutdown, requests, watches })))
+        Ok(Self(Arc::new(Inner {
+            store,
+            settings,
+            clock,
+            shutdown,
+            requests,
+            watches,
+            metrics: None,
+        })))
+    }
+
+    /// Has requests counted.
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: ApiMetrics) -> Self {
+        // Before it is shared.
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            inner.metrics = Some(metrics);
+        }
+        self
+    }
+
+    /// How many watches are open.
+    pub fn watches(&self) -> usize {
+        let free = self.0.watches.available_permits();
+        self.0.settings.most_watches.saturating_sub(free)
     }
 
     /// Answers one request. `certified` is who the caller's verified certificate says it is.
     pub async fn answer(&self, certified: Option<&User>, request: Request<Body>) -> Response<Body> {
+        let counted = self.0.metrics.as_ref().map(|metrics| {
+            let resource = if let Route::Resource(resource) = Route::of(request.uri().path()) {
+                resource.kind.plural
+            } else {
+                ""
+            };
+            (metrics, request.method().clone(), resource)
+        });
         let mut answer = match self.handle(certified, request).await {
             Ok(answer) => answer,
             Err(error) => answer::error(&error),
         };
         answer::harden(&mut answer);
+        if let Some((metrics, method, resource)) = counted {
+            metrics.answered(&method, resource, answer.status().as_u16());
+        }
         answer
     }
 
