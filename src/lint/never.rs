@@ -1,0 +1,166 @@
+//! Rules, sources and operations that no request can match, because they contradict themselves.
+//!
+//! A caller has one identity here, as SPIFFE wants it; and everything that conditions ask for is
+//! sent by Envoy.
+
+use super::meaning::{Meaning, Test, Way};
+use super::policies::{Policies, Policy};
+use super::{Finding, codes};
+use crate::model::Position;
+
+/// Why something never matches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Contradiction {
+    position: Position,
+    message: String,
+    /// Whether a connection without HTTP does not have to care.
+    pub(super) of_http: bool,
+}
+
+/// More ways to match than are looked at.
+const MOST_WAYS: usize = 10_000;
+
+pub(super) fn find(policies: &Policies<'_>, findings: &mut Vec<Finding>) {
+    for policy in &policies.authorization {
+        for (rule, meaning) in policy.known() {
+            if let Some(why) = whole(meaning) {
+                let mut message = format!("this rule never matches: {}", why.message);
+                if escapes_on_connections(policy, &why) {
+                    message = format!(
+                        "this rule never matches an HTTP request ({}), and on plain TCP connections \
+                         it {} all",
+                        why.message,
+                        if policy.is_deny() { "denies" } else { "takes" },
+                    );
+                }
+                findings.push(
+                    policy
+                        .warning(codes::NEVER_MATCHES, rule, why.position, message)
+                        .help("write each of the two into a rule of its own, or remove one"),
+                );
+                continue;
+            }
+            for (list, position, path, why) in dead_alternatives(meaning) {
+                let message = format!("this `{list}` never matches: {}", why.message);
+                findings.push(
+                    policy
+                        .warning(codes::DEAD_ALTERNATIVE, rule, position, message)
+                        .path(format!("spec.rules[{rule}].{path}"))
+                        .help("remove it, or what contradicts it"),
+                );
+            }
+        }
+    }
+}
+
+/// Whether the rule loses its contradiction where there is no HTTP.
+fn escapes_on_connections(policy: &Policy<'_>, why: &Contradiction) -> bool {
+    why.of_http && !policy.is_allow()
+}
+
+/// Why no way of a rule can match.
+pub(super) fn whole(meaning: &Meaning) -> Option<Contradiction> {
+    if meaning.ways().take(MOST_WAYS + 1).count() > MOST_WAYS {
+        return None;
+    }
+    let mut first = None;
+    for way in meaning.ways() {
+        let why = contradiction(way)?;
+        let all_of_http =
+            |known: Contradiction| Contradiction { of_http: known.of_http || why.of_http, ..known };
+        first = Some(first.map_or(why.clone(), all_of_http));
+    }
+    first
+}
+
+/// Sources and operations that contribute nothing, where the rule as a whole does match.
+fn dead_alternatives(meaning: &Meaning) -> Vec<(&'static str, Position, String, Contradiction)> {
+    let mut dead = Vec::new();
+    if meaning.ways().take(MOST_WAYS + 1).count() > MOST_WAYS {
+        return dead;
+    }
+    for (number, source) in meaning.sources.iter().enumerate() {
+        let ways = meaning.ways().filter(|way| std::ptr::eq(way.source, source));
+        if let Some(why) = all(ways) {
+            let path = format!("from[{number}].source");
+            dead.push(("source", known_or(why.position, source.position), path, why));
+        }
+    }
+    for (number, operation) in meaning.operations.iter().enumerate() {
+        let ways = meaning.ways().filter(|way| std::ptr::eq(way.operation, operation));
+        if let Some(why) = all(ways) {
+            let path = format!("to[{number}].operation");
+            dead.push(("operation", known_or(why.position, operation.position), path, why));
+        }
+    }
+    dead
+}
+
+/// The first contradiction, where every way has one.
+fn all<'m>(ways: impl Iterator<Item = Way<'m>>) -> Option<Contradiction> {
+    let mut first = None;
+    for way in ways {
+        let why = contradiction(way)?;
+        first = first.or(Some(why));
+    }
+    first
+}
+
+/// The place itself, or another where it is not known.
+fn known_or(place: Position, other: Position) -> Position {
+    if place.line == 0 { other } else { place }
+}
+
+/// What of one way cannot hold together.
+fn contradiction(way: Way<'_>) -> Option<Contradiction> {
+    let tests: Vec<&Test> = way.tests().collect();
+    let positive = || tests.iter().copied().filter(|test| !test.negated);
+    for test in positive() {
+        // Each value of it that could be the one.
+        let mut why = None;
+        let is_dead = test.entries.iter().all(|entry| {
+            let against = tests.iter().copied().find(|other| {
+                if other.negated {
+                    return comparable(other, test) && entry.is_within(&other.entries);
+                }
+                let one_value = test.has_one_value() || test.is_of_peer();
+                one_value
+                    && !std::ptr::eq(*other, test)
+                    && comparable(other, test)
+                    && other.entries.iter().all(|theirs| theirs.pattern.excludes(&entry.pattern))
+            });
+            if why.is_none() {
+                why = against;
+            }
+            against.is_some()
+        });
+        if let Some(other) = why.filter(|_| is_dead) {
+            return Some(Contradiction {
+                position: test.position(),
+                message: describe(test, other),
+                of_http: test.needs_http(),
+            });
+        }
+    }
+    None
+}
+
+/// Whether both look at the same thing.
+fn comparable(a: &Test, b: &Test) -> bool {
+    a.attribute == b.attribute || a.is_of_peer() && b.is_of_peer()
+}
+
+fn describe(test: &Test, other: &Test) -> String {
+    let (field, theirs) = (&test.field, &other.field);
+    if !other.negated {
+        if field == theirs {
+            return format!("nothing is in both lists of `{field}`");
+        }
+        return format!("nothing that `{field}` takes is taken by `{theirs}`");
+    }
+    if field == theirs {
+        // Both halves of one condition.
+        return format!("`notValues` excludes all `values` of `{field}`");
+    }
+    format!("`{theirs}` excludes all that `{field}` takes")
+}
