@@ -84,4 +84,4 @@ pub fn audited_by<'a>(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

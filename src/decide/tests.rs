@@ -81,7 +81,7 @@ fn blocks() -> BoxedStrategy<Vec<Located<ipnet::IpNet>>> {
         .boxed()
 }
 
-fn source() -> impl Strategy<Value = Source> {
+pub(crate) fn source() -> impl Strategy<Value = Source> {
     (
         (
             strings(PRINCIPALS),
@@ -112,7 +112,7 @@ fn source() -> impl Strategy<Value = Source> {
         })
 }
 
-fn operation() -> impl Strategy<Value = Operation> {
+pub(crate) fn operation() -> impl Strategy<Value = Operation> {
     (
         (strings(HOSTS), strings(HOSTS), strings(METHODS), strings(METHODS)),
         (vec(select(PATHS).prop_map(|p| Located::from(p.to_owned())), 0..3), strings(PATHS)),
@@ -131,7 +131,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         })
 }
 
-fn condition() -> impl Strategy<Value = Condition> {
+pub(crate) fn condition() -> impl Strategy<Value = Condition> {
     let key = select(vec![
         ConditionKey::RequestHeader("x-a".into()),
         ConditionKey::RequestHeader(":path".into()),
@@ -189,12 +189,12 @@ fn condition() -> impl Strategy<Value = Condition> {
     })
 }
 
-fn rule() -> impl Strategy<Value = Rule> {
+pub(crate) fn rule() -> impl Strategy<Value = Rule> {
     (vec(source(), 0..3), vec(operation(), 0..3), vec(condition(), 0..2))
         .prop_map(|(from, to, when)| Rule { from, to, when, position: Default::default() })
 }
 
-fn policy() -> impl Strategy<Value = AuthorizationPolicy> {
+pub(crate) fn policy() -> impl Strategy<Value = AuthorizationPolicy> {
     let action = select(vec![
         Action::Allow,
         Action::Allow,
@@ -233,7 +233,7 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
-fn claims() -> impl Strategy<Value = Option<Value>> {
+pub(crate) fn claims() -> impl Strategy<Value = Option<Value>> {
     let text = |values: &'static [&'static str]| {
         proptest::option::of(select(values).prop_map(|s| Value::String(s.to_owned())))
     };
@@ -249,7 +249,7 @@ fn claims() -> impl Strategy<Value = Option<Value>> {
     }))
 }
 
-fn attributes() -> impl Strategy<Value = Attributes<'static>> {
+pub(crate) fn attributes() -> impl Strategy<Value = Attributes<'static>> {
     let http = (
         select(&["GET", "PUT", "get"][..]),
         select(REQUEST_PATHS),
@@ -293,7 +293,7 @@ fn attributes() -> impl Strategy<Value = Attributes<'static>> {
         })
 }
 
-fn plan(policies: Vec<AuthorizationPolicy>) -> Arc<WorkloadPlan> {
+pub(crate) fn plan(policies: Vec<AuthorizationPolicy>) -> Arc<WorkloadPlan> {
     let settings = Settings {
         mesh: Mesh {
             trust_domain: "td".into(),

@@ -77,6 +77,16 @@ impl Meaning {
         })
     }
 
+    /// A way that asks for no operation.
+    pub(super) fn way_by_source<'m>(&'m self, source: &'m Alternative) -> Way<'m> {
+        Way { source, operation: ANYTHING, conditions: &self.conditions }
+    }
+
+    /// A way that asks for no source.
+    pub(super) fn way_by_operation<'m>(&'m self, operation: &'m Alternative) -> Way<'m> {
+        Way { source: ANYTHING, operation, conditions: &self.conditions }
+    }
+
     pub(super) fn sources_or_any(&self) -> impl Iterator<Item = &Alternative> {
         self.sources.iter().chain(self.sources.is_empty().then_some(ANYTHING))
     }

@@ -1,7 +1,7 @@
 //! Rules, sources and operations that no request can match, because they contradict themselves.
 //!
-//! A caller has one identity here, as SPIFFE wants it; and everything that conditions ask for is
-//! sent by Envoy.
+//! A caller has one identity here, of the form that Istio's certificates have; and everything that
+//! conditions ask for is sent by Envoy.
 
 use super::meaning::{Meaning, Test, Way};
 use super::policies::{Policies, Policy};
@@ -40,12 +40,13 @@ pub(super) fn find(policies: &Policies<'_>, findings: &mut Vec<Finding>) {
                 );
                 continue;
             }
-            for (list, position, path, why) in dead_alternatives(meaning) {
+            for (list, at, why) in dead(meaning) {
+                let part = if list == "source" { "from" } else { "to" };
                 let message = format!("this `{list}` never matches: {}", why.message);
                 findings.push(
                     policy
-                        .warning(codes::DEAD_ALTERNATIVE, rule, position, message)
-                        .path(format!("spec.rules[{rule}].{path}"))
+                        .warning(codes::DEAD_ALTERNATIVE, rule, why.position, message)
+                        .path(format!("spec.rules[{rule}].{part}[{at}].{list}"))
                         .help("remove it, or what contradicts it"),
                 );
             }
@@ -60,55 +61,43 @@ fn escapes_on_connections(policy: &Policy<'_>, why: &Contradiction) -> bool {
 
 /// Why no way of a rule can match.
 pub(super) fn whole(meaning: &Meaning) -> Option<Contradiction> {
-    if meaning.ways().take(MOST_WAYS + 1).count() > MOST_WAYS {
-        return None;
-    }
-    let mut first = None;
-    for way in meaning.ways() {
-        let why = contradiction(way)?;
-        let all_of_http =
-            |known: Contradiction| Contradiction { of_http: known.of_http || why.of_http, ..known };
-        first = Some(first.map_or(why.clone(), all_of_http));
-    }
-    first
+    let few = meaning.ways().take(MOST_WAYS + 1).count() <= MOST_WAYS;
+    all(meaning.ways()).filter(|_| few)
 }
 
-/// Sources and operations that contribute nothing, where the rule as a whole does match.
-fn dead_alternatives(meaning: &Meaning) -> Vec<(&'static str, Position, String, Contradiction)> {
-    let mut dead = Vec::new();
-    if meaning.ways().take(MOST_WAYS + 1).count() > MOST_WAYS {
-        return dead;
-    }
-    for (number, source) in meaning.sources.iter().enumerate() {
+/// Sources and operations that contribute nothing, by their place, where the rule as a whole does
+/// match.
+pub(super) fn dead(
+    meaning: &Meaning,
+) -> impl Iterator<Item = (&'static str, usize, Contradiction)> {
+    let few = meaning.ways().take(MOST_WAYS + 1).count() <= MOST_WAYS;
+    let sources = meaning.sources.iter().enumerate().filter(move |_| few);
+    let operations = meaning.operations.iter().enumerate().filter(move |_| few);
+    let sources = sources.filter_map(|(at, source)| {
+        // What is wrong with the source itself is the better answer.
         let ways = meaning.ways().filter(|way| std::ptr::eq(way.source, source));
-        if let Some(why) = all(ways) {
-            let path = format!("from[{number}].source");
-            dead.push(("source", known_or(why.position, source.position), path, why));
-        }
-    }
-    for (number, operation) in meaning.operations.iter().enumerate() {
+        let why = contradiction(meaning.way_by_source(source)).or_else(|| all(ways))?;
+        Some(("source", at, why))
+    });
+    let operations = operations.filter_map(|(at, operation)| {
         let ways = meaning.ways().filter(|way| std::ptr::eq(way.operation, operation));
-        if let Some(why) = all(ways) {
-            let path = format!("to[{number}].operation");
-            dead.push(("operation", known_or(why.position, operation.position), path, why));
-        }
-    }
-    dead
+        let why = contradiction(meaning.way_by_operation(operation)).or_else(|| all(ways))?;
+        Some(("operation", at, why))
+    });
+    sources.chain(operations)
 }
 
-/// The first contradiction, where every way has one.
+/// The first contradiction, where every way has one. It is of HTTP if any of them is.
 fn all<'m>(ways: impl Iterator<Item = Way<'m>>) -> Option<Contradiction> {
-    let mut first = None;
+    let mut first: Option<Contradiction> = None;
     for way in ways {
         let why = contradiction(way)?;
-        first = first.or(Some(why));
+        first = Some(match first {
+            Some(known) => Contradiction { of_http: known.of_http || why.of_http, ..known },
+            None => why,
+        });
     }
     first
-}
-
-/// The place itself, or another where it is not known.
-fn known_or(place: Position, other: Position) -> Position {
-    if place.line == 0 { other } else { place }
 }
 
 /// What of one way cannot hold together.
