@@ -275,8 +275,7 @@ impl Files {
                 .collect();
             match lists {
                 Some(lists) if lists.len() <= 16 => {
-                    let mut keys: Vec<Key> =
-                        lists.into_iter().flat_map(|test| keys(test)).collect();
+                    let mut keys: Vec<Key> = lists.into_iter().flat_map(keys).collect();
                     keys.sort_unstable_by(|a, b| a.1.cmp(&b.1));
                     keys.dedup();
                     for key in keys {

@@ -53,7 +53,7 @@ pub fn lint(subject: Subject<'_>) -> Vec<Diagnostic> {
         family(&policies, &mut findings);
     }
     let mut found: Vec<_> = findings.into_iter().map(Finding::into_diagnostic).collect();
-    found.sort_by(|a, b| place(a).cmp(&place(b)));
+    found.sort_by_cached_key(place);
     found.dedup();
     found
 }

@@ -128,16 +128,13 @@ fn is_public(meaning: &Meaning) -> bool {
 
 fn is_public_operation(operation: &Alternative) -> bool {
     operation.tests.iter().filter(|test| !test.negated).any(|test| {
-        test.entries.iter().all(|entry| match &entry.pattern {
-            Pattern::Path(Text::Exact(path) | Text::Prefix(path)) => {
+        test.entries.iter().all(|entry| {
+            if let Pattern::Path(Text::Exact(path) | Text::Prefix(path)) = &entry.pattern {
                 let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
-                PUBLIC.contains(&first)
+                return PUBLIC.contains(&first.trim_end_matches('*'));
             }
             // CORS preflights have no credentials.
-            Pattern::Text(Text::Exact(method)) => {
-                test.attribute == Attribute::Method && method == "OPTIONS"
-            }
-            _ => false,
+            test.attribute == Attribute::Method && entry.text == "OPTIONS"
         })
     })
 }

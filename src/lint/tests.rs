@@ -215,7 +215,7 @@ proptest! {
         let (ordered, _) = proved(&policies);
         let (resources, mesh) = (resources(&ordered), mesh());
         let all = Policies::new(Subject { resources: &resources, mesh: &mesh, complete: true });
-        let plan = plan(ordered.clone());
+        let plan = plan(ordered);
         for (attributes, claims) in &requests {
             let identity = Identity { claims: claims.as_ref() };
             for trace in reference::traces(&plan, attributes, &identity) {

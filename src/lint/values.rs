@@ -143,11 +143,12 @@ fn why_impossible(test: &Test, entry: &Entry) -> Option<(&'static str, String)> 
                     "leave out what follows the `?`".into(),
                 ));
             }
-            let begins = match &entry.pattern {
-                Pattern::Path(Text::Exact(start) | Text::Prefix(start)) => start.starts_with('/'),
-                Pattern::Template(..) => text.starts_with(['/', '{']),
-                _ => true,
-            };
+            let begins =
+                if let Pattern::Path(Text::Exact(start) | Text::Prefix(start)) = &entry.pattern {
+                    start.starts_with('/')
+                } else {
+                    !matches!(entry.pattern, Pattern::Template(..)) || text.starts_with(['/', '{'])
+                };
             (!begins).then(|| {
                 ("a path begins with `/`", format!("write {}", quoted(&format!("/{text}"))))
             })
@@ -209,10 +210,9 @@ fn hosts_and_ports(policy: &Policy<'_>, rule: usize, test: &Test, findings: &mut
         return;
     }
     let takes = |host: &str| {
-        test.entries.iter().any(|entry| match &entry.pattern {
-            Pattern::Text(text) => text.takes(host),
-            _ => false,
-        })
+        test.entries
+            .iter()
+            .any(|entry| matches!(&entry.pattern, Pattern::Text(text) if text.takes(host)))
     };
     // What a client must not get around: it writes the Host header itself.
     let is_bar = policy.is_deny() && !test.negated || policy.is_allow() && test.negated;

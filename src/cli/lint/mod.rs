@@ -99,7 +99,7 @@ impl Lint {
         let complete = findings.iter().all(|found| found.severity != Severity::Error);
         let mesh = &config.settings.mesh;
         findings.extend(lint::lint(Subject { resources: &resources, mesh, complete }));
-        findings.sort_by(|a, b| place(a).cmp(&place(b)));
+        findings.sort_by_cached_key(place);
         let mut sorted = lint::sort(findings, &resources);
         let texts = corpus.files.iter().map(|file| (&*file.name, &*file.text));
         lint::add_excerpts(&mut sorted.shown, texts);
