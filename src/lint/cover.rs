@@ -3,18 +3,19 @@
 //! Reported is only what is proved: that whatever one rule takes, another takes, too. The proof
 //! looks at one rule at a time, so what only several rules cover together is not found.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
+use super::filing::Files;
 use super::meaning::{Entry, Meaning, Test, Way};
 use super::never;
-use super::pattern::{Pattern, Text};
 use super::policies::{Policies, Policy};
+use super::steps::Steps;
 use super::{Finding, codes};
 use crate::model::Action;
 use crate::plan::vocabulary::Attribute;
 
-/// Above this many steps two rules are not held against each other.
-const MOST_STEPS: usize = 100_000;
+/// Comparisons of entries until it stays open whether one rule covers another.
+const MOST_STEPS: usize = 200_000;
 
 /// A rule by its place in [`Policies`].
 pub(super) type RuleAt = (usize, usize);
@@ -30,7 +31,7 @@ pub(super) struct Covered {
 
 pub(super) fn find(policies: &Policies<'_>, findings: &mut Vec<Finding>) {
     let covered = covered(policies);
-    let copies = duplicates(policies, findings);
+    let copies = duplicates(policies, &covered, findings);
     let denied: HashSet<RuleAt> = covered.denied.iter().map(|(rule, _)| *rule).collect();
     for ((policy, rule), by) in covered.denied.iter().map(|(rule, by)| (*rule, *by)) {
         let (Some(one), Some(other)) = named(policies, (policy, rule), by) else { continue };
@@ -93,7 +94,20 @@ struct Candidate<'p> {
 
 /// All pairs that are proved, at most one for each rule.
 pub(super) fn covered(policies: &Policies<'_>) -> Covered {
-    let candidates: Vec<Candidate<'_>> = policies
+    let candidates = candidates(policies);
+    let files = Files::of(candidates.iter().map(|candidate| candidate.meaning));
+    held_against(&candidates, |one| files.that_may_cover(one.meaning))
+}
+
+/// The same, each rule held against all others.
+#[cfg(test)]
+pub(super) fn covered_plainly(policies: &Policies<'_>) -> Covered {
+    let candidates = candidates(policies);
+    held_against(&candidates, |_| (0..candidates.len()).collect())
+}
+
+fn candidates<'p>(policies: &'p Policies<'_>) -> Vec<Candidate<'p>> {
+    policies
         .authorization
         .iter()
         .enumerate()
@@ -105,13 +119,19 @@ pub(super) fn covered(policies: &Policies<'_>) -> Covered {
                 never: never::whole(meaning).is_some(),
             })
         })
-        .collect();
-    let files = Files::of(&candidates);
+        .collect()
+}
+
+/// `others` are the rules to hold one against, in their order.
+fn held_against<'p>(
+    candidates: &[Candidate<'p>],
+    others: impl Fn(&Candidate<'p>) -> Vec<usize>,
+) -> Covered {
     let mut result = Covered::default();
     for one in candidates.iter().filter(|one| !one.never) {
         let mut shadow = None;
         let mut denial = None;
-        for number in files.that_may_cover(one) {
+        for number in others(one) {
             let Some(other) = candidates.get(number) else { continue };
             if other.at == one.at
                 || one.policy.policy.dry_run != other.policy.policy.dry_run
@@ -155,23 +175,23 @@ fn takes_all_of(one: &Candidate<'_>, other: &Candidate<'_>) -> bool {
 }
 
 /// Policies whose rules are all in an earlier one, and the other way round.
-fn duplicates(policies: &Policies<'_>, findings: &mut Vec<Finding>) -> HashSet<usize> {
+fn duplicates(
+    policies: &Policies<'_>,
+    covered: &Covered,
+    findings: &mut Vec<Finding>,
+) -> HashSet<usize> {
     let mut copies = HashSet::new();
-    let mut by_shape: HashMap<(usize, &str, bool), Vec<usize>> = HashMap::new();
+    let shadowed: HashSet<RuleAt> = covered.shadowed.iter().map(|(rule, _)| *rule).collect();
     for (number, policy) in policies.authorization.iter().enumerate() {
-        if policy.meanings.is_empty() || policy.meanings.iter().any(Option::is_none) {
+        // Every rule of a copy is shadowed, but for those that audit.
+        let audits = matches!(policy.policy.action, Action::Audit);
+        let is_shadowed = |rule: usize| audits || shadowed.contains(&(number, rule));
+        let is_known = policy.meanings.iter().all(Option::is_some);
+        if policy.meanings.is_empty() || !is_known || !(0..policy.meanings.len()).all(is_shadowed) {
             continue;
         }
-        let shape = (policy.meanings.len(), policy.action(), policy.policy.dry_run);
-        let earlier = by_shape.entry(shape).or_default();
-        let first = earlier
-            .iter()
-            .filter_map(|number| policies.authorization.get(*number))
-            .find(|first| means_the_same(first, policy));
-        let Some(first) = first else {
-            earlier.push(number);
-            continue;
-        };
+        let mut earlier = policies.authorization.iter().take(number);
+        let Some(first) = earlier.find(|first| means_the_same(first, policy)) else { continue };
         copies.insert(number);
         let name = &first.policy.metadata.name;
         let namespace = &first.policy.metadata.namespace;
@@ -193,6 +213,9 @@ fn means_the_same(a: &Policy<'_>, b: &Policy<'_>) -> bool {
         |x: &Meaning, y: &Meaning| x.covers(y) && y.covers(x) && x.needs_http() == y.needs_http();
     holds_alike
         && a.policy.action == b.policy.action
+        && a.policy.dry_run == b.policy.dry_run
+        && a.meanings.len() == b.meanings.len()
+        && a.meanings.iter().all(Option::is_some)
         && a.known().all(|(_, x)| b.known().any(|(_, y)| alike(x, y)))
         && b.known().all(|(_, y)| a.known().any(|(_, x)| alike(x, y)))
 }
@@ -201,49 +224,45 @@ impl Meaning {
     /// Whether every HTTP request that the other rule takes is taken by this one, also where it is
     /// not known for sure: the conditions of this one are never less certain.
     pub(super) fn covers(&self, other: &Self) -> bool {
-        let ways = |meaning: &Self| {
-            meaning.sources.len().max(1).saturating_mul(meaning.operations.len().max(1))
-        };
-        if ways(self).saturating_mul(ways(other)) > MOST_STEPS {
-            return false;
-        }
-        other.ways().all(|way| self.ways().any(|wider| wider.covers(way)))
+        let steps = Steps::at_most(MOST_STEPS);
+        other.ways().all(|way| self.ways().any(|wider| steps.take(1) && wider.covers(way, &steps)))
     }
 }
 
 impl Way<'_> {
-    fn covers(self, other: Way<'_>) -> bool {
-        self.tests().all(|test| test.follows_from(other))
+    fn covers(self, other: Way<'_>, steps: &Steps) -> bool {
+        self.tests().all(|test| test.follows_from(other, steps))
     }
 }
 
 impl Test {
     /// Whether it holds wherever the tests of that way hold.
-    fn follows_from(&self, way: Way<'_>) -> bool {
-        let too_long =
-            |test: &Self| test.entries.len().saturating_mul(self.entries.len()) > MOST_STEPS;
+    fn follows_from(&self, way: Way<'_>, steps: &Steps) -> bool {
+        let few = |test: &Self| steps.take(test.entries.len().saturating_mul(self.entries.len()));
         if !self.negated {
             // One list of it that is within this one.
-            return way.tests().filter(|test| !test.negated && !too_long(test)).any(|test| {
+            return way.tests().filter(|test| !test.negated).any(|test| {
                 let comparable = test.attribute == self.attribute
                     || test.attribute == Attribute::Principal && self.is_of_peer();
-                comparable && test.entries.iter().all(|entry| entry.is_within(&self.entries))
+                comparable
+                    && few(test)
+                    && test.entries.iter().all(|entry| entry.is_within(&self.entries))
             });
         }
-        let same =
-            || way.tests().filter(|test| test.attribute == self.attribute && !too_long(test));
+        let same = way.tests().filter(|test| test.attribute == self.attribute && few(test));
+        let (excluding, wanting): (Vec<&Self>, Vec<&Self>) = same.partition(|test| test.negated);
         // All that is excluded here is excluded there...
-        let excluded = self.entries.iter().all(|entry| {
-            same().filter(|test| test.negated).any(|test| entry.is_within(&test.entries))
-        });
+        let excluded = self
+            .entries
+            .iter()
+            .all(|entry| excluding.iter().any(|test| entry.is_within(&test.entries)));
         // ... or what is wanted there is something else.
-        excluded
-            || self.has_one_value()
-                && same().filter(|test| !test.negated).any(|test| {
-                    test.entries.iter().all(|wanted| {
-                        self.entries.iter().all(|entry| entry.pattern.excludes(&wanted.pattern))
-                    })
-                })
+        let is_other = |test: &Self| {
+            test.entries.iter().all(|wanted| {
+                self.entries.iter().all(|entry| entry.pattern.excludes(&wanted.pattern))
+            })
+        };
+        excluded || self.has_one_value() && wanting.into_iter().any(is_other)
     }
 }
 
@@ -251,100 +270,4 @@ impl Entry {
     pub(super) fn is_within(&self, entries: &[Self]) -> bool {
         entries.iter().any(|wider| wider.pattern.covers(&self.pattern))
     }
-}
-
-/// Rules by the exact values they ask for, so that not all are held against all.
-struct Files {
-    by_value: HashMap<Key, Vec<usize>>,
-    /// Those without such a value.
-    others: Vec<usize>,
-}
-
-type Key = (Attribute, String);
-
-impl Files {
-    /// Each rule is filed under all values of one list, where one of its ways has a list of exact
-    /// values: only what asks for one of them can be within that way.
-    fn of(candidates: &[Candidate<'_>]) -> Self {
-        let mut files = Self { by_value: HashMap::new(), others: Vec::new() };
-        for (number, candidate) in candidates.iter().enumerate() {
-            let lists: Option<Vec<&Test>> = candidate
-                .meaning
-                .ways()
-                .map(|way| way.tests().filter(|test| exact(test)).min_by_key(|t| t.entries.len()))
-                .collect();
-            match lists {
-                Some(lists) if lists.len() <= 16 => {
-                    let mut keys: Vec<Key> = lists.into_iter().flat_map(keys).collect();
-                    keys.sort_unstable_by(|a, b| a.1.cmp(&b.1));
-                    keys.dedup();
-                    for key in keys {
-                        files.by_value.entry(key).or_default().push(number);
-                    }
-                }
-                Some(_) | None => files.others.push(number),
-            }
-        }
-        files
-    }
-
-    /// Ascending, without doubles.
-    fn that_may_cover(&self, candidate: &Candidate<'_>) -> Vec<usize> {
-        // Each way of a rule must be within a way of what covers it, so one way is enough to ask.
-        let mut found = self.others.clone();
-        if let Some(way) = candidate.meaning.ways().next() {
-            for key in way.tests().filter(|test| exact(test)).flat_map(first_key) {
-                found.extend(self.by_value.get(&key).into_iter().flatten());
-            }
-        }
-        found.sort_unstable();
-        found.dedup();
-        found
-    }
-}
-
-/// Whether its entries are values, no patterns.
-fn exact(test: &Test) -> bool {
-    !test.negated && test.entries.iter().all(|entry| is_value(&entry.pattern))
-}
-
-fn is_value(pattern: &Pattern) -> bool {
-    match pattern {
-        Pattern::Text(Text::Exact(_)) | Pattern::Path(Text::Exact(_)) | Pattern::Port(_) => true,
-        Pattern::Principal(Text::Exact(_)) => true,
-        Pattern::Text(_)
-        | Pattern::Path(_)
-        | Pattern::Template(..)
-        | Pattern::Principal(_)
-        | Pattern::Namespace(_)
-        | Pattern::ServiceAccount(..)
-        | Pattern::TrustDomain(_)
-        | Pattern::RequestPrincipal(..)
-        | Pattern::Metadata { .. }
-        | Pattern::Block(_) => false,
-    }
-}
-
-fn key(test: &Test, entry: &Entry) -> Key {
-    let text = match &entry.pattern {
-        Pattern::Text(text) | Pattern::Path(text) | Pattern::Principal(text) => text.literal(),
-        Pattern::Port(_)
-        | Pattern::Template(..)
-        | Pattern::Namespace(_)
-        | Pattern::ServiceAccount(..)
-        | Pattern::TrustDomain(_)
-        | Pattern::RequestPrincipal(..)
-        | Pattern::Metadata { .. }
-        | Pattern::Block(_) => &entry.text,
-    };
-    (test.attribute.clone(), text.to_owned())
-}
-
-fn keys(test: &Test) -> impl Iterator<Item = Key> {
-    test.entries.iter().map(move |entry| key(test, entry))
-}
-
-/// A list is within another if all of its values are, so one is enough to ask for.
-fn first_key(test: &Test) -> Option<Key> {
-    test.entries.first().map(|entry| key(test, entry))
 }

@@ -68,13 +68,25 @@ impl Meaning {
 
     /// Every way to match: one source, one operation, all conditions.
     pub(super) fn ways(&self) -> impl Iterator<Item = Way<'_>> {
-        self.sources_or_any().flat_map(move |source| {
-            self.operations_or_any().map(move |operation| Way {
-                source,
-                operation,
-                conditions: &self.conditions,
-            })
-        })
+        self.sources_or_any().flat_map(move |source| self.ways_of_source(source))
+    }
+
+    /// Every way with that source.
+    pub(super) fn ways_of_source<'m>(
+        &'m self,
+        source: &'m Alternative,
+    ) -> impl Iterator<Item = Way<'m>> {
+        let conditions = &self.conditions;
+        self.operations_or_any().map(move |operation| Way { source, operation, conditions })
+    }
+
+    /// Every way with that operation.
+    pub(super) fn ways_of_operation<'m>(
+        &'m self,
+        operation: &'m Alternative,
+    ) -> impl Iterator<Item = Way<'m>> {
+        let conditions = &self.conditions;
+        self.sources_or_any().map(move |source| Way { source, operation, conditions })
     }
 
     /// A way that asks for no operation.

@@ -7,6 +7,7 @@
 pub mod codes;
 
 mod cover;
+mod filing;
 mod identity;
 mod ignore;
 mod meaning;
@@ -15,6 +16,7 @@ mod pattern;
 mod policies;
 mod scope;
 mod shape;
+mod steps;
 mod tokens;
 mod values;
 

@@ -5,6 +5,7 @@
 
 use super::meaning::{Meaning, Test, Way};
 use super::policies::{Policies, Policy};
+use super::steps::Steps;
 use super::{Finding, codes};
 use crate::model::Position;
 
@@ -17,8 +18,8 @@ pub(super) struct Contradiction {
     pub(super) of_http: bool,
 }
 
-/// More ways to match than are looked at.
-const MOST_WAYS: usize = 10_000;
+/// Comparisons of entries until it stays open whether a rule can match.
+const MOST_STEPS: usize = 2_000_000;
 
 pub(super) fn find(policies: &Policies<'_>, findings: &mut Vec<Finding>) {
     for policy in &policies.authorization {
@@ -61,37 +62,33 @@ fn escapes_on_connections(policy: &Policy<'_>, why: &Contradiction) -> bool {
 
 /// Why no way of a rule can match.
 pub(super) fn whole(meaning: &Meaning) -> Option<Contradiction> {
-    let few = meaning.ways().take(MOST_WAYS + 1).count() <= MOST_WAYS;
-    all(meaning.ways()).filter(|_| few)
+    all(meaning.ways(), &Steps::at_most(MOST_STEPS))
 }
 
 /// Sources and operations that contribute nothing, by their place, where the rule as a whole does
 /// match.
-pub(super) fn dead(
-    meaning: &Meaning,
-) -> impl Iterator<Item = (&'static str, usize, Contradiction)> {
-    let few = meaning.ways().take(MOST_WAYS + 1).count() <= MOST_WAYS;
-    let sources = meaning.sources.iter().enumerate().filter(move |_| few);
-    let operations = meaning.operations.iter().enumerate().filter(move |_| few);
-    let sources = sources.filter_map(|(at, source)| {
-        // What is wrong with the source itself is the better answer.
-        let ways = meaning.ways().filter(|way| std::ptr::eq(way.source, source));
-        let why = contradiction(meaning.way_by_source(source)).or_else(|| all(ways))?;
-        Some(("source", at, why))
-    });
-    let operations = operations.filter_map(|(at, operation)| {
-        let ways = meaning.ways().filter(|way| std::ptr::eq(way.operation, operation));
-        let why = contradiction(meaning.way_by_operation(operation)).or_else(|| all(ways))?;
-        Some(("operation", at, why))
-    });
-    sources.chain(operations)
+pub(super) fn dead(meaning: &Meaning) -> Vec<(&'static str, usize, Contradiction)> {
+    let steps = Steps::at_most(MOST_STEPS);
+    let mut dead = Vec::new();
+    // What is wrong with the source or operation itself is the better answer.
+    for (at, source) in meaning.sources.iter().enumerate() {
+        let alone = contradiction(meaning.way_by_source(source), &steps);
+        let why = alone.or_else(|| all(meaning.ways_of_source(source), &steps));
+        dead.extend(why.map(|why| ("source", at, why)));
+    }
+    for (at, operation) in meaning.operations.iter().enumerate() {
+        let alone = contradiction(meaning.way_by_operation(operation), &steps);
+        let why = alone.or_else(|| all(meaning.ways_of_operation(operation), &steps));
+        dead.extend(why.map(|why| ("operation", at, why)));
+    }
+    dead
 }
 
 /// The first contradiction, where every way has one. It is of HTTP if any of them is.
-fn all<'m>(ways: impl Iterator<Item = Way<'m>>) -> Option<Contradiction> {
+fn all<'m>(ways: impl Iterator<Item = Way<'m>>, steps: &Steps) -> Option<Contradiction> {
     let mut first: Option<Contradiction> = None;
     for way in ways {
-        let why = contradiction(way)?;
+        let why = contradiction(way, steps)?;
         first = Some(match first {
             Some(known) => Contradiction { of_http: known.of_http || why.of_http, ..known },
             None => why,
@@ -101,7 +98,7 @@ fn all<'m>(ways: impl Iterator<Item = Way<'m>>) -> Option<Contradiction> {
 }
 
 /// What of one way cannot hold together.
-fn contradiction(way: Way<'_>) -> Option<Contradiction> {
+fn contradiction(way: Way<'_>, steps: &Steps) -> Option<Contradiction> {
     let tests: Vec<&Test> = way.tests().collect();
     let positive = || tests.iter().copied().filter(|test| !test.negated);
     for test in positive() {
@@ -109,6 +106,9 @@ fn contradiction(way: Way<'_>) -> Option<Contradiction> {
         let mut why = None;
         let is_dead = test.entries.iter().all(|entry| {
             let against = tests.iter().copied().find(|other| {
+                if !steps.take(other.entries.len()) {
+                    return false;
+                }
                 if other.negated {
                     return comparable(other, test) && entry.is_within(&other.entries);
                 }

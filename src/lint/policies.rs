@@ -97,16 +97,6 @@ impl Policy<'_> {
         matches!(self.policy.action, Action::Deny)
     }
 
-    /// `ALLOW`, `DENY`, ...
-    pub(super) fn action(&self) -> &'static str {
-        match self.policy.action {
-            Action::Allow => "ALLOW",
-            Action::Deny => "DENY",
-            Action::Audit => "AUDIT",
-            Action::Custom { .. } => "CUSTOM",
-        }
-    }
-
     /// Rules whose meaning is known, by their place in the policy.
     pub(super) fn known(&self) -> impl Iterator<Item = (usize, &Meaning)> {
         let numbered = self.meanings.iter().enumerate();

@@ -32,7 +32,7 @@ const OTHER_PROTOCOLS: [(u16, &str); 16] = [
 ];
 
 /// Longer lists are not held against themselves.
-const LONGEST_LIST: usize = 2_000;
+const LONGEST_LIST: usize = 1_000;
 
 pub(super) fn find(policies: &Policies<'_>, findings: &mut Vec<Finding>) {
     for policy in &policies.authorization {
@@ -206,7 +206,7 @@ fn redundant(policy: &Policy<'_>, rule: usize, test: &Test, findings: &mut Vec<F
 }
 
 fn hosts_and_ports(policy: &Policy<'_>, rule: usize, test: &Test, findings: &mut Vec<Finding>) {
-    if test.attribute != Attribute::Host {
+    if test.attribute != Attribute::Host || test.entries.len() > LONGEST_LIST {
         return;
     }
     let takes = |host: &str| {
