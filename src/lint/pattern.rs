@@ -223,16 +223,12 @@ impl Pattern {
             (Self::Block(a), Self::Block(b)) => !a.contains(b) && !b.contains(a),
             (Self::Port(a), Self::Port(b)) => a != b,
             // An identity is `<trust domain>/ns/<namespace>/sa/<account>`, with one of each.
-            (Self::Namespace(a), Self::Namespace(b)) => match (a.contains('*'), b.contains('*')) {
-                (_, false) => !self.covers(other),
-                (false, true) => !other.covers(self),
-                (true, true) => false,
-            },
-            (Self::ServiceAccount(..), Self::ServiceAccount(..)) => self != other,
-            (Self::ServiceAccount(a, _), namespace @ Self::Namespace(_))
-            | (namespace @ Self::Namespace(_), Self::ServiceAccount(a, _)) => {
-                !namespace.covers(&Self::Namespace(a.clone()))
+            (Self::Namespace(a), Self::Namespace(b)) => {
+                is_not_in_namespace(a, b) || is_not_in_namespace(b, a)
             }
+            (Self::ServiceAccount(..), Self::ServiceAccount(..)) => self != other,
+            (Self::ServiceAccount(a, _), Self::Namespace(b))
+            | (Self::Namespace(b), Self::ServiceAccount(a, _)) => is_not_in_namespace(b, a),
             (Self::TrustDomain(a), Self::TrustDomain(b)) => {
                 let plain = |domain: &str| !domain.contains(['*', '/']);
                 plain(b) && !self.covers(other) && !a.contains('/')
@@ -288,7 +284,163 @@ impl Pattern {
     }
 }
 
+/// Whether a pattern of namespaces does not take the identities of a namespace. Its stars take anything,
+/// also what follows the namespace, so that only what stands before the first star counts.
+fn is_not_in_namespace(pattern: &str, namespace: &str) -> bool {
+    if namespace.contains('*') {
+        return false;
+    }
+    match pattern.split_once('*') {
+        None => pattern != namespace,
+        Some((start, _)) => !format!("{namespace}/sa/").starts_with(start),
+    }
+}
+
 /// Whether two beginnings (or ends) cannot be of one text.
 fn apart(a: &str, b: &str, begins: impl Fn(&str, &str) -> bool) -> bool {
     !begins(a, b) && !begins(b, a)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Tiny alphabets, so that what covers and what excludes is common.
+    const TEXT: &str = "\\*?[ab/]{0,3}\\*?";
+    const PATH: &str =
+        "(\\*?/?[ab/]{0,3}\\*?)|(/(a|b|\\{\\*\\}|ab)(/(a|b|\\{\\*\\})){0,2}(/\\{\\*\\*\\}(/a)?)?)";
+    const NAME: &str = "(spiffe://)?(t|ta|b)?/ns/(a|ab|b)/sa/(a|b|ab)";
+    const PRINCIPAL: &str = "\\*|(\\*|t|ta|b)/ns/(a|ab|b)/sa/(a|b|ab|\\*)|(t|ta)[*]|[*]/sa/(a|ab)";
+
+    /// One entry of an attribute, and whether it takes a value.
+    type Kind = (&'static str, &'static str, fn(&str) -> Option<Pattern>, fn(&str, &str) -> bool);
+
+    const KINDS: &[Kind] = &[
+        (
+            TEXT,
+            "[ab/]{0,4}",
+            |p| Some(Pattern::text(p, Star::Present)),
+            |p, v| StringMatch::parse(p, Star::Present).matches(v),
+        ),
+        (
+            TEXT,
+            "[ab/\n]{0,4}",
+            |p| Some(Pattern::text(p, Star::OneOrMore)),
+            |p, v| StringMatch::parse(p, Star::OneOrMore).matches(v),
+        ),
+        (
+            "\\*?[aAbB]{0,3}\\*?",
+            "[aAbB]{0,4}",
+            |p| Some(Pattern::host(p)),
+            |p, v| StringMatch::parse(p, Star::Present).matches_ignore_case(v),
+        ),
+        (PATH, "/[ab/]{0,5}|/[ab]/[ab](/[ab]){0,2}", Pattern::path, |p, v| {
+            match PathTemplate::is_template(p) {
+                true => PathTemplate::parse(p).is_some_and(|template| template.matches(v)),
+                false => StringMatch::parse(p, Star::OneOrMore).matches(v),
+            }
+        }),
+        (
+            PRINCIPAL,
+            NAME,
+            |p| Some(Pattern::principal(p)),
+            |p, v| PrincipalMatch::parse(p).matches(v),
+        ),
+        (
+            "[ab*]{1,3}",
+            NAME,
+            |p| Some(Pattern::Namespace(p.to_owned())),
+            |p, v| NamespaceMatch::framed(&NamespaceMatch::frame(p)).matches(v),
+        ),
+        (
+            "((a|ab|b)/)?(a|b|ab)",
+            NAME,
+            |p| Some(Pattern::service_account(p, "b")),
+            |p, v| {
+                let (namespace, account) = ServiceAccountMatch::split(p, "b");
+                let (namespace, account) = ServiceAccountMatch::frame(namespace, account);
+                ServiceAccountMatch::framed(&namespace, &account).matches(v)
+            },
+        ),
+        (
+            "\\*|\\*?(t|a|ta|b)|(t|ta)\\*",
+            NAME,
+            |p| Some(Pattern::TrustDomain(p.to_owned())),
+            |p, v| TrustDomainMatch::parse(p).matches(v),
+        ),
+        (
+            "\\*?[ab]{0,2}/?[ab]{0,2}\\*?",
+            "[ab]{0,3}/[ab]{0,3}",
+            |p| Some(Pattern::request_principal(p)),
+            |p, v| {
+                v.rsplit_once('/')
+                    .is_some_and(|found| RequestPrincipalMatch::parse(p).matches(found))
+            },
+        ),
+        (
+            "(10|11)\\.[01]\\.0\\.0/(7|8|15|16|32)|::/[01]",
+            "(10|11)\\.[01]\\.0\\.[01]",
+            |p| Some(Pattern::Block(p.parse().ok()?)),
+            |p, v| {
+                let block: IpNet = p.parse().unwrap();
+                block.contains(&v.parse::<std::net::IpAddr>().unwrap())
+            },
+        ),
+    ];
+
+    fn entries() -> impl Strategy<Value = (usize, String, usize, String, Vec<String>)> {
+        (0..KINDS.len(), any::<bool>()).prop_flat_map(|(kind, of_peer)| {
+            // All that looks at names of the peer can be held against each other.
+            let peers = 4..8;
+            let other = if peers.contains(&kind) && of_peer { peers } else { kind..kind + 1 };
+            (Just(kind), KINDS[kind].0, other).prop_flat_map(|(kind, one, other)| {
+                let values = proptest::collection::vec(KINDS[kind].1, 24);
+                (Just(kind), Just(one), Just(other), KINDS[other].0, values)
+            })
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 6_000, ..ProptestConfig::default() })]
+
+        /// What covers takes all that is covered, what excludes takes nothing of it.
+        #[test]
+        fn patterns_keep_their_word((a, one, b, other, values) in entries()) {
+            let (Some(first), Some(second)) = (KINDS[a].2(&one), KINDS[b].2(&other)) else {
+                return Ok(());
+            };
+            // Also what the entries themselves look like.
+            let own = [one.replace('*', ""), other.replace('*', "")];
+            let own = if a < 3 { own.to_vec() } else { Vec::new() };
+            for value in values.iter().chain(&own) {
+                let (takes, other_takes) = (KINDS[a].3(&one, value), KINDS[b].3(&other, value));
+                let (covers, excludes) = (first.covers(&second), first.excludes(&second));
+                prop_assert!(!covers || !other_takes || takes, "{} covers {}: {:?}", one, other, value);
+                prop_assert!(!excludes || !takes || !other_takes, "{} excludes {}: {:?}", one, other, value);
+                prop_assert_eq!(excludes, second.excludes(&first));
+            }
+        }
+    }
+
+    #[test]
+    fn there_is_something_to_keep() {
+        use proptest::strategy::ValueTree;
+        let mut runner = proptest::test_runner::TestRunner::deterministic();
+        let mut counts = vec![[0; 2]; KINDS.len()];
+        for _ in 0..12_000 {
+            let (a, one, b, other, _) = entries().new_tree(&mut runner).unwrap().current();
+            let (Some(first), Some(second)) = (KINDS[a].2(&one), KINDS[b].2(&other)) else {
+                continue;
+            };
+            counts[a][0] += usize::from(one != other && first.covers(&second));
+            counts[a][1] += usize::from(first.excludes(&second));
+        }
+        // Accounts cover themselves alone.
+        let few = |(kind, [covers, excludes]): (usize, &[usize; 2])| {
+            (kind != 6 && *covers < 20) || *excludes < 20
+        };
+        assert!(!counts.iter().enumerate().any(few), "{counts:?}");
+    }
 }

@@ -50,12 +50,16 @@ pub(super) fn find(policies: &Policies<'_>, findings: &mut Vec<Finding>) {
 fn stray_dashes(policy: &Policy<'_>, findings: &mut Vec<Finding>) -> HashSet<usize> {
     let mut torn = HashSet::new();
     let rules: Vec<(usize, &Meaning)> = policy.known().collect();
-    for pair in rules.windows(2) {
+    // Where many rules have one part only, that is how they are meant.
+    let parts: Vec<Part> = rules.iter().filter_map(|(_, meaning)| only_part(meaning)).collect();
+    let is_one_rule = parts.is_sorted_by(|a, b| a < b);
+    for pair in rules.windows(2).filter(|_| is_one_rule) {
         let [(_, one), (number, next)] = pair else { continue };
         let (Some(first), Some(second)) = (only_part(one), only_part(next)) else { continue };
-        if first == second || is_public(one) || is_public(next) {
+        if is_public(one) || is_public(next) {
             continue;
         }
+        let (first, second) = (first.as_str(), second.as_str());
         torn.insert(*number);
         let message = format!(
             "this is a rule of its own: `{second}` is not joined to the `{first}` above, either is \
@@ -91,14 +95,32 @@ fn stray_dashes(policy: &Policy<'_>, findings: &mut Vec<Finding>) -> HashSet<usi
     torn
 }
 
+/// A part of a rule, in the order they are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    From,
+    To,
+    When,
+}
+
+impl Part {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::From => "from",
+            Self::To => "to",
+            Self::When => "when",
+        }
+    }
+}
+
 /// The only part of a rule that asks for something.
-fn only_part(meaning: &Meaning) -> Option<&'static str> {
-    match (meaning.sources.is_empty(), meaning.operations.is_empty(), meaning.conditions.is_empty())
-    {
-        (false, true, true) => Some("from"),
-        (true, false, true) => Some("to"),
-        (true, true, false) => Some("when"),
-        _ => None,
+fn only_part(meaning: &Meaning) -> Option<Part> {
+    let Meaning { sources, operations, conditions } = meaning;
+    match (sources.is_empty(), operations.is_empty(), conditions.is_empty()) {
+        (false, true, true) => Some(Part::From),
+        (true, false, true) => Some(Part::To),
+        (true, true, false) => Some(Part::When),
+        (_, _, _) => None,
     }
 }
 

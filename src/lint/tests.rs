@@ -296,3 +296,81 @@ fn there_is_something_to_prove() {
     let found = [shadowed, denied, never, dead];
     assert!(found.iter().all(|number| *number > 100), "{found:?}");
 }
+
+fn read(text: &str) -> Vec<AuthorizationPolicy> {
+    let decoded = crate::manifest::decode(text, None, &crate::manifest::Options::default());
+    assert!(!decoded.has_errors(), "{:?}", decoded.diagnostics);
+    let resources = decoded.accepted().map(|resource| match resource {
+        Resource::AuthorizationPolicy(policy) => AuthorizationPolicy::clone(policy),
+        Resource::RequestAuthentication(_) | Resource::PeerAuthentication(_) => unreachable!(),
+    });
+    resources.collect()
+}
+
+/// A connection without HTTP leaves an ALLOW rule out as soon as one of its sources is about tokens.
+#[test]
+fn a_rule_that_connections_leave_out_covers_none_that_they_keep() {
+    let policies = |wide: &str| {
+        read(&format!(
+            "apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {{name: p, namespace: foo}}
+spec:
+  rules:
+  - from: [{{source: {{{wide}}}}}, {{source: {{ipBlocks: [10.0.0.0/8]}}}}]
+  - from: [{{source: {{ipBlocks: [10.1.0.0/16]}}}}]
+"
+        ))
+    };
+    assert_eq!(proved(&policies("requestPrincipals: ['*']")).1.shadowed, []);
+    assert_eq!(proved(&policies("principals: ['*']")).1.shadowed, [((0, 1), (0, 0))]);
+}
+
+/// Of several reasons one that is about HTTP is enough for connections to get through.
+#[test]
+fn a_contradiction_of_http_in_any_way_is_one_of_http() {
+    let policies = read(
+        "apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: p, namespace: foo}
+spec:
+  action: DENY
+  rules:
+  - from:
+    - source: {principals: [a], notPrincipals: [a]}
+    - source: {requestPrincipals: [a/b], notRequestPrincipals: [a/b]}
+",
+    );
+    let (resources, mesh) = (resources(&policies), mesh());
+    let all = Policies::new(Subject { resources: &resources, mesh: &mesh, complete: true });
+    let why = never::whole(all.authorization[0].meanings[0].as_ref().unwrap()).unwrap();
+    assert!(why.of_http);
+    let findings = lint(Subject { resources: &resources, mesh: &mesh, complete: true });
+    assert!(
+        findings[0].message.ends_with("on plain TCP connections it denies all"),
+        "{findings:?}"
+    );
+}
+
+/// A header can have several lines, and a claim can be a list: wanting one value excludes no other.
+#[test]
+fn a_wanted_header_says_nothing_about_other_lines() {
+    let policies = |key: &str, wanted: &str, excluded: &str| {
+        read(&format!(
+            "apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {{name: p, namespace: foo}}
+spec:
+  rules:
+  - when: [{{key: '{key}', notValues: ['{excluded}']}}]
+  - when: [{{key: '{key}', values: ['{wanted}']}}]
+"
+        ))
+    };
+    for key in ["request.headers[x-a]", "request.auth.claims[a]", "source.namespace"] {
+        assert_eq!(proved(&policies(key, "x", "y")).1.shadowed, [], "{key}");
+    }
+    for key in ["request.headers[:method]", "connection.sni"] {
+        assert_eq!(proved(&policies(key, "x", "y")).1.shadowed, [((0, 1), (0, 0))], "{key}");
+    }
+}
