@@ -9,7 +9,7 @@ use crate::model::MutualTlsMode;
 
 /// What the policies say of mutual TLS, for all workloads of a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mode {
+pub(super) enum Mode {
     /// No PeerAuthentication speaks of them: plaintext is taken.
     Unsaid,
     Known(MutualTlsMode),
@@ -41,7 +41,7 @@ pub(super) fn find(policies: &Policies<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-fn mode_of(policies: &Policies<'_>, policy: &Policy<'_>) -> Mode {
+pub(super) fn mode_of(policies: &Policies<'_>, policy: &Policy<'_>) -> Mode {
     let about: Vec<&Peers<'_>> = policies
         .peers
         .iter()

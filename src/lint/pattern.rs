@@ -403,7 +403,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 6_000, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig { cases: 3_000, ..ProptestConfig::default() })]
 
         /// What covers takes all that is covered, what excludes takes nothing of it.
         #[test]

@@ -1,5 +1,7 @@
 //! Laws of what is proved, with random policies and requests; single findings have their pages.
 
+mod workloads;
+
 use std::collections::BTreeSet;
 
 use proptest::collection::vec;
