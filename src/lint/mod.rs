@@ -23,6 +23,7 @@ mod values;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 pub use ignore::{ANNOTATION, Sorted, sort};
@@ -70,16 +71,14 @@ pub fn add_excerpts<'t>(
     findings: &mut [Diagnostic],
     texts: impl IntoIterator<Item = (&'t str, &'t str)>,
 ) {
-    for (name, content) in texts {
-        let mut text = None;
-        for found in findings.iter_mut() {
-            let here = found.file.as_deref() == Some(name) && found.excerpt.is_none();
-            if here && found.position.line > 0 {
-                let text = text.get_or_insert_with(|| Text::new(content, Some(name)));
-                let line = text.line(found.position.line).unwrap_or_default();
-                found.excerpt = text.excerpt(found.position, width_at(line, found.position));
-            }
-        }
+    let texts: HashMap<&str, &str> = texts.into_iter().collect();
+    let mut read: HashMap<Arc<str>, Text<'t>> = HashMap::new();
+    for found in findings.iter_mut().filter(|found| found.excerpt.is_none()) {
+        let Some(file) = found.file.clone().filter(|_| found.position.line > 0) else { continue };
+        let Some(content) = texts.get(&*file) else { continue };
+        let text = read.entry(file).or_insert_with_key(|file| Text::new(content, Some(file)));
+        let line = text.line(found.position.line).unwrap_or_default();
+        found.excerpt = text.excerpt(found.position, width_at(line, found.position));
     }
 }
 
