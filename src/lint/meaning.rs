@@ -3,6 +3,7 @@
 //! A field of `from` and a condition on the same attribute are the same kind of test here. What
 //! follows from tests is for the families of lints.
 
+use crate::manifest::text::quoted;
 use crate::matcher::Star;
 use crate::model::{
     AuthorizationPolicy, Condition, ConditionKey, ConditionValues, Located, Operation, Position,
@@ -228,9 +229,14 @@ fn field<T>(
             attribute: attribute.clone(),
             negated,
             entries: entries.collect(),
-            field: if negated { negative_of(name) } else { name.to_owned() },
+            field: shown(&if negated { negative_of(name) } else { name.to_owned() }),
         });
     }
+}
+
+/// As messages show it: names of claims and headers are anyone's text.
+fn shown(name: &str) -> String {
+    quoted(name).trim_matches('`').to_owned()
 }
 
 /// `paths` to `notPaths`; the key of a condition stays.

@@ -376,3 +376,23 @@ spec:
         assert_eq!(proved(&policies(key, "x", "y")).1.shadowed, [((0, 1), (0, 0))], "{key}");
     }
 }
+
+/// Every message is one line, whatever stands in the policy.
+#[test]
+fn messages_are_one_line() {
+    let policies = read(
+        "apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: p, namespace: foo}
+spec:
+  rules:
+  - when: [{key: \"request.auth.claims[a\\nb]\", values: [\"x*\\ny\", \"x*\\ny\"]}]
+",
+    );
+    let (resources, mesh) = (resources(&policies), mesh());
+    let findings = lint(Subject { resources: &resources, mesh: &mesh, complete: true });
+    let codes: Vec<u16> = findings.iter().map(|found| found.code.0).collect();
+    assert_eq!(codes, [502, 507, 507, 513]);
+    let one_line = |text: &str| !text.contains('\n');
+    assert!(findings.iter().all(|found| one_line(&found.message)), "{findings:?}");
+}
