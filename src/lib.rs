@@ -24,6 +24,8 @@ pub mod plan;
 
 pub mod compile;
 
+pub mod lint;
+
 // 4 deciding
 
 pub mod outbound;

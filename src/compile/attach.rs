@@ -15,7 +15,7 @@ const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
 const WAYPOINT_CLASS: &str = "istio-waypoint";
 
 /// Istio's order: by creation time (none is oldest), then name, then namespace.
-pub(super) fn precedence(metadata: &Metadata) -> (Option<i64>, &str, &str) {
+pub(crate) fn precedence(metadata: &Metadata) -> (Option<i64>, &str, &str) {
     (metadata.creation_timestamp, &metadata.name, &metadata.namespace)
 }
 

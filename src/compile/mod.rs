@@ -11,7 +11,9 @@ mod words;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+pub(crate) use attach::precedence;
 pub use authentication::normalize_audience;
+pub(crate) use trust_domain::expand as expand_trust_domains;
 
 use crate::model::{
     Attachment, AuthorizationPolicy, Kind, Mesh, Metadata, Resource, ResourceId, Workload,

@@ -12,7 +12,7 @@ use crate::model::{
 
 /// The policy with `principals`, `trustDomains` and their `when` forms expanded; itself, not a copy,
 /// where none is there.
-pub(super) fn expand(policy: &Arc<AuthorizationPolicy>, mesh: &Mesh) -> Arc<AuthorizationPolicy> {
+pub(crate) fn expand(policy: &Arc<AuthorizationPolicy>, mesh: &Mesh) -> Arc<AuthorizationPolicy> {
     if !policy.rules.iter().any(names_trust_domains) {
         return policy.clone();
     }

@@ -214,7 +214,8 @@ fn aliases_that_multiply_are_refused() {
 fn every_code_is_documented() {
     let documented: Vec<_> = include_str!("../../../docs/diagnostics.md")
         .lines()
-        .filter(|line| line.starts_with("| PST"))
+        // What begins with PST05 is said of whole sets; tests/lint holds it against its pages.
+        .filter(|line| line.starts_with("| PST") && !line.starts_with("| PST05"))
         .map(ToOwned::to_owned)
         .collect();
     let known: Vec<_> =

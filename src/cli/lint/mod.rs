@@ -1,5 +1,7 @@
 //! `postern lint`
 
+mod sarif;
+
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -11,17 +13,19 @@ use crate::app;
 use crate::compile::compile;
 use crate::config::{Config, Environment, Flags, PolicyFlags, ServerFlags};
 use crate::diagnostic::{Diagnostic, Severity};
+use crate::lint::{self, Sorted, Subject};
 use crate::model::{Kind, Resource};
 use crate::plan::CompiledSize;
 use crate::source::file::FileSource;
 
-use super::check::{Output, count, paragraph};
+use super::check::{count, paragraph};
 use super::{could_not_run, print};
 
 /// Say what is wrong with policies, and what in them is probably not meant
 ///
-/// Ends with 0 if there is nothing to say, 1 if there are errors or warnings, 2 if the policies cannot
-/// be read. Every code is in docs/diagnostics.md.
+/// Ends with 0 if there is nothing to say, 1 if there are errors or warnings (see `--fail-on`), 2 if the
+/// policies cannot be read. Every code is in docs/diagnostics.md, with a page in docs/lints for each that
+/// can be ignored: `postern.dev/lint-ignore: PST0510,PST0525` as an annotation of the resource.
 #[derive(Debug, clap::Args)]
 pub(super) struct Lint {
     #[command(flatten)]
@@ -34,6 +38,27 @@ pub(super) struct Lint {
     /// How the findings are written
     #[arg(long, value_enum, default_value_t)]
     output: Output,
+
+    /// The least severity of findings to end with 1 for
+    #[arg(long, value_enum, default_value_t, value_name = "SEVERITY")]
+    fail_on: FailOn,
+}
+
+#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
+enum Output {
+    #[default]
+    Human,
+    Json,
+    /// SARIF 2.1.0, as code hosts and editors read it
+    Sarif,
+}
+
+#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
+enum FailOn {
+    Note,
+    #[default]
+    Warning,
+    Error,
 }
 
 /// How much the accepted policies are.
@@ -58,7 +83,7 @@ impl Lint {
         }
     }
 
-    /// Whether there was nothing to find.
+    /// Whether there was nothing to end with 1 for.
     fn lint(&self, config: &Config) -> Result<bool> {
         let corpus = FileSource::new(config.policies.clone()).read();
         for problem in &corpus.problems {
@@ -68,18 +93,40 @@ impl Lint {
             bail!("{} in the policies", count(corpus.problems.len(), "problem"));
         }
         let decoded = app::decode(config).decode(&corpus.files);
-        let findings = decoded.diagnostics;
-        let stats = self.stats.then(|| {
-            let resources: Vec<_> =
-                decoded.documents.into_iter().filter_map(|document| document.resource).collect();
-            Stats::of(&resources, config)
-        });
+        let mut findings = decoded.diagnostics;
+        let resources: Vec<_> =
+            decoded.documents.into_iter().filter_map(|document| document.resource).collect();
+        let complete = findings.iter().all(|found| found.severity != Severity::Error);
+        let mesh = &config.settings.mesh;
+        findings.extend(lint::lint(Subject { resources: &resources, mesh, complete }));
+        findings.sort_by_cached_key(place);
+        let mut sorted = lint::sort(findings, &resources);
+        let texts = corpus.files.iter().map(|file| (&*file.name, &*file.text));
+        lint::add_excerpts(&mut sorted.shown, texts);
+        let stats = self.stats.then(|| Stats::of(&resources, config));
         match self.output {
-            Output::Human => print(human(&findings, stats.as_ref()).trim_end()),
-            Output::Json => print(format_args!("{:#}", json(&findings, stats.as_ref()))),
+            Output::Human => print(human(&sorted, stats.as_ref()).trim_end()),
+            Output::Json => print(format_args!("{:#}", json(&sorted, stats.as_ref()))),
+            Output::Sarif => print(format_args!("{:#}", sarif::log(&sorted))),
         }
-        Ok(findings.iter().all(|found| found.severity == Severity::Note))
+        let least = self.fail_on.severity();
+        Ok(sorted.shown.iter().all(|found| found.severity < least))
     }
+}
+
+impl FailOn {
+    fn severity(self) -> Severity {
+        match self {
+            Self::Note => Severity::Note,
+            Self::Warning => Severity::Warning,
+            Self::Error => Severity::Error,
+        }
+    }
+}
+
+/// By file and place; what is about no file comes last.
+fn place(found: &Diagnostic) -> impl Ord + use<> {
+    (found.file.is_none(), found.file.clone(), found.position)
 }
 
 impl Stats {
@@ -92,14 +139,22 @@ impl Stats {
     }
 }
 
-fn human(findings: &[Diagnostic], stats: Option<&Stats>) -> String {
+fn human(Sorted { shown, ignored }: &Sorted, stats: Option<&Stats>) -> String {
     let mut text = String::new();
-    for found in findings {
+    for found in shown {
         text.push_str(&format!("{found}\n\n"));
     }
-    let of = |severity| findings.iter().filter(|found| found.severity == severity).count();
+    let of = |severity| shown.iter().filter(|found| found.severity == severity).count();
     let (errors, warnings) = (of(Severity::Error), of(Severity::Warning));
-    text.push_str(&format!("{}, {}\n", count(errors, "error"), count(warnings, "warning")));
+    text.push_str(&format!("{}, {}", count(errors, "error"), count(warnings, "warning")));
+    let notes = of(Severity::Note);
+    if notes > 0 {
+        text.push_str(&format!(", {}", count(notes, "note")));
+    }
+    if !ignored.is_empty() {
+        text.push_str(&format!(", {} ignored", ignored.len()));
+    }
+    text.push('\n');
     if let Some(Stats { resources, size }) = stats {
         for (kind, number) in resources {
             text.push_str(&format!("{:<24} {number}\n", kind.as_str()));
@@ -114,9 +169,11 @@ fn human(findings: &[Diagnostic], stats: Option<&Stats>) -> String {
 }
 
 /// `version` changes when a field changes its meaning or goes; new fields may come any time.
-fn json(findings: &[Diagnostic], stats: Option<&Stats>) -> Json {
-    let findings = findings.iter().map(admin::diagnostic_json);
-    let mut object = json!({ "version": 1, "findings": findings.collect::<Vec<_>>() });
+fn json(Sorted { shown, ignored }: &Sorted, stats: Option<&Stats>) -> Json {
+    let all = |findings: &[Diagnostic]| -> Vec<Json> {
+        findings.iter().map(admin::diagnostic_json).collect()
+    };
+    let mut object = json!({ "version": 1, "findings": all(shown), "ignored": all(ignored) });
     if let (Some(Stats { resources, size }), Some(members)) = (stats, object.as_object_mut()) {
         let resources = resources.iter().map(|(kind, number)| (kind.as_str(), *number));
         let stats = json!({

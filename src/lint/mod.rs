@@ -1,0 +1,157 @@
+//! What in a set of policies is probably not meant: rules that never match, that others make
+//! pointless, or that let more through than they say.
+//!
+//! A function of accepted resources. What is wrong with one document is `manifest`'s to say; how
+//! findings are shown, the command's.
+
+pub mod codes;
+
+mod cover;
+mod filing;
+mod identity;
+mod ignore;
+mod meaning;
+mod never;
+mod pattern;
+mod policies;
+mod scope;
+mod shape;
+mod steps;
+mod tokens;
+mod values;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+pub use ignore::{ANNOTATION, Sorted, sort};
+
+use crate::diagnostic::{Code, Diagnostic, Severity};
+use crate::manifest::text::Text;
+use crate::model::{Mesh, Metadata, Position, Resource, ResourceId};
+use policies::Policies;
+
+/// What is looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    /// Accepted resources, in any order.
+    pub resources: &'a [Arc<Resource>],
+    /// What gives them their meaning beside themselves.
+    pub mesh: &'a Mesh,
+    /// Whether these are all. Where some were refused or could not be read, nothing is said to be
+    /// missing.
+    pub complete: bool,
+}
+
+/// Everything that is probably not meant, by file and place. The annotations that ignore findings
+/// are not looked at: [`sort`] does that.
+pub fn lint(subject: Subject<'_>) -> Vec<Diagnostic> {
+    let policies = Policies::new(subject);
+    let mut findings = Vec::new();
+    for family in
+        [never::find, cover::find, tokens::find, identity::find, values::find, shape::find]
+    {
+        family(&policies, &mut findings);
+    }
+    let mut found: Vec<_> = findings.into_iter().map(Finding::into_diagnostic).collect();
+    found.sort_by_cached_key(place);
+    found.dedup();
+    found
+}
+
+fn place(found: &Diagnostic) -> impl Ord + use<> {
+    let file = (found.file.is_none(), found.file.clone());
+    (file, found.position, found.code, found.resource.clone(), found.message.clone())
+}
+
+/// Adds the line that each finding points at. `texts` are the names of files and what they hold.
+pub fn add_excerpts<'t>(
+    findings: &mut [Diagnostic],
+    texts: impl IntoIterator<Item = (&'t str, &'t str)>,
+) {
+    let texts: HashMap<&str, &str> = texts.into_iter().collect();
+    let mut read: HashMap<Arc<str>, Text<'t>> = HashMap::new();
+    for found in findings.iter_mut().filter(|found| found.excerpt.is_none()) {
+        let Some(file) = found.file.clone().filter(|_| found.position.line > 0) else { continue };
+        let Some(content) = texts.get(&*file) else { continue };
+        let text = read.entry(file).or_insert_with_key(|file| Text::new(content, Some(file)));
+        let line = text.line(found.position.line).unwrap_or_default();
+        found.excerpt = text.excerpt(found.position, width_at(line, found.position));
+    }
+}
+
+/// How wide the value is that begins there, on its line.
+fn width_at(line: &str, position: Position) -> usize {
+    let column = usize::try_from(position.column).unwrap_or(usize::MAX).saturating_sub(1);
+    let mut rest = line.chars().skip(column).peekable();
+    let length = match rest.peek().copied() {
+        Some(quote @ ('"' | '\'')) => {
+            rest.skip(1).take_while(|c| *c != quote).count().saturating_add(2)
+        }
+        _ => rest.take_while(|c| !matches!(c, ' ' | ',' | ']' | '}' | '#')).count(),
+    };
+    length.max(1)
+}
+
+/// One finding in the making.
+#[derive(Debug)]
+struct Finding {
+    code: Code,
+    severity: Severity,
+    id: ResourceId,
+    file: Option<Arc<str>>,
+    position: Position,
+    message: String,
+    help: Option<String>,
+    path: String,
+}
+
+impl Finding {
+    fn warning(
+        code: Code,
+        (id, metadata): (ResourceId, &Metadata),
+        position: Position,
+        message: impl Into<String>,
+    ) -> Self {
+        let position = if position.line == 0 { metadata.position } else { position };
+        Self {
+            code,
+            severity: Severity::Warning,
+            id,
+            file: metadata.file.clone(),
+            position,
+            message: message.into(),
+            help: None,
+            path: String::new(),
+        }
+    }
+
+    fn note(self) -> Self {
+        Self { severity: Severity::Note, ..self }
+    }
+
+    fn help(self, help: impl Into<String>) -> Self {
+        Self { help: Some(help.into()), ..self }
+    }
+
+    /// Where in the resource, such as `spec.rules[0]`.
+    fn path(self, path: impl Into<String>) -> Self {
+        Self { path: path.into(), ..self }
+    }
+
+    fn into_diagnostic(self) -> Diagnostic {
+        Diagnostic {
+            severity: self.severity,
+            code: self.code,
+            message: self.message,
+            help: self.help,
+            file: self.file,
+            position: self.position,
+            excerpt: None,
+            resource: Some(self.id),
+            path: self.path,
+        }
+    }
+}
