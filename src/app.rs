@@ -2,6 +2,7 @@
 //!
 //! Reads as a list of what is connected with what; every part's work is its own.
 
+mod decision_log;
 mod decoding;
 mod health;
 mod key_sources;
@@ -31,6 +32,7 @@ use crate::control::publish::SnapshotCell;
 use crate::control::{Controller, Parts};
 use crate::extauthz::AuthorizationService;
 use crate::shutdown::Shutdown;
+use crate::telemetry::decision_log::Writer;
 use crate::telemetry::logging::LogLevel;
 use crate::telemetry::metrics::Metrics;
 
@@ -42,6 +44,9 @@ use key_sources::KeySources;
 use listener::Listener;
 use policies::PolicySource;
 use workers::Workers;
+
+/// For what was decided by then to be logged.
+const LOG_GRACE: Duration = Duration::from_secs(5);
 
 /// Starts everything, or says why it cannot. Must be called in a tokio runtime.
 ///
@@ -84,6 +89,9 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
         // Until they come, every request is denied.
         None => {}
     }
+
+    // A file that cannot be written is known before anything is served.
+    let (decision_log, log_writer) = decision_log::open(&config, keys.clock, &metrics)?.unzip();
 
     // Ports.
     let listener = Listener::bind(&config.listen, config.socket_mode)
@@ -146,8 +154,14 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
     let admin = admin::router(admin, admin_addr.ip().is_loopback());
     let mut routes = Routes::builder();
     routes.add_service(health_service);
-    let authorization =
-        services::grpc_services(&mut routes, &config, snapshots.clone(), &keys, &metrics)?;
+    let authorization = services::grpc_services(
+        &mut routes,
+        &config,
+        snapshots.clone(),
+        &keys,
+        &metrics,
+        decision_log,
+    )?;
     let (workers, ended) = Workers::start(config.workers, &routes.routes(), &drain)?;
     let grpc = tokio::spawn(listener.serve(workers, ended, drain.clone()));
     readiness.update(|checks| checks.grpc = true);
@@ -204,6 +218,7 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
             admin_server,
             api,
             background,
+            log_writer,
             grace: config.shutdown_grace,
         },
     })
@@ -239,6 +254,7 @@ struct Serving {
     admin_server: JoinHandle<std::io::Result<()>>,
     api: Option<JoinHandle<()>>,
     background: Vec<JoinHandle<()>>,
+    log_writer: Option<Writer>,
     grace: Duration,
 }
 
@@ -294,6 +310,11 @@ impl Running {
             && timeout(parts.grace, api).await.is_err()
         {
             tracing::debug!("the API had not ended");
+        }
+        if let Some(writer) = parts.log_writer
+            && !writer.finish(LOG_GRACE).await
+        {
+            tracing::warn!("decisions were still waiting to be logged");
         }
         admin_ended.begin();
         // Its answers take no time; a client that keeps its connection must not keep us.

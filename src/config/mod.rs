@@ -4,6 +4,7 @@
 //! The only place that reads the environment. Acting on it is `app`'s job.
 
 mod address;
+mod decision_log;
 mod document;
 mod flags;
 mod key_sources;
@@ -34,6 +35,7 @@ use crate::normalize::PathNormalization;
 use crate::telemetry::logging::{LogFilter, LogFormat};
 
 pub use address::{Address, InvalidAddress};
+pub use decision_log::{DecisionLogConfig, DecisionLogTarget};
 pub use flags::{Flags, PolicyFlags, ServerFlags};
 pub use key_sources::{KeySourceClient, KeySourcesConfig};
 pub use kube::KubeConfig;
@@ -82,6 +84,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Whether they are coloured.
     pub colour: bool,
+    /// Where decisions are logged; `None` is nowhere.
+    pub decision_log: Option<DecisionLogConfig>,
     /// How long requests may take to finish at shutdown.
     pub shutdown_grace: Duration,
     /// How remote key sets are fetched.
@@ -258,6 +262,9 @@ impl Config {
         });
         if let Value::Object(settings) = &mut settings {
             self.key_sources.show(settings);
+            if let Some(decision_log) = &self.decision_log {
+                decision_log.show(settings);
+            }
             if let Some(kube) = &self.kube {
                 kube.show(settings);
             }
@@ -335,6 +342,7 @@ impl Reader<'_> {
             log_level: self.setting("logLevel", LogFilter::default(), values::log_filter),
             log_format: format.unwrap_or(plain),
             colour: environment.terminal && !environment.has("NO_COLOR"),
+            decision_log: DecisionLogConfig::read(self),
             shutdown_grace: self.setting(
                 "shutdownGrace",
                 Duration::from_secs(10),

@@ -21,6 +21,7 @@ use crate::gate;
 use crate::model::{Attributes, Outcome, Reason, Verdict};
 use crate::normalize::PathNormalization;
 use crate::plan::{Snapshot, WorkloadPlan};
+use crate::telemetry::decision_log::{Decision, DecisionLog, Draft, TraceContext};
 use crate::telemetry::metrics::{DecisionMetrics, Input, InputMetrics};
 
 /// How requests are read.
@@ -66,6 +67,8 @@ pub struct Checked<R = CheckResponse> {
     pub verdict: Verdict,
     /// Keys that might have changed it.
     pub wanted: Vec<WantedKey>,
+    /// Its event, if it is to be logged.
+    pub event: Option<Draft>,
 }
 
 /// What is counted of requests.
@@ -88,6 +91,7 @@ pub struct AuthorizationService {
     unknown_kid_wait: Duration,
     token_cache: Option<Arc<TokenCache>>,
     metrics: Option<CheckMetrics>,
+    decision_log: Option<DecisionLog>,
 }
 
 impl fmt::Debug for AuthorizationService {
@@ -115,6 +119,7 @@ impl AuthorizationService {
             unknown_kid_wait: Duration::ZERO,
             token_cache: None,
             metrics: None,
+            decision_log: None,
         }
     }
 
@@ -137,6 +142,12 @@ impl AuthorizationService {
         Self { metrics: Some(metrics), ..self }
     }
 
+    /// Has decisions logged.
+    #[must_use]
+    pub fn with_decision_log(self, decision_log: DecisionLog) -> Self {
+        Self { decision_log: Some(decision_log), ..self }
+    }
+
     /// Answers one CheckRequest with the keys that are there. Never fails: what cannot be decided is
     /// denied.
     ///
@@ -145,17 +156,17 @@ impl AuthorizationService {
         let started = Instant::now();
         let snapshot = self.snapshots.load();
         let view = CheckView::of_message(check);
-        let checked = self.answer_by(&snapshot, view, response::message);
+        let mut checked = self.answer_by(&snapshot, view, response::message);
         debug_assert_eq!(response::outcome_of(&checked.response), checked.verdict.outcome());
-        self.record(&checked, started);
+        self.record(&mut checked, started);
         checked
     }
 
     /// Answers one encoded CheckRequest with the keys that are there. Fails only for what is none.
     pub fn answer_bytes(&self, message: &[u8]) -> Result<Checked<Vec<u8>>, DecodeError> {
         let started = Instant::now();
-        let checked = self.decide(message)?;
-        self.record(&checked, started);
+        let mut checked = self.decide(message)?;
+        self.record(&mut checked, started);
         Ok(checked)
     }
 
@@ -175,7 +186,7 @@ impl AuthorizationService {
                 checked = self.decide(message)?;
             }
         }
-        self.record(&checked, started);
+        self.record(&mut checked, started);
         Ok(checked)
     }
 
@@ -189,10 +200,19 @@ impl AuthorizationService {
         Ok(self.answer_by(&snapshot, CheckView::of_message(&check), encode::bytes))
     }
 
-    fn record<R>(&self, checked: &Checked<R>, started: Instant) {
+    fn record<R>(&self, checked: &mut Checked<R>, started: Instant) {
+        let elapsed = started.elapsed();
         if let Some(metrics) = &self.metrics {
-            metrics.decisions.record(&checked.verdict, started.elapsed());
+            metrics.decisions.record(&checked.verdict, elapsed);
         }
+        if let (Some(log), Some(event)) = (&self.decision_log, checked.event.take()) {
+            log.log(event, elapsed);
+        }
+    }
+
+    /// The event of a decision, where decisions are logged.
+    fn event<'a>(&self, decision: impl FnOnce() -> Decision<'a>) -> Option<Draft> {
+        self.decision_log.as_ref()?.draft(&decision())
     }
 
     /// Counts what the filter is not configured to send, and says so once.
@@ -222,7 +242,7 @@ impl AuthorizationService {
         view: CheckView<'_>,
         write: impl Fn(&Reply<'_>) -> R,
     ) -> Checked<R> {
-        let refuse = |reason, answer| {
+        let refuse = |reason, answer, event| {
             let verdict = Verdict::from_reason(reason);
             let report = Report {
                 verdict,
@@ -231,10 +251,18 @@ impl AuthorizationService {
                 audited_by: Vec::new(),
                 claims: None,
             };
-            Checked { response: write(&Reply { report, answer }), verdict, wanted: Vec::new() }
+            let response = write(&Reply { report, answer });
+            Checked { response, verdict, wanted: Vec::new(), event }
         };
-        let malformed = |malformed: Malformed| {
+        let undecided = |reason| Decision::undecided(reason, snapshot.revision);
+        let malformed = |malformed: Malformed, peer_address| {
             tracing::debug!(error = %malformed, "malformed CheckRequest");
+            let event = self.event(|| Decision {
+                peer_address,
+                malformed: Some(malformed.as_str()),
+                status: Some(if malformed == Malformed::PathNotNormalizable { 400 } else { 403 }),
+                ..undecided(Reason::MalformedRequest)
+            });
             let answer = match malformed {
                 Malformed::PathNotNormalizable => Answer::BadRequest,
                 Malformed::NoAttributes
@@ -244,22 +272,32 @@ impl AuthorizationService {
                 | Malformed::Path
                 | Malformed::Certificate => Answer::Denied { realm: None },
             };
-            refuse(Reason::MalformedRequest, answer)
+            refuse(Reason::MalformedRequest, answer, event)
         };
-        let Some(mut view) = view.attributes else { return malformed(Malformed::NoAttributes) };
+        let Some(mut view) = view.attributes else {
+            return malformed(Malformed::NoAttributes, None);
+        };
         let extensions = mem::take(&mut view.extensions);
+        let is_logged = self.decision_log.is_some();
+        let peer_address = if is_logged { attributes::peer_address(&view) } else { None };
         let names = match attributes::peer_names(&view, &self.certificates) {
             Ok(names) => names,
-            Err(error) => return malformed(error),
+            Err(error) => return malformed(error, peer_address),
         };
         let names = names.iter().flat_map(|names| names.iter().map(|name| Cow::Borrowed(&**name)));
         let mut attributes = match attributes::from_view(view, &self.settings, names) {
             Ok(attributes) => attributes,
-            Err(error) => return malformed(error),
+            Err(error) => return malformed(error, peer_address),
         };
         self.note_missing(&attributes);
         let Some(plan) = plan_for(snapshot, &extensions) else {
-            return refuse(Reason::UnknownWorkload, Answer::Denied { realm: None });
+            let event = self.event(|| Decision {
+                attributes: Some(&attributes),
+                status: Some(403),
+                trace: trace_of(&attributes),
+                ..undecided(Reason::UnknownWorkload)
+            });
+            return refuse(Reason::UnknownWorkload, Answer::Denied { realm: None }, event);
         };
         // The realm names the path as the client sent it, token and all; tokens change it below.
         let realm =
@@ -272,6 +310,11 @@ impl AuthorizationService {
             now,
             max_token_size: self.settings.max_token_size,
         };
+        let forgotten = if is_logged && gate::forgets_peer(plan, &attributes) {
+            Some((attributes.peer.clone(), attributes.missing))
+        } else {
+            None
+        };
         let mut passage = gate::pass(plan, &mut attributes, &verifier);
         if let Some(name) = &self.settings.client_address_header {
             passage.authentication.changes.note_header(name);
@@ -282,6 +325,18 @@ impl AuthorizationService {
         } else {
             Vec::new()
         };
+        let event = self.event(|| Decision {
+            plan: Some(plan),
+            audited_by: &audited_by,
+            attributes: Some(&attributes),
+            forgotten: forgotten.as_ref(),
+            authentication: Decision::reached_tokens(verdict.reason)
+                .then_some(&passage.authentication),
+            status: denial_status(verdict),
+            trace: trace_of(&attributes),
+            verdict,
+            ..undecided(verdict.reason)
+        });
         let report = Report {
             verdict,
             revision: snapshot.revision,
@@ -297,8 +352,21 @@ impl AuthorizationService {
             Outcome::Deny => Answer::Denied { realm },
         };
         let response = write(&Reply { report, answer });
-        Checked { response, verdict, wanted: passage.authentication.wanted }
+        Checked { response, verdict, wanted: passage.authentication.wanted, event }
     }
+}
+
+/// The HTTP status of a denial by policies.
+fn denial_status(verdict: Verdict) -> Option<u16> {
+    match verdict.outcome() {
+        Outcome::Allow => None,
+        Outcome::Deny if let Reason::Jwt(error) = verdict.reason => Some(error.status()),
+        Outcome::Deny => Some(403),
+    }
+}
+
+fn trace_of(attributes: &Attributes<'_>) -> Option<TraceContext> {
+    attributes.http.as_ref().and_then(|http| TraceContext::of(&http.headers))
 }
 
 /// The plan of the workload that the filter's `context_extensions` name; without any, the first.

@@ -2,6 +2,7 @@
 //!
 //! Serving them is `admin`'s job; what is worth an event is the caller's.
 
+pub mod decision_log;
 mod histogram;
 pub mod logging;
 pub mod metrics;

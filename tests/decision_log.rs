@@ -1,0 +1,201 @@
+//! The decision log of the built binary: what is in it, what never is, and that none is lost.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "test support functions")]
+
+mod blackbox;
+
+use std::io::{BufRead as _, BufReader, Lines};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::thread;
+
+use blackbox::Folder;
+use envoy_types::pb::envoy::service::auth::v3::authorization_client::AuthorizationClient;
+use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse};
+use postern::extauthz::{ClientAddress, DESCRIPTORS};
+use postern::request_file::RequestFile;
+use prost_reflect::{DescriptorPool, DynamicMessage};
+use serde_json::Value as Json;
+use tokio::task::spawn_blocking;
+use tonic::transport::Endpoint;
+
+const SHOP: &str = r#"
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: readers, namespace: shop}
+spec:
+  rules:
+  - to: [{operation: {methods: [GET], paths: ["/orders*"]}}]
+    when: [{key: "request.headers[x-tenant]", values: [blue]}]
+  - to: [{operation: {ports: ["3306"]}}]
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: secrets, namespace: shop}
+spec:
+  action: DENY
+  rules:
+  - when: [{key: "request.headers[cookie]", values: [forbidden]}]
+"#;
+
+/// A running `postern serve` that logs to stdout.
+struct Server {
+    child: Child,
+    grpc: String,
+    lines: Option<Lines<BufReader<ChildStdout>>>,
+}
+
+impl Server {
+    async fn start(folder: &Folder, arguments: &[&str]) -> Self {
+        let mut command = folder.postern();
+        command.args(["serve", "--policies", "policies", "--namespace", "shop"]);
+        command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        command.args(["--log-format", "json"]).args(arguments);
+        spawn_blocking(move || Self::spawn(command)).await.unwrap()
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut talk = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut seen = String::new();
+        let grpc = loop {
+            let Some(line) = talk.next() else { panic!("ended before it listened:\n{seen}") };
+            let line = line.unwrap();
+            let event: Json = serde_json::from_str(&line).unwrap_or_default();
+            if event["message"] == "listening on" && event["listener"] == "grpc" {
+                break format!("http://{}", event["address"].as_str().unwrap());
+            }
+            seen.push_str(&line);
+            seen.push('\n');
+        };
+        // A full pipe would stop it.
+        thread::spawn(move || talk.for_each(drop));
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, grpc, lines: Some(lines) }
+    }
+
+    async fn of_shop(arguments: &[&str]) -> Self {
+        let folder = Folder::new();
+        folder.file("policies/shop.yaml", SHOP);
+        Self::start(&folder, arguments).await
+    }
+
+    async fn ask(&self, check: CheckRequest) -> CheckResponse {
+        let channel = Endpoint::from_shared(self.grpc.clone()).unwrap().connect().await.unwrap();
+        AuthorizationClient::new(channel).check(check).await.unwrap().into_inner()
+    }
+
+    async fn check(&self, request: &str) -> CheckResponse {
+        let request = RequestFile::read(request, None).unwrap_or_else(|found| panic!("{found:?}"));
+        self.ask(request.check_request(ClientAddress::default())).await
+    }
+
+    /// The next event, which is one of the schema.
+    async fn event(&mut self) -> Json {
+        let mut lines = self.lines.take().unwrap();
+        let (line, lines) =
+            spawn_blocking(move || (lines.next().unwrap().unwrap(), lines)).await.unwrap();
+        self.lines = Some(lines);
+        of_schema(&line)
+    }
+
+    /// Ends it, and gives what is left of the log.
+    async fn ended(mut self) -> Vec<Json> {
+        let kill = format!("kill -TERM {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+        let lines = self.lines.take().unwrap();
+        let rest = move || lines.map(|line| of_schema(&line.unwrap())).collect();
+        let rest = spawn_blocking(rest).await.unwrap();
+        assert!(self.child.wait().unwrap().success());
+        rest
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// The line, which has no field that proto/postern/v1/decision.proto does not have.
+fn of_schema(line: &str) -> Json {
+    let pool = DescriptorPool::decode(DESCRIPTORS).unwrap();
+    let decision = pool.get_message_by_name("postern.v1.Decision").unwrap();
+    let mut json = serde_json::Deserializer::from_str(line);
+    DynamicMessage::deserialize(decision, &mut json).unwrap_or_else(|e| panic!("{e}\n{line}"));
+    serde_json::from_str(line).unwrap()
+}
+
+/// Without what is different each time.
+fn stable(mut event: Json) -> String {
+    let members = event.as_object_mut().unwrap();
+    assert!(members.remove("time").unwrap().as_str().unwrap().ends_with('Z'));
+    assert!(members.remove("postern.duration").unwrap().as_f64().unwrap() < 10.0);
+    format!("{event:#}")
+}
+
+#[tokio::test]
+async fn an_event_has_all_that_decided_and_no_secret() {
+    let mut server = Server::of_shop(&["--decision-log", "stdout"]).await;
+    server
+        .check(
+            "{method: GET, path: /orders/7?page=2, host: 'shop.example.com:8080', \
+             headers: {x-tenant: [blue, red], cookie: 'session=s3cr3t', \
+             authorization: 'Bearer t0k3n', x-request-id: a1, \
+             traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01}, \
+             source: {ip: 10.1.2.3, principal: cluster.local/ns/web/sa/frontend}, \
+             destination: {ip: 10.0.0.7, port: 8080}, sni: Shop.Example.com}",
+        )
+        .await;
+    let event = stable(server.event().await);
+    insta::assert_snapshot!(event, @r#"
+    {
+      "postern.schema": "decision/1",
+      "postern.redacted": [
+        "url.query",
+        "http.request.header.cookie"
+      ],
+      "trace_id": "0af7651916cd43dd8448eb211c80319c",
+      "span_id": "b7ad6b7169203331",
+      "trace_flags": "01",
+      "postern.outcome": "allow",
+      "postern.reason": "allow_rule",
+      "postern.policy": "shop/readers",
+      "postern.rule": 0,
+      "postern.revision": 1,
+      "postern.workload": {
+        "namespace": "shop",
+        "labels": {}
+      },
+      "network.peer.address": "10.1.2.3",
+      "client.address": "10.1.2.3",
+      "network.local.address": "10.0.0.7",
+      "network.local.port": 8080,
+      "tls.client.server_name": "shop.example.com",
+      "postern.peer.names": [
+        "spiffe://cluster.local/ns/web/sa/frontend"
+      ],
+      "postern.missing_inputs": [
+        "include_peer_certificate"
+      ],
+      "http.request.method": "GET",
+      "url.scheme": "http",
+      "server.address": "shop.example.com",
+      "server.port": 8080,
+      "url.path": "/orders/7",
+      "http.request.header": {
+        "x-tenant": [
+          "blue",
+          "red"
+        ],
+        "x-request-id": [
+          "a1"
+        ]
+      },
+      "postern.authentication": {
+        "result": "none",
+        "rules": "0000000000000000"
+      }
+    }
+    "#);
+}
