@@ -121,7 +121,8 @@ pub fn forgets_peer(plan: &WorkloadPlan, attributes: &Attributes<'_>) -> bool {
     plan.peer.mode_of(attributes.destination_port) == MutualTlsMode::Disable
 }
 
-fn forget_peer_where_disabled(plan: &WorkloadPlan, attributes: &mut Attributes<'_>) {
+/// As [`pass`] does first.
+pub fn forget_peer_where_disabled(plan: &WorkloadPlan, attributes: &mut Attributes<'_>) {
     if forgets_peer(plan, attributes) {
         attributes.peer = Peer::default();
         attributes.missing.peer_certificate = false;

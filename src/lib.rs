@@ -66,6 +66,8 @@ pub mod request_file;
 
 pub mod case_file;
 
+pub mod replay;
+
 pub mod load;
 
 #[cfg(feature = "demo")]

@@ -10,6 +10,7 @@ mod demo;
 mod explanation;
 mod jwt;
 mod lint;
+mod replay;
 mod serve;
 #[cfg(feature = "api")]
 mod store;
@@ -39,6 +40,7 @@ enum Command {
     Bench(Box<bench::Bench>),
     Jwt(Box<jwt::Jwt>),
     Lint(Box<lint::Lint>),
+    Replay(Box<replay::Replay>),
     Crds(crds::Crds),
     #[cfg(feature = "test")]
     Test(Box<test::Test>),
@@ -49,12 +51,13 @@ enum Command {
 }
 
 /// The command line. `--policies` takes one path at a time where the line may end with something
-/// else: the token of `jwt verify`, the case files of `test`.
+/// else: the token of `jwt verify`, the log of `replay`, the case files of `test`.
 fn command_line() -> clap::Command {
     let one_at_a_time =
         |command: clap::Command| command.mut_arg("policies", |policies| policies.num_args(1));
     let line = CommandLine::command()
-        .mut_subcommand("jwt", |jwt| jwt.mut_subcommand("verify", one_at_a_time));
+        .mut_subcommand("jwt", |jwt| jwt.mut_subcommand("verify", one_at_a_time))
+        .mut_subcommand("replay", one_at_a_time);
     if cfg!(feature = "test") { line.mut_subcommand("test", one_at_a_time) } else { line }
 }
 
@@ -68,6 +71,7 @@ pub fn run() -> ExitCode {
         Command::Bench(bench) => bench.run(),
         Command::Jwt(jwt) => jwt.run(),
         Command::Lint(lint) => lint.run(),
+        Command::Replay(replay) => replay.run(),
         Command::Crds(crds) => crds.run(),
         #[cfg(feature = "test")]
         Command::Test(test) => test.run(),
