@@ -26,6 +26,8 @@ use needs::{Needs, Wanting};
 pub enum After {
     /// This.
     Decided(Reason),
+    /// This, by what is not known for sure: it depends on something that the record lacks.
+    DecidedSomehow(Outcome),
     /// One of its tokens is refused, as it was.
     TokenRefused,
     /// Nothing: it was refused for what no policy changes.
@@ -43,6 +45,7 @@ impl After {
     pub fn outcome(&self) -> Option<Outcome> {
         match self {
             Self::Decided(reason) => Some(reason.outcome()),
+            Self::DecidedSomehow(outcome) => Some(*outcome),
             Self::TokenRefused => Some(Outcome::Deny),
             Self::Unaffected | Self::CannotTell(_) => None,
         }

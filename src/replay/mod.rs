@@ -18,3 +18,6 @@ pub use tally::{Cause, Change, Example, Examples, Group, Outcomes, Tally};
 
 /// A text, borrowed from its line where it has no escapes.
 pub type Text<'a> = Cow<'a, str>;
+
+#[cfg(test)]
+mod tests;

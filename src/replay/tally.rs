@@ -64,8 +64,8 @@ impl Outcomes {
 /// Why something was decided.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cause {
-    /// The reason, as metrics name it; empty where it was not recorded.
-    pub reason: String,
+    /// The reason, as metrics name it; `None` where it is not known.
+    pub reason: Option<String>,
     /// `namespace/name`
     pub policy: Option<String>,
     /// From 0.
@@ -74,7 +74,7 @@ pub struct Cause {
 
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.reason.is_empty() { "reason not recorded" } else { &self.reason })?;
+        f.write_str(self.reason.as_deref().unwrap_or("for a reason that was not recorded"))?;
         if let Some(policy) = &self.policy {
             write!(f, " {policy}")?;
             if let Some(rule) = self.rule {
@@ -168,28 +168,30 @@ impl Tally {
                 self.cannot_tell += 1;
                 count_lacking(&mut self.lacking, &lacking.0);
             }
-            After::Decided(_) | After::TokenRefused => match (before, after.outcome()) {
-                (None, _) | (_, None) => self.undecided_before += 1,
-                (Some(before), Some(outcome)) if before == outcome => {
-                    if !is_same_cause(&record.before, after, plan) {
-                        self.other_reason += 1;
+            After::Decided(_) | After::DecidedSomehow(_) | After::TokenRefused => {
+                match (before, after.outcome()) {
+                    (None, _) | (_, None) => self.undecided_before += 1,
+                    (Some(before), Some(outcome)) if before == outcome => {
+                        if !is_same_cause(&record.before, after, plan) {
+                            self.other_reason += 1;
+                        }
+                    }
+                    (Some(_), Some(outcome)) => {
+                        let loses = outcome == Outcome::Deny;
+                        if loses {
+                            self.lose_access += 1;
+                        } else {
+                            self.gain_access += 1;
+                        }
+                        let change = Change {
+                            loses,
+                            before: cause_before(&record.before),
+                            after: cause_after(after, plan),
+                        };
+                        self.add_change(change, line, record, examples);
                     }
                 }
-                (Some(_), Some(outcome)) => {
-                    let loses = outcome == Outcome::Deny;
-                    if loses {
-                        self.lose_access += 1;
-                    } else {
-                        self.gain_access += 1;
-                    }
-                    let change = Change {
-                        loses,
-                        before: cause_before(&record.before),
-                        after: cause_after(after, plan),
-                    };
-                    self.add_change(change, line, record, examples);
-                }
-            },
+            }
         }
     }
 
@@ -221,11 +223,11 @@ fn count_lacking(lacking: &mut BTreeMap<String, u64>, name: &str) {
     }
 }
 
-fn reason_after(after: &After) -> &'static str {
+fn reason_after(after: &After) -> Option<&'static str> {
     match after {
-        After::Decided(reason) => reason.as_str(),
-        After::TokenRefused => "jwt",
-        After::Unaffected | After::CannotTell(_) => "",
+        After::Decided(reason) => Some(reason.as_str()),
+        After::TokenRefused => Some("jwt"),
+        After::DecidedSomehow(_) | After::Unaffected | After::CannotTell(_) => None,
     }
 }
 
@@ -246,15 +248,16 @@ fn is_same_cause(before: &Before<'_>, after: &After, plan: &WorkloadPlan) -> boo
         (Some(_), None) | (None, Some(_)) => false,
     };
     // Who does not say why says nothing that could be otherwise.
-    before.reason.is_none()
-        || before.reason.as_deref() == Some(reason_after(after))
-            && is_same_policy
-            && before.rule == rule.map(|(_, rule)| rule)
+    let (Some(before_reason), Some(reason)) = (before.reason.as_deref(), reason_after(after))
+    else {
+        return true;
+    };
+    before_reason == reason && is_same_policy && before.rule == rule.map(|(_, rule)| rule)
 }
 
 fn cause_before(before: &Before<'_>) -> Cause {
     Cause {
-        reason: before.reason.as_deref().unwrap_or_default().to_owned(),
+        reason: before.reason.as_deref().map(str::to_owned),
         policy: before.policy.as_deref().map(str::to_owned),
         rule: before.rule,
     }
@@ -263,7 +266,7 @@ fn cause_before(before: &Before<'_>) -> Cause {
 fn cause_after(after: &After, plan: &WorkloadPlan) -> Cause {
     let rule = rule_after(after, plan);
     Cause {
-        reason: reason_after(after).to_owned(),
+        reason: reason_after(after).map(str::to_owned),
         policy: rule.map(|([namespace, name], _)| format!("{namespace}/{name}")),
         rule: rule.map(|(_, rule)| rule),
     }

@@ -9,7 +9,7 @@ use super::needs::Wanting;
 use crate::decide::reference::{self, AlternativeTrace, FieldTrace, RuleTrace};
 use crate::decide::{self, Certainty};
 use crate::gate::{self, RecordedTokens};
-use crate::model::{Action, Attributes, Identity, Outcome, Reason, RuleId};
+use crate::model::{Action, Attributes, Identity, Reason, RuleId};
 use crate::plan::{Unknown, WorkloadPlan};
 
 pub(super) fn judge(
@@ -43,39 +43,30 @@ pub(super) fn judge(
     };
     let custom = found(&Identity::default(), |action| matches!(action, Action::Custom { .. }));
     if let Some(rule) = custom.surely {
-        return After::Decided(Reason::CustomProviderUndefined(rule));
+        return custom.exactly(Reason::CustomProviderUndefined(rule), true);
     }
     if refused {
-        return if custom.possibly { cannot_tell() } else { After::TokenRefused };
+        return if custom.possibly.is_some() { cannot_tell() } else { After::TokenRefused };
     }
     let identity = Identity { claims };
     let deny = found(&identity, |action| matches!(action, Action::Deny));
     let allow = found(&identity, |action| matches!(action, Action::Allow));
     let has_allow = plan.trees(attributes.http.is_some()).has_allow;
-    let denied = match deny.surely {
-        Some(rule) => Some(Reason::DenyRule(rule)),
-        None if has_allow && !allow.possibly => Some(Reason::NoAllowRule),
-        None => None,
-    };
-    if let Some(reason) = denied {
-        // By that, or by something before it: denied either way.
-        return After::Decided(reason);
+    // Whether nothing that comes before ALLOW rules can have decided.
+    let reaches_deny = custom.possibly.is_none() && !wanting.tokens;
+    let reaches_allow = reaches_deny && deny.possibly.is_none();
+    if let Some(rule) = deny.surely {
+        return deny.exactly(Reason::DenyRule(rule), reaches_deny);
     }
-    let allowed = match allow.surely {
-        Some(rule) => Some(Reason::AllowRule(rule)),
-        None if !has_allow => Some(Reason::NoAllowPolicy),
-        None => None,
-    };
-    match allowed {
-        Some(reason)
-            if !deny.possibly
-                && !custom.possibly
-                && !wanting.tokens
-                && reason.outcome() == Outcome::Allow =>
-        {
-            After::Decided(reason)
-        }
-        Some(_) | None => cannot_tell(),
+    if has_allow && allow.possibly.is_none() {
+        return allow.exactly(Reason::NoAllowRule, reaches_allow);
+    }
+    // What may be denied before is not known to be allowed.
+    match allow.surely {
+        _ if !reaches_allow => cannot_tell(),
+        Some(rule) => allow.exactly(Reason::AllowRule(rule), true),
+        None if !has_allow => After::Decided(Reason::NoAllowPolicy),
+        None => cannot_tell(),
     }
 }
 
@@ -84,11 +75,20 @@ pub(super) fn judge(
 struct Bounds {
     /// The first rule that matches, whatever is not known.
     surely: Option<RuleId>,
-    /// Whether some rule may match.
-    possibly: bool,
+    /// The first rule that may match.
+    possibly: Option<RuleId>,
 }
 
 impl Bounds {
+    /// This reason, where nothing else can have been it; otherwise its outcome alone.
+    fn exactly(&self, reason: Reason, is_reached: bool) -> After {
+        if is_reached && self.surely == self.possibly {
+            After::Decided(reason)
+        } else {
+            After::DecidedSomehow(reason.outcome())
+        }
+    }
+
     fn add(&mut self, trace: &RuleTrace, plan: &WorkloadPlan, wanting: &Wanting<'_>) {
         // What Envoy did not send counts as it did when it was decided.
         let unknown = match plan.policy(trace.id).map(|policy| &policy.action) {
@@ -99,7 +99,9 @@ impl Bounds {
         if at(Certainty::No) {
             self.surely = self.surely.or(Some(trace.id));
         }
-        self.possibly |= at(Certainty::Yes);
+        if at(Certainty::Yes) {
+            self.possibly = self.possibly.or(Some(trace.id));
+        }
     }
 }
 

@@ -159,6 +159,6 @@ mod tests {
         fs::remove_file(folder.path().join("d.log.1")).unwrap();
         fs::remove_file(&path).unwrap();
         file.write(&lines(&["d"])).unwrap();
-        assert_eq!(shown(&read(folder.path())), [("d.log", "d "), ("d.log.2", "a ")]);
+        assert_eq!(shown(&read(folder.path())), [("d.log", "d "), ("d.log.3", "a ")]);
     }
 }
