@@ -1,10 +1,17 @@
 //! The decision log of the built binary: what is in it, what never is, and that none is lost.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "test support functions")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test support functions"
+)]
 
 mod blackbox;
 
+use std::fs;
 use std::io::{BufRead as _, BufReader, Lines};
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
 
@@ -85,8 +92,7 @@ impl Server {
     }
 
     async fn check(&self, request: &str) -> CheckResponse {
-        let request = RequestFile::read(request, None).unwrap_or_else(|found| panic!("{found:?}"));
-        self.ask(request.check_request(ClientAddress::default())).await
+        self.ask(check_request(request)).await
     }
 
     /// The next event, which is one of the schema.
@@ -117,6 +123,11 @@ impl Drop for Server {
     }
 }
 
+fn check_request(request: &str) -> CheckRequest {
+    let request = RequestFile::read(request, None).unwrap_or_else(|found| panic!("{found:?}"));
+    request.check_request(ClientAddress::default())
+}
+
 /// The line, which has no field that proto/postern/v1/decision.proto does not have.
 fn of_schema(line: &str) -> Json {
     let pool = DescriptorPool::decode(DESCRIPTORS).unwrap();
@@ -124,6 +135,14 @@ fn of_schema(line: &str) -> Json {
     let mut json = serde_json::Deserializer::from_str(line);
     DynamicMessage::deserialize(decision, &mut json).unwrap_or_else(|e| panic!("{e}\n{line}"));
     serde_json::from_str(line).unwrap()
+}
+
+fn without_times(said: &str) -> String {
+    let word = |word: &str| {
+        let is_time = word.starts_with("20") && word.ends_with('Z') && word.contains('T');
+        if is_time { "TIME".to_owned() } else { word.to_owned() }
+    };
+    said.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
 
 /// Without what is different each time.
@@ -197,5 +216,148 @@ async fn an_event_has_all_that_decided_and_no_secret() {
         "rules": "0000000000000000"
       }
     }
+    "#);
+}
+
+#[tokio::test]
+async fn every_kind_of_decision_is_logged() {
+    let mut server = Server::of_shop(&["--decision-log", "stdout"]).await;
+    let fields = |event: &Json| {
+        let shown =
+            ["postern.outcome", "postern.reason", "http.response.status_code", "postern.error"];
+        let shown = shown.map(|name| event.get(name).map(ToString::to_string).unwrap_or_default());
+        shown.join(" ").replace('"', "")
+    };
+    let mut seen = Vec::new();
+    for request in
+        ["{path: /admin}", "{connection: true, destination: {port: 3306}}", "{path: admin}"]
+    {
+        server.check(request).await;
+        seen.push(fields(&server.event().await));
+    }
+    let mut unknown = check_request("{path: /orders}");
+    let extensions = &mut unknown.attributes.as_mut().unwrap().context_extensions;
+    extensions.insert("postern.namespace".into(), "elsewhere".into());
+    server.ask(unknown).await;
+    seen.push(fields(&server.event().await));
+    server.ask(CheckRequest::default()).await;
+    seen.push(fields(&server.event().await));
+    assert_eq!(
+        seen,
+        [
+            "deny no_allow_rule 403 ",
+            // As Istio has it: without HTTP the condition on a header is none.
+            "deny deny_rule 403 ",
+            "deny malformed_request 403 the path does not start with a slash",
+            "deny unknown_workload 403 ",
+            "deny malformed_request 403 the message has no attributes",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn what_was_decided_is_written_before_it_ends() {
+    let server = Server::of_shop(&["--decision-log", "stdout"]).await;
+    for number in 0..50 {
+        server.check(&format!("{{path: /orders/{number}}}")).await;
+    }
+    let events = server.ended().await;
+    let paths: Vec<_> = events.iter().map(|event| event["url.path"].as_str().unwrap()).collect();
+    let expected: Vec<_> = (0..50).map(|number| format!("/orders/{number}")).collect();
+    assert_eq!(paths, expected);
+}
+
+#[tokio::test]
+async fn outcomes_are_sampled() {
+    let arguments = ["--decision-log", "stdout", "--decision-log-sample", "allow=0"];
+    let server = Server::of_shop(&arguments).await;
+    server.check("{path: /orders, headers: {x-tenant: blue}}").await;
+    server.check("{path: /admin}").await;
+    let events = server.ended().await;
+    assert_eq!(events.len(), 1);
+    assert_eq!(events[0]["postern.outcome"], "deny");
+}
+
+#[tokio::test]
+async fn into_a_file_that_only_its_owner_reads() {
+    let folder = Folder::new();
+    folder.file("policies/shop.yaml", SHOP);
+    let arguments = ["--decision-log", "file:decisions.log", "--decision-log-redact", "x-tenant"];
+    let server = Server::start(&folder, &arguments).await;
+    server.check("{path: /orders, headers: {x-tenant: blue}}").await;
+    assert!(server.ended().await.is_empty(), "stdout is not where it goes");
+    let path = folder.path().join("decisions.log");
+    let line = fs::read_to_string(&path).unwrap();
+    let event = of_schema(line.trim());
+    assert_eq!(event["postern.redacted"], serde_json::json!(["http.request.header.x-tenant"]));
+    assert!(!line.contains("blue"));
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_an_error_at_once() {
+    let folder = Folder::new();
+    folder.file("policies/shop.yaml", SHOP);
+    let mut command = folder.postern();
+    command.args(["serve", "--policies", "policies", "--decision-log", "file:no/such/folder"]);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("cannot write decisions to `no/such/folder` (--decision-log)"), "{said}");
+}
+
+#[tokio::test]
+async fn what_was_logged_can_be_replayed() {
+    let folder = Folder::new();
+    folder.file("policies/shop.yaml", SHOP);
+    let server = Server::start(&folder, &["--decision-log", "file:decisions.log"]).await;
+    let requests = [
+        "{path: /orders/1, headers: {x-tenant: blue}}",
+        "{path: /orders/2, headers: {x-tenant: red}}",
+        "{path: /orders/3, headers: {x-tenant: [blue], cookie: s3cret}}",
+        "{path: admin}",
+        "{connection: true, destination: {port: 3306}}",
+        "{connection: true, destination: {port: 3307}}",
+    ];
+    for request in requests {
+        server.check(request).await;
+    }
+    drop(server.ended().await);
+    folder.file("new.yaml", &SHOP.replace("values: [blue]", "values: [red]"));
+    let replay = |policies: &str| {
+        let mut command = folder.postern();
+        let output = command.args(["replay", "decisions.log", "--policies", policies]).output();
+        let output = output.unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        let talk = String::from_utf8(output.stderr).unwrap();
+        format!("{}{talk}exit {}", without_times(&said), output.status.code().unwrap())
+    };
+    insta::assert_snapshot!(replay("policies"), @r#"
+    records      6 of decisions.log
+    before       2 allowed, 4 denied
+    after        1 allowed, 4 denied
+    changed      0 lose access, 0 gain access
+    unaffected   1 malformed, or of no known workload
+    cannot tell  1 what decides was not recorded:
+                 1 http.request.header.cookie
+    exit 0
+    "#);
+    insta::assert_snapshot!(replay("new.yaml"), @r#"
+    records      6 of decisions.log
+    before       2 allowed, 4 denied
+    after        1 allowed, 5 denied
+    changed      2 lose access, 1 gain access
+    unaffected   1 malformed, or of no known workload
+
+    loses access
+      1          allow_rule shop/readers rules[0] -> for a reason that was not recorded
+                 line 3  TIME  GET /orders/3
+      1          allow_rule shop/readers rules[0] -> no_allow_rule
+                 line 1  TIME  GET /orders/1
+
+    gains access
+      1          no_allow_rule -> allow_rule shop/readers rules[0]
+                 line 2  TIME  GET /orders/2
+    exit 1
     "#);
 }
