@@ -13,6 +13,7 @@ mod services;
 mod statuses;
 #[cfg(feature = "api")]
 mod store;
+mod traces;
 mod workers;
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
@@ -43,6 +44,7 @@ use health::Health;
 use key_sources::KeySources;
 use listener::Listener;
 use policies::PolicySource;
+use traces::Traces;
 use workers::Workers;
 
 /// For what was decided by then to be logged.
@@ -92,6 +94,7 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
 
     // A file that cannot be written is known before anything is served.
     let (decision_log, log_writer) = decision_log::open(&config, keys.clock, &metrics)?.unzip();
+    let traces = Traces::open(&config)?;
 
     // Ports.
     let listener = Listener::bind(&config.listen, config.socket_mode)
@@ -161,6 +164,7 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
         &keys,
         &metrics,
         decision_log,
+        traces.spans(),
     )?;
     let (workers, ended) = Workers::start(config.workers, &routes.routes(), &drain)?;
     let grpc = tokio::spawn(listener.serve(workers, ended, drain.clone()));
@@ -219,6 +223,7 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
             api,
             background,
             log_writer,
+            traces,
             grace: config.shutdown_grace,
         },
     })
@@ -255,6 +260,7 @@ struct Serving {
     api: Option<JoinHandle<()>>,
     background: Vec<JoinHandle<()>>,
     log_writer: Option<Writer>,
+    traces: Traces,
     grace: Duration,
 }
 
@@ -315,6 +321,9 @@ impl Running {
             && !writer.finish(LOG_GRACE).await
         {
             tracing::warn!("decisions were still waiting to be logged");
+        }
+        if !parts.traces.finish(LOG_GRACE).await {
+            tracing::warn!("spans were still waiting to be exported");
         }
         admin_ended.begin();
         // Its answers take no time; a client that keeps its connection must not keep us.

@@ -28,6 +28,16 @@ pub fn pass(
     attributes: &mut Attributes<'_>,
     verifier: &Verifier<'_>,
 ) -> Passage {
+    pass_and_tell(plan, attributes, verifier, || ())
+}
+
+/// As [`pass`], and says when tokens have been dealt with, if it comes to that.
+pub fn pass_and_tell(
+    plan: &WorkloadPlan,
+    attributes: &mut Attributes<'_>,
+    verifier: &Verifier<'_>,
+    after_tokens: impl FnOnce(),
+) -> Passage {
     forget_peer_where_disabled(plan, attributes);
     if let Some(reason) = decide::before_tokens(plan, attributes) {
         return refused(reason, Authentication::default());
@@ -36,6 +46,7 @@ pub fn pass(
         Some(http) => authn::authenticate(&plan.jwt, http, verifier),
         None => Authentication::default(),
     };
+    after_tokens();
     if let Some(error) = authentication.error {
         return refused(Reason::Jwt(error), authentication);
     }

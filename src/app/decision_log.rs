@@ -6,6 +6,8 @@ use crate::authn::clock::Clock;
 use crate::config::{Config, DecisionLogTarget};
 use crate::telemetry::decision_log::{DecisionLog, Destination, RotatingFile, Writer};
 use crate::telemetry::metrics::Metrics;
+#[cfg(feature = "otlp")]
+use crate::telemetry::otlp::OtlpLogs;
 
 /// The log and the thread that writes it; `None` where decisions are not logged.
 pub(super) fn open(
@@ -16,6 +18,13 @@ pub(super) fn open(
     let Some(log) = &config.decision_log else { return Ok(None) };
     let destination = match &log.to {
         DecisionLogTarget::Stdout => Destination::Stdout,
+        #[cfg(feature = "otlp")]
+        DecisionLogTarget::Otlp => {
+            let logs = OtlpLogs::open(clock).context("cannot export decisions by OTLP")?;
+            Destination::Lines(Box::new(logs))
+        }
+        #[cfg(not(feature = "otlp"))]
+        DecisionLogTarget::Otlp => anyhow::bail!("there is no OTLP in this Postern"),
         DecisionLogTarget::File { path, size, kept } => {
             let size = u64::try_from(*size).unwrap_or(u64::MAX);
             let file = RotatingFile::open(path.clone(), size, *kept);

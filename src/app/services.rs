@@ -17,6 +17,7 @@ use crate::extauthz::{
 use crate::manifest;
 use crate::telemetry::decision_log::DecisionLog;
 use crate::telemetry::metrics::{Metrics, TokenCacheSample};
+use crate::telemetry::otlp::Spans;
 
 /// Text to resources. A resource without a namespace is in the workload's.
 pub(crate) fn decode(config: &Config) -> Decode {
@@ -32,6 +33,7 @@ pub(super) fn grpc_services(
     keys: &KeySources,
     metrics: &Metrics,
     decision_log: Option<DecisionLog>,
+    spans: Option<Spans>,
 ) -> Result<AuthorizationService> {
     let settings = request_settings(config);
     let check_metrics = CheckMetrics { decisions: metrics.decisions(), inputs: metrics.inputs() };
@@ -41,6 +43,9 @@ pub(super) fn grpc_services(
             .with_metrics(check_metrics);
     if let Some(decision_log) = decision_log {
         service = service.with_decision_log(decision_log);
+    }
+    if let Some(spans) = spans {
+        service = service.with_spans(spans);
     }
     if config.token_cache_size > 0 {
         let bytes = u64::try_from(config.token_cache_size).unwrap_or(u64::MAX);

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 
-use super::Reader;
+use super::opentelemetry;
 use super::values::{self, show_size, text};
+use super::{Environment, Reader};
 use crate::telemetry::decision_log::{NEVER_LOGGED, Redaction, SampleRates, Settings};
 
 /// Everything about the decision log that can be set.
@@ -22,6 +23,8 @@ pub struct DecisionLogConfig {
 pub enum DecisionLogTarget {
     /// To stdout.
     Stdout,
+    /// To a receiver that the `OTEL_*` variables name.
+    Otlp,
     /// Into a file.
     File {
         /// Which.
@@ -46,20 +49,22 @@ const OTHERS: [&str; 6] = [
 const FILE: &str = "file:";
 
 impl DecisionLogConfig {
-    pub(super) fn read(read: &mut Reader<'_>) -> Option<Self> {
+    pub(super) fn read(read: &mut Reader<'_>, environment: &Environment) -> Option<Self> {
         let to = read.setting("decisionLog", Some(Target::Off), |value| target(value).map(Some));
         let to = to.unwrap_or(Target::Off);
         let is_set = |name: &&str| read.layers.find(name).is_some();
         let needless: &[&str] = match to {
             Target::Off => &OTHERS,
-            Target::Stdout => &["decisionLogFiles", "decisionLogFileSize"],
+            Target::Stdout | Target::Otlp => &["decisionLogFiles", "decisionLogFileSize"],
             Target::File(_) => &[],
         };
         let needless: Vec<_> = needless.iter().copied().filter(|name| is_set(name)).collect();
         for name in needless {
             let problem = match to {
                 Target::Off => "is for --decision-log, which is not set",
-                Target::Stdout | Target::File(_) => "is for --decision-log file:PATH",
+                Target::Stdout | Target::Otlp | Target::File(_) => {
+                    "is for --decision-log file:PATH"
+                }
             };
             if let Some((origin, _)) = read.layers.find(name) {
                 read.problems.add(origin.subject(name), problem);
@@ -84,6 +89,14 @@ impl DecisionLogConfig {
         let to = match to {
             Target::Off => return None,
             Target::Stdout => DecisionLogTarget::Stdout,
+            Target::Otlp => {
+                if cfg!(not(feature = "otlp")) {
+                    let problem = "this Postern was built without it (feature `otlp`)";
+                    read.problems.add("--decision-log otlp", problem);
+                }
+                opentelemetry::exporter(read, environment, "LOGS");
+                DecisionLogTarget::Otlp
+            }
             Target::File(path) => DecisionLogTarget::File { path, size, kept },
         };
         Some(Self { to, settings })
@@ -94,6 +107,7 @@ impl DecisionLogConfig {
         let Self { to, settings: Settings { rates, redaction, buffer } } = self;
         let to = match to {
             DecisionLogTarget::Stdout => "stdout".to_owned(),
+            DecisionLogTarget::Otlp => "otlp".to_owned(),
             DecisionLogTarget::File { path, size, kept } => {
                 shown.insert("decisionLogFileSize".into(), json!(show_size(*size)));
                 shown.insert("decisionLogFiles".into(), json!(kept));
@@ -114,6 +128,7 @@ impl DecisionLogConfig {
 enum Target {
     Off,
     Stdout,
+    Otlp,
     File(PathBuf),
 }
 
@@ -125,10 +140,11 @@ fn target(value: &Value) -> Result<Target, String> {
     match text(value)? {
         "off" => Ok(Target::Off),
         "stdout" => Ok(Target::Stdout),
+        "otlp" => Ok(Target::Otlp),
         text => match text.strip_prefix(FILE) {
             Some("") => Err(format!("`{text}` lacks a path, such as `file:/var/log/decisions`")),
             Some(path) => Ok(Target::File(path.into())),
-            None => Err(format!("`{text}` is not `off`, `stdout` or `file:PATH`")),
+            None => Err(format!("`{text}` is not `off`, `stdout`, `otlp` or `file:PATH`")),
         },
     }
 }

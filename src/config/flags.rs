@@ -113,7 +113,7 @@ pub struct ServerFlags {
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<String>,
 
-    /// Where decisions are logged: off, stdout or file:PATH [default: off]
+    /// Where decisions are logged: off, stdout, file:PATH, or otlp as the OTEL_* variables say [default: off]
     #[arg(long, value_name = "WHERE", help_heading = "Decision log")]
     pub decision_log: Option<String>,
 

@@ -11,6 +11,7 @@ mod key_sources;
 mod kube;
 mod layer;
 mod mesh_config;
+mod opentelemetry;
 #[cfg(feature = "api")]
 mod store;
 mod values;
@@ -86,6 +87,8 @@ pub struct Config {
     pub colour: bool,
     /// Where decisions are logged; `None` is nowhere.
     pub decision_log: Option<DecisionLogConfig>,
+    /// Whether spans are exported, as the `OTEL_*` variables say.
+    pub traces: bool,
     /// How long requests may take to finish at shutdown.
     pub shutdown_grace: Duration,
     /// How remote key sets are fetched.
@@ -259,6 +262,7 @@ impl Config {
             "maxMessageSize": self.max_message_size,
             "maxHeadersSize": self.max_headers_size,
             "maxTokenSize": self.max_token_size,
+            "traces": self.traces,
         });
         if let Value::Object(settings) = &mut settings {
             self.key_sources.show(settings);
@@ -342,7 +346,8 @@ impl Reader<'_> {
             log_level: self.setting("logLevel", LogFilter::default(), values::log_filter),
             log_format: format.unwrap_or(plain),
             colour: environment.terminal && !environment.has("NO_COLOR"),
-            decision_log: DecisionLogConfig::read(self),
+            traces: opentelemetry::traces(self, environment),
+            decision_log: DecisionLogConfig::read(self, environment),
             shutdown_grace: self.setting(
                 "shutdownGrace",
                 Duration::from_secs(10),

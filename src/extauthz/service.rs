@@ -23,6 +23,8 @@ use crate::normalize::PathNormalization;
 use crate::plan::{Snapshot, WorkloadPlan};
 use crate::telemetry::decision_log::{Decision, DecisionLog, Draft, TraceContext};
 use crate::telemetry::metrics::{DecisionMetrics, Input, InputMetrics};
+use crate::telemetry::otlp::Spans;
+use crate::telemetry::timeline::{Stage, Timeline};
 
 /// How requests are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +71,10 @@ pub struct Checked<R = CheckResponse> {
     pub wanted: Vec<WantedKey>,
     /// Its event, if it is to be logged.
     pub event: Option<Draft>,
+    /// How long each stage took, where spans are made of that.
+    pub timeline: Option<Timeline>,
+    /// The revision of the policies that decided.
+    pub revision: u64,
 }
 
 /// What is counted of requests.
@@ -92,6 +98,7 @@ pub struct AuthorizationService {
     token_cache: Option<Arc<TokenCache>>,
     metrics: Option<CheckMetrics>,
     decision_log: Option<DecisionLog>,
+    spans: Option<Spans>,
 }
 
 impl fmt::Debug for AuthorizationService {
@@ -120,6 +127,7 @@ impl AuthorizationService {
             token_cache: None,
             metrics: None,
             decision_log: None,
+            spans: None,
         }
     }
 
@@ -148,6 +156,12 @@ impl AuthorizationService {
         Self { decision_log: Some(decision_log), ..self }
     }
 
+    /// Has spans made of decisions.
+    #[must_use]
+    pub fn with_spans(self, spans: Spans) -> Self {
+        Self { spans: Some(spans), ..self }
+    }
+
     /// Answers one CheckRequest with the keys that are there. Never fails: what cannot be decided is
     /// denied.
     ///
@@ -155,8 +169,9 @@ impl AuthorizationService {
     pub fn answer(&self, check: &CheckRequest) -> Checked {
         let started = Instant::now();
         let snapshot = self.snapshots.load();
+        let timeline = self.timeline();
         let view = CheckView::of_message(check);
-        let mut checked = self.answer_by(&snapshot, view, response::message);
+        let mut checked = self.answer_by(&snapshot, view, timeline, response::message);
         debug_assert_eq!(response::outcome_of(&checked.response), checked.verdict.outcome());
         self.record(&mut checked, started);
         checked
@@ -192,12 +207,14 @@ impl AuthorizationService {
 
     fn decide(&self, message: &[u8]) -> Result<Checked<Vec<u8>>, DecodeError> {
         let snapshot = self.snapshots.load();
+        let timeline = self.timeline();
         if let Ok(view) = CheckView::read(message) {
-            return Ok(self.answer_by(&snapshot, view, encode::bytes));
+            return Ok(self.answer_by(&snapshot, view, timeline, encode::bytes));
         }
         // Wrong or unusual. Whoever can read it all says which.
         let check = CheckRequest::decode(message)?;
-        Ok(self.answer_by(&snapshot, CheckView::of_message(&check), encode::bytes))
+        let view = CheckView::of_message(&check);
+        Ok(self.answer_by(&snapshot, view, timeline, encode::bytes))
     }
 
     fn record<R>(&self, checked: &mut Checked<R>, started: Instant) {
@@ -208,6 +225,13 @@ impl AuthorizationService {
         if let (Some(log), Some(event)) = (&self.decision_log, checked.event.take()) {
             log.log(event, elapsed);
         }
+        if let (Some(spans), Some(timeline)) = (&self.spans, &checked.timeline) {
+            spans.record(timeline, &checked.verdict, checked.revision);
+        }
+    }
+
+    fn timeline(&self) -> Option<Timeline> {
+        self.spans.as_ref().map(|_| Timeline::begin(self.clock.now()))
     }
 
     /// The event of a decision, where decisions are logged.
@@ -240,9 +264,11 @@ impl AuthorizationService {
         &self,
         snapshot: &Snapshot,
         view: CheckView<'_>,
+        mut timeline: Option<Timeline>,
         write: impl Fn(&Reply<'_>) -> R,
     ) -> Checked<R> {
-        let refuse = |reason, answer, event| {
+        let revision = snapshot.revision;
+        let refuse = |reason, answer, event, timeline: Option<Timeline>| {
             let verdict = Verdict::from_reason(reason);
             let report = Report {
                 verdict,
@@ -252,10 +278,14 @@ impl AuthorizationService {
                 claims: None,
             };
             let response = write(&Reply { report, answer });
-            Checked { response, verdict, wanted: Vec::new(), event }
+            let timeline = timeline.map(|mut timeline| {
+                timeline.end(Stage::Encode);
+                timeline
+            });
+            Checked { response, verdict, wanted: Vec::new(), event, timeline, revision }
         };
         let undecided = |reason| Decision::undecided(reason, snapshot.revision);
-        let malformed = |malformed: Malformed, peer_address| {
+        let malformed = |malformed: Malformed, peer_address, timeline: Option<Timeline>| {
             tracing::debug!(error = %malformed, "malformed CheckRequest");
             let event = self.event(|| Decision {
                 peer_address,
@@ -272,24 +302,28 @@ impl AuthorizationService {
                 | Malformed::Path
                 | Malformed::Certificate => Answer::Denied { realm: None },
             };
-            refuse(Reason::MalformedRequest, answer, event)
+            refuse(Reason::MalformedRequest, answer, event, timeline)
         };
         let Some(mut view) = view.attributes else {
-            return malformed(Malformed::NoAttributes, None);
+            return malformed(Malformed::NoAttributes, None, timeline);
         };
         let extensions = mem::take(&mut view.extensions);
         let is_logged = self.decision_log.is_some();
         let peer_address = if is_logged { attributes::peer_address(&view) } else { None };
         let names = match attributes::peer_names(&view, &self.certificates) {
             Ok(names) => names,
-            Err(error) => return malformed(error, peer_address),
+            Err(error) => return malformed(error, peer_address, timeline),
         };
         let names = names.iter().flat_map(|names| names.iter().map(|name| Cow::Borrowed(&**name)));
         let mut attributes = match attributes::from_view(view, &self.settings, names) {
             Ok(attributes) => attributes,
-            Err(error) => return malformed(error, peer_address),
+            Err(error) => return malformed(error, peer_address, timeline),
         };
         self.note_missing(&attributes);
+        if let Some(timeline) = &mut timeline {
+            timeline.note_request(&attributes);
+            timeline.end(Stage::Decode);
+        }
         let Some(plan) = plan_for(snapshot, &extensions) else {
             let event = self.event(|| Decision {
                 attributes: Some(&attributes),
@@ -297,7 +331,8 @@ impl AuthorizationService {
                 trace: trace_of(&attributes),
                 ..undecided(Reason::UnknownWorkload)
             });
-            return refuse(Reason::UnknownWorkload, Answer::Denied { realm: None }, event);
+            let answer = Answer::Denied { realm: None };
+            return refuse(Reason::UnknownWorkload, answer, event, timeline);
         };
         // The realm names the path as the client sent it, token and all; tokens change it below.
         let realm =
@@ -315,7 +350,11 @@ impl AuthorizationService {
         } else {
             None
         };
-        let mut passage = gate::pass(plan, &mut attributes, &verifier);
+        let mut passage = gate::pass_and_tell(plan, &mut attributes, &verifier, || {
+            if let Some(timeline) = &mut timeline {
+                timeline.end(Stage::Tokens);
+            }
+        });
         if let Some(name) = &self.settings.client_address_header {
             passage.authentication.changes.note_header(name);
         }
@@ -325,6 +364,10 @@ impl AuthorizationService {
         } else {
             Vec::new()
         };
+        if let Some(timeline) = &mut timeline {
+            timeline.note_rule(plan, verdict.reason);
+            timeline.end(Stage::Decide);
+        }
         let event = self.event(|| Decision {
             plan: Some(plan),
             audited_by: &audited_by,
@@ -352,7 +395,11 @@ impl AuthorizationService {
             Outcome::Deny => Answer::Denied { realm },
         };
         let response = write(&Reply { report, answer });
-        Checked { response, verdict, wanted: passage.authentication.wanted, event }
+        if let Some(timeline) = &mut timeline {
+            timeline.end(Stage::Encode);
+        }
+        let wanted = passage.authentication.wanted;
+        Checked { response, verdict, wanted, event, timeline, revision }
     }
 }
 

@@ -6,4 +6,10 @@ pub mod decision_log;
 mod histogram;
 pub mod logging;
 pub mod metrics;
+#[cfg(not(feature = "otlp"))]
+#[path = "no_otlp.rs"]
+pub mod otlp;
+#[cfg(feature = "otlp")]
+pub mod otlp;
 mod shards;
+pub mod timeline;
