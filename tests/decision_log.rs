@@ -8,22 +8,19 @@
 )]
 
 mod blackbox;
+#[path = "blackbox/served.rs"]
+mod served;
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Lines};
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::{Child, ChildStdout, Command, Stdio};
-use std::thread;
 
 use blackbox::Folder;
-use envoy_types::pb::envoy::service::auth::v3::authorization_client::AuthorizationClient;
-use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse};
-use postern::extauthz::{ClientAddress, DESCRIPTORS};
-use postern::request_file::RequestFile;
+use envoy_types::pb::envoy::service::auth::v3::CheckRequest;
+use postern::extauthz::DESCRIPTORS;
 use prost_reflect::{DescriptorPool, DynamicMessage};
 use serde_json::Value as Json;
-use tokio::task::spawn_blocking;
-use tonic::transport::Endpoint;
+
+use served::{Server, check_request};
 
 const SHOP: &str = r#"
 apiVersion: security.istio.io/v1
@@ -44,88 +41,15 @@ spec:
   - when: [{key: "request.headers[cookie]", values: [forbidden]}]
 "#;
 
-/// A running `postern serve` that logs to stdout.
-struct Server {
-    child: Child,
-    grpc: String,
-    lines: Option<Lines<BufReader<ChildStdout>>>,
+async fn of_shop(arguments: &[&str]) -> Server {
+    let folder = Folder::new();
+    folder.file("policies/shop.yaml", SHOP);
+    Server::start(&folder, arguments).await
 }
 
-impl Server {
-    async fn start(folder: &Folder, arguments: &[&str]) -> Self {
-        let mut command = folder.postern();
-        command.args(["serve", "--policies", "policies", "--namespace", "shop"]);
-        command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
-        command.args(["--log-format", "json"]).args(arguments);
-        spawn_blocking(move || Self::spawn(command)).await.unwrap()
-    }
-
-    fn spawn(mut command: Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut talk = BufReader::new(child.stderr.take().unwrap()).lines();
-        let mut seen = String::new();
-        let grpc = loop {
-            let Some(line) = talk.next() else { panic!("ended before it listened:\n{seen}") };
-            let line = line.unwrap();
-            let event: Json = serde_json::from_str(&line).unwrap_or_default();
-            if event["message"] == "listening on" && event["listener"] == "grpc" {
-                break format!("http://{}", event["address"].as_str().unwrap());
-            }
-            seen.push_str(&line);
-            seen.push('\n');
-        };
-        // A full pipe would stop it.
-        thread::spawn(move || talk.for_each(drop));
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { child, grpc, lines: Some(lines) }
-    }
-
-    async fn of_shop(arguments: &[&str]) -> Self {
-        let folder = Folder::new();
-        folder.file("policies/shop.yaml", SHOP);
-        Self::start(&folder, arguments).await
-    }
-
-    async fn ask(&self, check: CheckRequest) -> CheckResponse {
-        let channel = Endpoint::from_shared(self.grpc.clone()).unwrap().connect().await.unwrap();
-        AuthorizationClient::new(channel).check(check).await.unwrap().into_inner()
-    }
-
-    async fn check(&self, request: &str) -> CheckResponse {
-        self.ask(check_request(request)).await
-    }
-
-    /// The next event, which is one of the schema.
-    async fn event(&mut self) -> Json {
-        let mut lines = self.lines.take().unwrap();
-        let (line, lines) =
-            spawn_blocking(move || (lines.next().unwrap().unwrap(), lines)).await.unwrap();
-        self.lines = Some(lines);
-        of_schema(&line)
-    }
-
-    /// Ends it, and gives what is left of the log.
-    async fn ended(mut self) -> Vec<Json> {
-        let kill = format!("kill -TERM {}", self.child.id());
-        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
-        let lines = self.lines.take().unwrap();
-        let rest = move || lines.map(|line| of_schema(&line.unwrap())).collect();
-        let rest = spawn_blocking(rest).await.unwrap();
-        assert!(self.child.wait().unwrap().success());
-        rest
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-fn check_request(request: &str) -> CheckRequest {
-    let request = RequestFile::read(request, None).unwrap_or_else(|found| panic!("{found:?}"));
-    request.check_request(ClientAddress::default())
+/// The next event, which is one of the schema.
+async fn event(server: &mut Server) -> Json {
+    of_schema(&server.line().await)
 }
 
 /// The line, which has no field that proto/postern/v1/decision.proto does not have.
@@ -155,7 +79,7 @@ fn stable(mut event: Json) -> String {
 
 #[tokio::test]
 async fn an_event_has_all_that_decided_and_no_secret() {
-    let mut server = Server::of_shop(&["--decision-log", "stdout"]).await;
+    let mut server = of_shop(&["--decision-log", "stdout"]).await;
     server
         .check(
             "{method: GET, path: /orders/7?page=2, host: 'shop.example.com:8080', \
@@ -166,7 +90,7 @@ async fn an_event_has_all_that_decided_and_no_secret() {
              destination: {ip: 10.0.0.7, port: 8080}, sni: Shop.Example.com}",
         )
         .await;
-    let event = stable(server.event().await);
+    let event = stable(event(&mut server).await);
     insta::assert_snapshot!(event, @r#"
     {
       "postern.schema": "decision/1",
@@ -221,7 +145,7 @@ async fn an_event_has_all_that_decided_and_no_secret() {
 
 #[tokio::test]
 async fn every_kind_of_decision_is_logged() {
-    let mut server = Server::of_shop(&["--decision-log", "stdout"]).await;
+    let mut server = of_shop(&["--decision-log", "stdout"]).await;
     let fields = |event: &Json| {
         let shown =
             ["postern.outcome", "postern.reason", "http.response.status_code", "postern.error"];
@@ -233,15 +157,15 @@ async fn every_kind_of_decision_is_logged() {
         ["{path: /admin}", "{connection: true, destination: {port: 3306}}", "{path: admin}"]
     {
         server.check(request).await;
-        seen.push(fields(&server.event().await));
+        seen.push(fields(&event(&mut server).await));
     }
     let mut unknown = check_request("{path: /orders}");
     let extensions = &mut unknown.attributes.as_mut().unwrap().context_extensions;
     extensions.insert("postern.namespace".into(), "elsewhere".into());
     server.ask(unknown).await;
-    seen.push(fields(&server.event().await));
+    seen.push(fields(&event(&mut server).await));
     server.ask(CheckRequest::default()).await;
-    seen.push(fields(&server.event().await));
+    seen.push(fields(&event(&mut server).await));
     assert_eq!(
         seen,
         [
@@ -257,11 +181,11 @@ async fn every_kind_of_decision_is_logged() {
 
 #[tokio::test]
 async fn what_was_decided_is_written_before_it_ends() {
-    let server = Server::of_shop(&["--decision-log", "stdout"]).await;
+    let server = of_shop(&["--decision-log", "stdout"]).await;
     for number in 0..50 {
         server.check(&format!("{{path: /orders/{number}}}")).await;
     }
-    let events = server.ended().await;
+    let events: Vec<_> = server.ended().await.iter().map(|line| of_schema(line)).collect();
     let paths: Vec<_> = events.iter().map(|event| event["url.path"].as_str().unwrap()).collect();
     let expected: Vec<_> = (0..50).map(|number| format!("/orders/{number}")).collect();
     assert_eq!(paths, expected);
@@ -270,10 +194,10 @@ async fn what_was_decided_is_written_before_it_ends() {
 #[tokio::test]
 async fn outcomes_are_sampled() {
     let arguments = ["--decision-log", "stdout", "--decision-log-sample", "allow=0"];
-    let server = Server::of_shop(&arguments).await;
+    let server = of_shop(&arguments).await;
     server.check("{path: /orders, headers: {x-tenant: blue}}").await;
     server.check("{path: /admin}").await;
-    let events = server.ended().await;
+    let events: Vec<_> = server.ended().await.iter().map(|line| of_schema(line)).collect();
     assert_eq!(events.len(), 1);
     assert_eq!(events[0]["postern.outcome"], "deny");
 }
