@@ -9,6 +9,7 @@
 
 mod blackbox;
 #[path = "blackbox/served.rs"]
+#[expect(dead_code, reason = "other tests use the rest")]
 mod served;
 
 use std::fs;

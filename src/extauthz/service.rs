@@ -167,11 +167,16 @@ impl AuthorizationService {
     ///
     /// What it answers is what [`AuthorizationService::answer_bytes`] does, by the slow way.
     pub fn answer(&self, check: &CheckRequest) -> Checked {
+        self.answer_at(check, self.clock.unix_seconds())
+    }
+
+    /// Answers as [`AuthorizationService::answer`] does, as if it were then, in seconds since 1970.
+    pub fn answer_at(&self, check: &CheckRequest, now: u64) -> Checked {
         let started = Instant::now();
         let snapshot = self.snapshots.load();
         let timeline = self.timeline();
         let view = CheckView::of_message(check);
-        let mut checked = self.answer_by(&snapshot, view, timeline, response::message);
+        let mut checked = self.answer_by(&snapshot, view, (now, timeline), response::message);
         debug_assert_eq!(response::outcome_of(&checked.response), checked.verdict.outcome());
         self.record(&mut checked, started);
         checked
@@ -209,12 +214,17 @@ impl AuthorizationService {
         let snapshot = self.snapshots.load();
         let timeline = self.timeline();
         if let Ok(view) = CheckView::read(message) {
-            return Ok(self.answer_by(&snapshot, view, timeline, encode::bytes));
+            return Ok(self.answer_by(
+                &snapshot,
+                view,
+                (self.clock.unix_seconds(), timeline),
+                encode::bytes,
+            ));
         }
         // Wrong or unusual. Whoever can read it all says which.
         let check = CheckRequest::decode(message)?;
         let view = CheckView::of_message(&check);
-        Ok(self.answer_by(&snapshot, view, timeline, encode::bytes))
+        Ok(self.answer_by(&snapshot, view, (self.clock.unix_seconds(), timeline), encode::bytes))
     }
 
     fn record<R>(&self, checked: &mut Checked<R>, started: Instant) {
@@ -264,7 +274,7 @@ impl AuthorizationService {
         &self,
         snapshot: &Snapshot,
         view: CheckView<'_>,
-        mut timeline: Option<Timeline>,
+        (now, mut timeline): (u64, Option<Timeline>),
         write: impl Fn(&Reply<'_>) -> R,
     ) -> Checked<R> {
         let revision = snapshot.revision;
@@ -338,7 +348,6 @@ impl AuthorizationService {
         let realm =
             (!plan.jwt.rules.is_empty()).then(|| attributes.http.as_ref().map(Realm::of)).flatten();
 
-        let now = self.clock.unix_seconds();
         let verifier = Verifier {
             keys: self.keys.as_ref(),
             cache: self.token_cache.as_deref(),

@@ -240,7 +240,7 @@ fn attributes<'r>(record: &'r Record<'_>) -> Result<Attributes<'r>, Lacking> {
                 path: Cow::Borrowed(&**path),
                 host,
                 scheme: text(&record.scheme),
-                headers: Headers::new(all, is_access_log || is_missing("encode_raw_headers")),
+                headers: Headers::new(all, is_missing("encode_raw_headers")),
             })
         }
     };

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::judge::After;
-use super::record::{Before, Record};
-use crate::model::{Outcome, Reason};
+use super::judge::{After, Lacking};
+use super::record::Record;
+use crate::model::Outcome;
 use crate::plan::WorkloadPlan;
 
 /// So many kinds of changes are told apart, and so many things that records lack; names of policies
@@ -41,6 +41,115 @@ pub struct Tally {
     pub ungrouped: u64,
     /// Lines that are no records.
     pub malformed: u64,
+    /// Entries of access logs with a header of which only the first line is logged; that it has no
+    /// other is assumed.
+    pub assumed_one_line: u64,
+}
+
+/// One side of a comparison: what was decided, or is.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Said<'a> {
+    /// `None` where it is not said.
+    pub outcome: Option<Outcome>,
+    /// As metrics name it.
+    pub reason: Option<&'a str>,
+    /// Which policy.
+    pub policy: Option<PolicyName<'a>>,
+    /// Its rule, from 0.
+    pub rule: Option<u32>,
+}
+
+/// `namespace/name`, in one piece or in two.
+#[derive(Debug, Clone, Copy)]
+pub enum PolicyName<'a> {
+    /// As it is written.
+    Whole(&'a str),
+    /// The namespace and the name.
+    Parts([&'a str; 2]),
+}
+
+impl PartialEq for PolicyName<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Whole(a), Self::Whole(b)) => a == b,
+            (Self::Parts(a), Self::Parts(b)) => a == b,
+            (Self::Whole(whole), Self::Parts([namespace, name]))
+            | (Self::Parts([namespace, name]), Self::Whole(whole)) => {
+                whole.split_once('/') == Some((*namespace, *name))
+            }
+        }
+    }
+}
+
+impl fmt::Display for PolicyName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(whole) => f.write_str(whole),
+            Self::Parts([namespace, name]) => write!(f, "{namespace}/{name}"),
+        }
+    }
+}
+
+/// What is said now.
+#[derive(Debug, Clone)]
+pub enum Told<'a> {
+    /// This.
+    Decided(Said<'a>),
+    /// Nothing: it was refused for what no policy changes.
+    Unaffected,
+    /// It depends on something that is not recorded.
+    CannotTell(Lacking),
+}
+
+impl<'a> Said<'a> {
+    /// What a record says.
+    pub fn by_record(record: &'a Record<'_>) -> Self {
+        let before = &record.before;
+        Self {
+            outcome: match before.outcome.as_deref() {
+                Some("allow") => Some(Outcome::Allow),
+                Some(_) => Some(Outcome::Deny),
+                None => None,
+            },
+            reason: before.reason.as_deref(),
+            policy: before.policy.as_deref().map(PolicyName::Whole),
+            rule: before.rule,
+        }
+    }
+
+    fn cause(&self) -> Cause {
+        Cause {
+            reason: self.reason.map(str::to_owned),
+            policy: self.policy.map(|policy| policy.to_string()),
+            rule: self.rule,
+        }
+    }
+}
+
+impl<'a> Told<'a> {
+    /// What these policies say.
+    pub fn by_policies(after: After, plan: &'a WorkloadPlan) -> Self {
+        let only = |outcome, reason| {
+            Self::Decided(Said { outcome: Some(outcome), reason, ..Said::default() })
+        };
+        match after {
+            After::Decided(reason) => {
+                let policy = reason.rule().and_then(|rule| plan.policy(rule));
+                Self::Decided(Said {
+                    outcome: Some(reason.outcome()),
+                    reason: Some(reason.as_str()),
+                    policy: policy.map(|policy| {
+                        PolicyName::Parts([&policy.metadata.namespace, &policy.metadata.name])
+                    }),
+                    rule: reason.rule().map(|rule| rule.rule),
+                })
+            }
+            After::DecidedSomehow(outcome) => only(outcome, None),
+            After::TokenRefused => only(Outcome::Deny, Some("jwt")),
+            After::Unaffected => Self::Unaffected,
+            After::CannotTell(lacking) => Self::CannotTell(lacking),
+        }
+    }
 }
 
 /// How often each outcome was.
@@ -139,67 +248,55 @@ impl Tally {
     /// Counts one record and what was found out about it; an example is kept if there is room.
     pub fn add(
         &mut self,
-        line: u64,
-        record: &Record<'_>,
-        after: &After,
-        plan: &WorkloadPlan,
+        before: &Said<'_>,
+        after: &Told<'_>,
+        example: impl FnOnce() -> Example,
         examples: &mut Examples,
     ) {
         self.records += 1;
-        let before = match record.before.outcome.as_deref() {
-            Some("allow") => Some(Outcome::Allow),
-            Some(_) => Some(Outcome::Deny),
-            None => None,
-        };
-        if let Some(before) = before {
-            self.before.count(before);
+        if let Some(outcome) = before.outcome {
+            self.before.count(outcome);
         }
-        if let Some(after) = after.outcome() {
-            self.after.count(after);
-        }
-        match after {
-            After::Unaffected => {
+        let after = match after {
+            Told::Unaffected => {
                 self.unaffected += 1;
-                if let Some(before) = before {
-                    self.after.count(before);
+                if let Some(outcome) = before.outcome {
+                    self.after.count(outcome);
                 }
+                return;
             }
-            After::CannotTell(lacking) => {
+            Told::CannotTell(lacking) => {
                 self.cannot_tell += 1;
                 count_lacking(&mut self.lacking, &lacking.0);
+                return;
             }
-            After::Decided(_) | After::DecidedSomehow(_) | After::TokenRefused => {
-                match (before, after.outcome()) {
-                    (None, _) | (_, None) => self.undecided_before += 1,
-                    (Some(before), Some(outcome)) if before == outcome => {
-                        if !is_same_cause(&record.before, after, plan) {
-                            self.other_reason += 1;
-                        }
-                    }
-                    (Some(_), Some(outcome)) => {
-                        let loses = outcome == Outcome::Deny;
-                        if loses {
-                            self.lose_access += 1;
-                        } else {
-                            self.gain_access += 1;
-                        }
-                        let change = Change {
-                            loses,
-                            before: cause_before(&record.before),
-                            after: cause_after(after, plan),
-                        };
-                        self.add_change(change, line, record, examples);
-                    }
-                }
-            }
+            Told::Decided(after) => after,
+        };
+        if let Some(outcome) = after.outcome {
+            self.after.count(outcome);
         }
+        let (Some(was), Some(is)) = (before.outcome, after.outcome) else {
+            self.undecided_before += 1;
+            return;
+        };
+        if was == is {
+            self.other_reason += u64::from(!is_same_cause(before, after));
+            return;
+        }
+        let loses = is == Outcome::Deny;
+        if loses {
+            self.lose_access += 1;
+        } else {
+            self.gain_access += 1;
+        }
+        let change = Change { loses, before: before.cause(), after: after.cause() };
+        self.add_change(change, example, examples);
     }
 
     fn add_change(
         &mut self,
         change: Change,
-        line: u64,
-        record: &Record<'_>,
+        example: impl FnOnce() -> Example,
         examples: &mut Examples,
     ) {
         if self.groups.len() >= MOST_KINDS && !self.groups.contains_key(&change) {
@@ -210,7 +307,7 @@ impl Tally {
         group.count += 1;
         if let Some(left) = examples.0.checked_sub(1) {
             examples.0 = left;
-            group.examples.push(example(line, record));
+            group.examples.push(example());
         }
     }
 }
@@ -223,65 +320,25 @@ fn count_lacking(lacking: &mut BTreeMap<String, u64>, name: &str) {
     }
 }
 
-fn reason_after(after: &After) -> Option<&'static str> {
-    match after {
-        After::Decided(reason) => Some(reason.as_str()),
-        After::TokenRefused => Some("jwt"),
-        After::DecidedSomehow(_) | After::Unaffected | After::CannotTell(_) => None,
-    }
+/// Who does not say why says nothing that could be otherwise.
+fn is_same_cause(before: &Said<'_>, after: &Said<'_>) -> bool {
+    let (Some(was), Some(is)) = (before.reason, after.reason) else { return true };
+    was == is && before.policy == after.policy && before.rule == after.rule
 }
 
-fn rule_after<'p>(after: &After, plan: &'p WorkloadPlan) -> Option<([&'p str; 2], u32)> {
-    let After::Decided(reason) = after else { return None };
-    let rule = Reason::rule(*reason)?;
-    let metadata = &plan.policy(rule)?.metadata;
-    Some(([&metadata.namespace, &metadata.name], rule.rule))
-}
-
-fn is_same_cause(before: &Before<'_>, after: &After, plan: &WorkloadPlan) -> bool {
-    let rule = rule_after(after, plan);
-    let is_same_policy = match (&before.policy, &rule) {
-        (None, None) => true,
-        (Some(before), Some(([namespace, name], _))) => {
-            before.split_once('/') == Some((*namespace, *name))
+impl Example {
+    /// Of a record in that line.
+    pub fn of(line: u64, record: &Record<'_>) -> Self {
+        let text = |text: &Option<super::Text<'_>>| text.as_deref().map(str::to_owned);
+        Self {
+            line,
+            time: text(&record.time),
+            method: text(&record.method),
+            host: text(&record.server_address),
+            path: text(&record.path),
+            port: record.local_port,
+            peer: record.peer_names.first().map(|name| name.to_string()),
+            address: record.peer_address.map(|ip| ip.to_string()),
         }
-        (Some(_), None) | (None, Some(_)) => false,
-    };
-    // Who does not say why says nothing that could be otherwise.
-    let (Some(before_reason), Some(reason)) = (before.reason.as_deref(), reason_after(after))
-    else {
-        return true;
-    };
-    before_reason == reason && is_same_policy && before.rule == rule.map(|(_, rule)| rule)
-}
-
-fn cause_before(before: &Before<'_>) -> Cause {
-    Cause {
-        reason: before.reason.as_deref().map(str::to_owned),
-        policy: before.policy.as_deref().map(str::to_owned),
-        rule: before.rule,
-    }
-}
-
-fn cause_after(after: &After, plan: &WorkloadPlan) -> Cause {
-    let rule = rule_after(after, plan);
-    Cause {
-        reason: reason_after(after).map(str::to_owned),
-        policy: rule.map(|([namespace, name], _)| format!("{namespace}/{name}")),
-        rule: rule.map(|(_, rule)| rule),
-    }
-}
-
-fn example(line: u64, record: &Record<'_>) -> Example {
-    let text = |text: &Option<super::Text<'_>>| text.as_deref().map(str::to_owned);
-    Example {
-        line,
-        time: text(&record.time),
-        method: text(&record.method),
-        host: text(&record.server_address),
-        path: text(&record.path),
-        port: record.local_port,
-        peer: record.peer_names.first().map(|name| name.to_string()),
-        address: record.peer_address.map(|ip| ip.to_string()),
     }
 }

@@ -13,8 +13,8 @@ use smallvec::SmallVec;
 use super::Text;
 use crate::model::Value;
 
-/// Most headers have one line.
-pub(super) type Texts<'a> = SmallVec<[Text<'a>; 1]>;
+/// Texts; most headers have one line.
+pub type Texts<'a> = SmallVec<[Text<'a>; 1]>;
 
 /// A text, or nothing.
 pub(super) struct OptionalText;

@@ -69,6 +69,11 @@ impl Server {
         self.ask(check_request(request)).await
     }
 
+    /// Where it listens.
+    pub(crate) fn port(&self) -> &str {
+        self.grpc.rsplit(':').next().unwrap()
+    }
+
     /// The next line.
     pub(crate) async fn line(&mut self) -> String {
         let mut lines = self.lines.take().unwrap();

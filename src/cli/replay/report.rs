@@ -44,6 +44,11 @@ fn write(text: &mut String, tally: &Tally, log: &str) -> std::fmt::Result {
         ("no outcome", tally.undecided_before, "not said what was decided"),
         ("cannot tell", tally.cannot_tell, "what decides was not recorded:"),
         ("malformed", tally.malformed, "lines that are no records"),
+        (
+            "assumed",
+            tally.assumed_one_line,
+            "headers that came in one line: an access log shows the first",
+        ),
     ];
     for (name, number, what) in rest.into_iter().filter(|(_, number, _)| *number > 0) {
         writeln!(text, "{name:<12} {} {what}", grouped(number))?;
@@ -131,6 +136,7 @@ pub(super) fn json(tally: &Tally) -> Json {
         "cannotTell": tally.cannot_tell,
         "lacking": tally.lacking,
         "malformed": tally.malformed,
+        "assumedOneLine": tally.assumed_one_line,
         "changes": changes.collect::<Vec<_>>(),
         "furtherChanges": tally.ungrouped,
     })
