@@ -172,15 +172,15 @@ fn no_line_is_skipped_in_silence() {
         [&record("GET", "allow"), "\n", "{\"a\":1}\n", "nonsense\n", "{\"postern.schema\":"];
     folder.file("log", &lines.concat());
     insta::assert_snapshot!(said(&replay(&folder, &["log", "--policies", "old.yaml"])), @r#"
-    records      2 of log
+    records      1 of log
     before       1 allowed, 0 denied
-    after        1 allowed, 1 denied
+    after        1 allowed, 0 denied
     changed      0 lose access, 0 gain access
-    no outcome   1 not said what was decided
-    malformed    2 lines that are no records
+    malformed    3 lines that are no records
+    log:3: not a record: `postern.schema` is missing (docs/decision-log.md says what access logs need)
     log:4: not JSON at column 2
     log:5: ends in the middle at column 18
-    postern: 2 records of the log cannot be used: --skip-malformed goes on without them
+    postern: 3 records of the log cannot be used: --skip-malformed goes on without them
     exit 2
     "#);
     let arguments = ["log", "--policies", "old.yaml", "--skip-malformed"];

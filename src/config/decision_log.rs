@@ -151,12 +151,11 @@ fn target(value: &Value) -> Result<Target, String> {
 
 /// `allow=0.01,deny=1`, or a mapping.
 fn sample_rates(value: &Value) -> Result<SampleRates, String> {
-    let written = match value {
-        Value::Object(members) => {
-            let pairs = members.iter().map(|(name, rate)| format!("{name}={rate}"));
-            pairs.collect::<Vec<_>>().join(",")
-        }
-        other => text(other)?.to_owned(),
+    let written = if let Value::Object(members) = value {
+        let pairs = members.iter().map(|(name, rate)| format!("{name}={rate}"));
+        pairs.collect::<Vec<_>>().join(",")
+    } else {
+        text(value)?.to_owned()
     };
     SampleRates::parse(&written).map_err(|error| error.to_string())
 }

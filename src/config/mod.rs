@@ -262,10 +262,12 @@ impl Config {
             "maxMessageSize": self.max_message_size,
             "maxHeadersSize": self.max_headers_size,
             "maxTokenSize": self.max_token_size,
-            "traces": self.traces,
         });
         if let Value::Object(settings) = &mut settings {
             self.key_sources.show(settings);
+            if self.traces {
+                settings.insert("traces".into(), json!("otlp"));
+            }
             if let Some(decision_log) = &self.decision_log {
                 decision_log.show(settings);
             }

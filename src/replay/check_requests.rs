@@ -122,6 +122,9 @@ pub fn message_of_json(line: &[u8]) -> Result<Vec<u8>, NotAMessage> {
     let message = DynamicMessage::deserialize_with_options(descriptor, &mut json, &options)
         .map_err(failed)?;
     json.end().map_err(failed)?;
+    if !message.has_field_by_name("attributes") {
+        return Err(NotAMessage::Form);
+    }
     Ok(message.encode_to_vec())
 }
 
@@ -162,7 +165,9 @@ impl CheckJudge {
     /// It is none.
     pub fn judge(&self, message: &[u8]) -> Result<Checked, NotAMessage> {
         let check = CheckRequest::decode(message).map_err(|_| NotAMessage::Form)?;
-        let request = check.attributes.as_ref().and_then(|attributes| attributes.request.as_ref());
+        // Anything at all may look like an empty one.
+        let attributes = check.attributes.as_ref().ok_or(NotAMessage::Form)?;
+        let request = attributes.request.as_ref();
         let time = request.and_then(|request| request.time.as_ref());
         let seconds = time.and_then(|time| u64::try_from(time.seconds).ok());
         let now = seconds.unwrap_or_else(|| self.clock.unix_seconds());

@@ -127,9 +127,8 @@ impl Bench {
     }
 
     fn judge(&self, record: &Record<'_>) -> After {
-        match record.before.reason.as_deref() {
-            Some("malformed_request" | "unknown_workload") => return After::Unaffected,
-            Some(_) | None => {}
+        if let Some("malformed_request" | "unknown_workload") = record.before.reason.as_deref() {
+            return After::Unaffected;
         }
         let (plan, needs) = (&*self.plan, &self.needs);
         let mut attributes = match attributes(record) {

@@ -285,7 +285,7 @@ impl<'de> Visitor<'de> for RecordVisitor {
                 Field::Method => record.method = map.next_value_seed(OptionalText)?,
                 Field::Scheme => record.scheme = map.next_value_seed(OptionalText)?,
                 Field::ServerAddress => {
-                    record.server_address = map.next_value_seed(OptionalText)?
+                    record.server_address = map.next_value_seed(OptionalText)?;
                 }
                 Field::ServerPort => record.server_port = map.next_value_seed(OptionalNumber)?,
                 Field::Path => record.path = map.next_value_seed(OptionalText)?,

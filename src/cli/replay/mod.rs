@@ -155,9 +155,10 @@ impl Replay {
                     Ok(record) => {
                         judge_record(&mut judge, old.as_mut(), &record, number, &mut count)
                     }
-                    Err(Unreadable::NoSchema) => message_of_json(line)
-                        .map_err(|_| Unreadable::NoSchema.to_string())
-                        .and_then(|message| checks.judge(&message, number, &mut count)),
+                    Err(Unreadable::NoSchema) => match message_of_json(line) {
+                        Ok(message) => checks.judge(&message, number, &mut count),
+                        Err(_) => Err(Unreadable::NoSchema.to_string()),
+                    },
                     Err(error) => Err(error.to_string()),
                 },
                 Some(Err(error)) => Err(error.to_string()),
