@@ -19,12 +19,13 @@ pub(super) fn open(
     let destination = match &log.to {
         DecisionLogTarget::Stdout => Destination::Stdout,
         #[cfg(feature = "otlp")]
-        DecisionLogTarget::Otlp => {
-            let logs = OtlpLogs::open(clock).context("cannot export decisions by OTLP")?;
+        DecisionLogTarget::Otlp(export) => {
+            let logs =
+                OtlpLogs::open(clock, export.tls).context("cannot export decisions by OTLP")?;
             Destination::Lines(Box::new(logs))
         }
         #[cfg(not(feature = "otlp"))]
-        DecisionLogTarget::Otlp => anyhow::bail!("there is no OTLP in this Postern"),
+        DecisionLogTarget::Otlp(_) => anyhow::bail!("there is no OTLP in this Postern"),
         DecisionLogTarget::File { path, size, kept } => {
             let size = u64::try_from(*size).unwrap_or(u64::MAX);
             let file = RotatingFile::open(path.clone(), size, *kept);

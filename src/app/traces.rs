@@ -20,10 +20,9 @@ impl Traces {
     #[cfg(feature = "otlp")]
     pub(super) fn open(config: &Config) -> Result<Self> {
         use anyhow::Context as _;
-        if !config.traces {
-            return Ok(Self::default());
-        }
-        let parts = crate::telemetry::otlp::spans().context("cannot export spans by OTLP")?;
+        let Some(export) = config.traces else { return Ok(Self::default()) };
+        let parts =
+            crate::telemetry::otlp::spans(export.tls).context("cannot export spans by OTLP")?;
         Ok(Self { parts: Some(parts) })
     }
 

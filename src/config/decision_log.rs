@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 
-use super::opentelemetry;
+use super::opentelemetry::{self, OtlpExport};
 use super::values::{self, show_size, text};
 use super::{Environment, Reader};
 use crate::telemetry::decision_log::{NEVER_LOGGED, Redaction, SampleRates, Settings};
@@ -24,7 +24,7 @@ pub enum DecisionLogTarget {
     /// To stdout.
     Stdout,
     /// To a receiver that the `OTEL_*` variables name.
-    Otlp,
+    Otlp(OtlpExport),
     /// Into a file.
     File {
         /// Which.
@@ -94,8 +94,7 @@ impl DecisionLogConfig {
                     let problem = "this Postern was built without it (feature `otlp`)";
                     read.problems.add("--decision-log otlp", problem);
                 }
-                opentelemetry::exporter(read, environment, "LOGS");
-                DecisionLogTarget::Otlp
+                DecisionLogTarget::Otlp(opentelemetry::exporter(read, environment, "LOGS"))
             }
             Target::File(path) => DecisionLogTarget::File { path, size, kept },
         };
@@ -107,7 +106,7 @@ impl DecisionLogConfig {
         let Self { to, settings: Settings { rates, redaction, buffer } } = self;
         let to = match to {
             DecisionLogTarget::Stdout => "stdout".to_owned(),
-            DecisionLogTarget::Otlp => "otlp".to_owned(),
+            DecisionLogTarget::Otlp(_) => "otlp".to_owned(),
             DecisionLogTarget::File { path, size, kept } => {
                 shown.insert("decisionLogFileSize".into(), json!(show_size(*size)));
                 shown.insert("decisionLogFiles".into(), json!(kept));

@@ -40,6 +40,7 @@ pub use decision_log::{DecisionLogConfig, DecisionLogTarget};
 pub use flags::{Flags, PolicyFlags, ServerFlags};
 pub use key_sources::{KeySourceClient, KeySourcesConfig};
 pub use kube::KubeConfig;
+pub use opentelemetry::OtlpExport;
 #[cfg(feature = "api")]
 pub use store::{ApiConfig, StoreConfig};
 
@@ -87,8 +88,8 @@ pub struct Config {
     pub colour: bool,
     /// Where decisions are logged; `None` is nowhere.
     pub decision_log: Option<DecisionLogConfig>,
-    /// Whether spans are exported, as the `OTEL_*` variables say.
-    pub traces: bool,
+    /// How spans are exported, as the `OTEL_*` variables say; `None` exports none.
+    pub traces: Option<OtlpExport>,
     /// How long requests may take to finish at shutdown.
     pub shutdown_grace: Duration,
     /// How remote key sets are fetched.
@@ -265,7 +266,7 @@ impl Config {
         });
         if let Value::Object(settings) = &mut settings {
             self.key_sources.show(settings);
-            if self.traces {
+            if self.traces.is_some() {
                 settings.insert("traces".into(), json!("otlp"));
             }
             if let Some(decision_log) = &self.decision_log {

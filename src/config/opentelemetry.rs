@@ -5,11 +5,18 @@
 
 use super::{Environment, Reader};
 
-/// Whether spans are exported: where an endpoint or the exporter is named.
-pub(super) fn traces(read: &mut Reader<'_>, environment: &Environment) -> bool {
+/// What is known of an export before it begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OtlpExport {
+    /// Whether it is by gRPC over TLS.
+    pub tls: bool,
+}
+
+/// How spans are exported: where an endpoint or the exporter is named.
+pub(super) fn traces(read: &mut Reader<'_>, environment: &Environment) -> Option<OtlpExport> {
     let variable = |name: &str| environment.variable(name);
     if variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
-        return false;
+        return None;
     }
     let has_endpoint = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"]
         .iter()
@@ -31,14 +38,17 @@ pub(super) fn traces(read: &mut Reader<'_>, environment: &Environment) -> bool {
                 "this Postern was built without it (feature `otlp`): set it to `none`",
             );
         }
-        exporter(read, environment, "TRACES");
         sampler(read, environment);
     }
-    traces
+    traces.then(|| exporter(read, environment, "TRACES"))
 }
 
-/// Adds what is wrong with the exporter of one signal.
-pub(super) fn exporter(read: &mut Reader<'_>, environment: &Environment, signal: &str) {
+/// The exporter of one signal; adds what is wrong with it.
+pub(super) fn exporter(
+    read: &mut Reader<'_>,
+    environment: &Environment,
+    signal: &str,
+) -> OtlpExport {
     let variable = |what: &str| {
         let names =
             [format!("OTEL_EXPORTER_OTLP_{signal}_{what}"), format!("OTEL_EXPORTER_OTLP_{what}")];
@@ -52,15 +62,16 @@ pub(super) fn exporter(read: &mut Reader<'_>, environment: &Environment, signal:
         Some((name, protocol)) => {
             let problem = format!("`{protocol}` is not `grpc` or `http/protobuf`");
             read.problems.add(name, problem);
-            return;
+            false
         }
     };
+    let mut tls = false;
     if let Some((name, endpoint)) = variable("ENDPOINT") {
         // An endpoint may have a password in it: it is not repeated.
         let scheme = endpoint.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
         match scheme.as_deref() {
             Some("http") => {}
-            Some("https") if !is_http => {}
+            Some("https") if !is_http => tls = true,
             Some("https") => read.problems.add(
                 name,
                 "TLS is spoken with gRPC only: set OTEL_EXPORTER_OTLP_PROTOCOL to `grpc`",
@@ -75,6 +86,7 @@ pub(super) fn exporter(read: &mut Reader<'_>, environment: &Environment, signal:
     {
         read.problems.add(name, format!("`{timeout}` is not a number of milliseconds"));
     }
+    OtlpExport { tls }
 }
 
 fn sampler(read: &mut Reader<'_>, environment: &Environment) {

@@ -232,9 +232,16 @@ fn a_decision_log_is_configured() {
             "decisionLogBuffer \"16MiB\"",
         ]
     );
-    assert!(!config.traces);
+    assert_eq!(config.traces, None);
     let traced = Given::flags("--policies p").variable("OTEL_TRACES_EXPORTER", "otlp");
-    assert!(traced.load().traces);
+    assert_eq!(traced.load().traces, Some(OtlpExport { tls: false }));
+    let given = Given::flags("--policies p --decision-log otlp")
+        .variable("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector:4317")
+        .variable("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
+    let config = given.load();
+    assert_eq!(config.traces, Some(OtlpExport { tls: true }));
+    let to = config.decision_log.map(|log| log.to);
+    assert_eq!(to, Some(DecisionLogTarget::Otlp(OtlpExport { tls: true })));
     assert_eq!(Given::flags("--policies p --decision-log off").load().decision_log, None);
 }
 

@@ -111,7 +111,11 @@ impl Request {
                 scheme: "http".into(),
                 headers: Headers::new(lines.collect(), self.joined),
             }),
-            filter_metadata: self.metadata.iter().map(|v| ("f".into(), v.clone())).collect(),
+            filter_metadata: self
+                .metadata
+                .iter()
+                .map(|v| ("envoy.filters.f".into(), v.clone()))
+                .collect(),
             missing: self.missing,
         }
     }

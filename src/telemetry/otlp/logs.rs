@@ -6,14 +6,14 @@ use std::time::SystemTime;
 
 use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _, LoggerProvider as _, Severity};
 use opentelemetry::{Key, SpanId, TraceFlags, TraceId};
-use opentelemetry_otlp::LogExporter;
+use opentelemetry_otlp::{LogExporter, WithTonicConfig as _};
 use opentelemetry_sdk::logs::log_processor_with_async_runtime::BatchLogProcessor;
 use opentelemetry_sdk::logs::{SdkLogger, SdkLoggerProvider};
 use opentelemetry_sdk::runtime::TokioCurrentThread;
 use serde_json::Value as Json;
 
 use super::super::decision_log::Sink;
-use super::{NoExporter, resource};
+use super::{NoExporter, resource, tls_config};
 use crate::authn::clock::Clock;
 
 /// Sends events. Their fields are attributes; `trace_id` and its likes are the record's own.
@@ -28,12 +28,18 @@ pub struct OtlpLogs {
 const EVENT: &str = "postern.decision";
 
 impl OtlpLogs {
-    /// To where the variables say. Must be called in a tokio runtime.
+    /// To where the variables say, by gRPC over TLS or as they say. Must be called in a tokio runtime.
     ///
     /// # Errors
     /// A variable says what no exporter can do.
-    pub fn open(clock: Clock) -> Result<Self, NoExporter> {
-        let exporter = LogExporter::builder().build().map_err(|error| NoExporter::of(&error))?;
+    pub fn open(clock: Clock, tls: bool) -> Result<Self, NoExporter> {
+        let exporter = LogExporter::builder();
+        let exporter = if tls {
+            exporter.with_tonic().with_tls_config(tls_config()).build()
+        } else {
+            exporter.build()
+        };
+        let exporter = exporter.map_err(|error| NoExporter::of(&error))?;
         let processor = BatchLogProcessor::builder(exporter, TokioCurrentThread).build();
         let provider = SdkLoggerProvider::builder()
             .with_resource(resource())

@@ -14,7 +14,8 @@ use opentelemetry::trace::{
     TraceFlags, TraceId, TraceState, Tracer as _, TracerProvider as _,
 };
 use opentelemetry::{Context, KeyValue};
-use opentelemetry_otlp::SpanExporter;
+use opentelemetry_otlp::tonic_types::transport::ClientTlsConfig;
+use opentelemetry_otlp::{SpanExporter, WithTonicConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::runtime::TokioCurrentThread;
 use opentelemetry_sdk::trace::span_processor_with_async_runtime::BatchSpanProcessor;
@@ -64,12 +65,24 @@ impl fmt::Debug for Spans {
 #[derive(Debug)]
 pub struct SpanExport(SdkTracerProvider);
 
-/// Spans, and what exports them. Must be called in a tokio runtime.
+/// What trusts the authorities of this machine.
+fn tls_config() -> ClientTlsConfig {
+    ClientTlsConfig::new().with_enabled_roots()
+}
+
+/// Spans, and what exports them: by gRPC over TLS, or as the variables say. Must be called in a tokio
+/// runtime.
 ///
 /// # Errors
 /// A variable says what no exporter can do.
-pub fn spans() -> Result<(Spans, SpanExport), NoExporter> {
-    let exporter = SpanExporter::builder().build().map_err(|error| NoExporter::of(&error))?;
+pub fn spans(tls: bool) -> Result<(Spans, SpanExport), NoExporter> {
+    let exporter = SpanExporter::builder();
+    let exporter = if tls {
+        exporter.with_tonic().with_tls_config(tls_config()).build()
+    } else {
+        exporter.build()
+    };
+    let exporter = exporter.map_err(|error| NoExporter::of(&error))?;
     let processor = BatchSpanProcessor::builder(exporter, TokioCurrentThread).build();
     let provider = SdkTracerProvider::builder()
         .with_resource(resource())
