@@ -94,6 +94,9 @@ pub(super) fn start(
     Ok((queue, Writer { to }))
 }
 
+/// Between two batches that are not full.
+const PAUSE: Duration = Duration::from_millis(5);
+
 /// So many lines are written at a time, at most.
 const BATCH: usize = 512;
 
@@ -122,7 +125,12 @@ impl Work {
                 next = from.try_recv();
             };
             self.write(&batch);
+            let is_full = batch.len() == BATCH;
             batch.clear();
+            if end.is_none() && !is_full {
+                // Whoever hands a line to a thread that waits for it has to wake it.
+                thread::sleep(PAUSE);
+            }
             if let Some(done) = end {
                 // Who asked may not wait any more.
                 done.send(()).ok();
