@@ -2,6 +2,7 @@
 //!
 //! Reads as a list of what is connected with what; every part's work is its own.
 
+mod decision_log;
 mod decoding;
 mod explain;
 mod health;
@@ -13,6 +14,7 @@ mod services;
 mod statuses;
 #[cfg(feature = "api")]
 mod store;
+mod traces;
 mod workers;
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
@@ -32,6 +34,7 @@ use crate::control::publish::SnapshotCell;
 use crate::control::{Controller, Parts};
 use crate::extauthz::AuthorizationService;
 use crate::shutdown::Shutdown;
+use crate::telemetry::decision_log::Writer;
 use crate::telemetry::logging::LogLevel;
 use crate::telemetry::metrics::Metrics;
 
@@ -43,7 +46,11 @@ use health::Health;
 use key_sources::KeySources;
 use listener::Listener;
 use policies::PolicySource;
+use traces::Traces;
 use workers::Workers;
+
+/// For what was decided by then to be logged.
+const LOG_GRACE: Duration = Duration::from_secs(5);
 
 /// Starts everything, or says why it cannot. Must be called in a tokio runtime.
 ///
@@ -86,6 +93,10 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
         // Until they come, every request is denied.
         None => {}
     }
+
+    // A file that cannot be written is known before anything is served.
+    let (decision_log, log_writer) = decision_log::open(&config, keys.clock, &metrics)?.unzip();
+    let traces = Traces::open(&config)?;
 
     // Ports.
     let listener = Listener::bind(&config.listen, config.socket_mode)
@@ -157,8 +168,15 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
     let admin = admin::router(admin, admin_addr.ip().is_loopback());
     let mut routes = Routes::builder();
     routes.add_service(health_service);
-    let authorization =
-        services::grpc_services(&mut routes, &config, snapshots.clone(), &keys, &metrics)?;
+    let authorization = services::grpc_services(
+        &mut routes,
+        &config,
+        snapshots.clone(),
+        &keys,
+        &metrics,
+        decision_log,
+        traces.spans(),
+    )?;
     let (workers, ended) = Workers::start(config.workers, &routes.routes(), &drain)?;
     let grpc = tokio::spawn(listener.serve(workers, ended, drain.clone()));
     readiness.update(|checks| checks.grpc = true);
@@ -215,6 +233,8 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
             admin_server,
             api,
             background,
+            log_writer,
+            traces,
             grace: config.shutdown_grace,
         },
     })
@@ -250,6 +270,8 @@ struct Serving {
     admin_server: JoinHandle<std::io::Result<()>>,
     api: Option<JoinHandle<()>>,
     background: Vec<JoinHandle<()>>,
+    log_writer: Option<Writer>,
+    traces: Traces,
     grace: Duration,
 }
 
@@ -305,6 +327,14 @@ impl Running {
             && timeout(parts.grace, api).await.is_err()
         {
             tracing::debug!("the API had not ended");
+        }
+        if let Some(writer) = parts.log_writer
+            && !writer.finish(LOG_GRACE).await
+        {
+            tracing::warn!("decisions were still waiting to be logged");
+        }
+        if !parts.traces.finish(LOG_GRACE).await {
+            tracing::warn!("spans were still waiting to be exported");
         }
         admin_ended.begin();
         // Its answers take no time; a client that keeps its connection must not keep us.

@@ -3,7 +3,7 @@
 use crate::authn::{self, Authentication, Verifier};
 use crate::decide;
 use crate::decide::reference::{self, RuleTrace};
-use crate::model::{Action, Attributes, Identity, MutualTlsMode, Peer, Reason, Verdict};
+use crate::model::{Action, Attributes, Identity, MutualTlsMode, Peer, Reason, Value, Verdict};
 use crate::plan::WorkloadPlan;
 
 /// What came of a request.
@@ -28,6 +28,16 @@ pub fn pass(
     attributes: &mut Attributes<'_>,
     verifier: &Verifier<'_>,
 ) -> Passage {
+    pass_and_tell(plan, attributes, verifier, || ())
+}
+
+/// As [`pass`], and says when tokens have been dealt with, if it comes to that.
+pub fn pass_and_tell(
+    plan: &WorkloadPlan,
+    attributes: &mut Attributes<'_>,
+    verifier: &Verifier<'_>,
+    after_tokens: impl FnOnce(),
+) -> Passage {
     forget_peer_where_disabled(plan, attributes);
     if let Some(reason) = decide::before_tokens(plan, attributes) {
         return refused(reason, Authentication::default());
@@ -36,12 +46,43 @@ pub fn pass(
         Some(http) => authn::authenticate(&plan.jwt, http, verifier),
         None => Authentication::default(),
     };
+    after_tokens();
     if let Some(error) = authentication.error {
         return refused(Reason::Jwt(error), authentication);
     }
     let identity = Identity { claims: authentication.claims.as_deref() };
     let verdict = decide::decide(plan, attributes, &identity);
     Passage { verdict, authentication }
+}
+
+/// What became of a request's tokens, as somebody else found out.
+#[derive(Debug, Clone, Copy)]
+pub enum RecordedTokens<'a> {
+    /// There was none.
+    None,
+    /// They are good, and say this.
+    Verified(&'a Value),
+    /// One of them was refused.
+    Refused,
+}
+
+/// Decides a request whose tokens were dealt with before: `attributes` are as tokens left it. `None`
+/// where it ends with its tokens.
+pub fn pass_recorded(
+    plan: &WorkloadPlan,
+    attributes: &mut Attributes<'_>,
+    tokens: RecordedTokens<'_>,
+) -> Option<Verdict> {
+    forget_peer_where_disabled(plan, attributes);
+    if let Some(reason) = decide::before_tokens(plan, attributes) {
+        return Some(Verdict::from_reason(reason));
+    }
+    let claims = match tokens {
+        RecordedTokens::None => None,
+        RecordedTokens::Verified(claims) => Some(claims),
+        RecordedTokens::Refused => return None,
+    };
+    Some(decide::decide(plan, attributes, &Identity { claims }))
 }
 
 /// A decision with everything that led to it.
@@ -87,8 +128,13 @@ pub fn explain(
 }
 
 /// Mode DISABLE is plaintext only: there is no peer identity, whatever the connection says.
+pub fn forgets_peer(plan: &WorkloadPlan, attributes: &Attributes<'_>) -> bool {
+    plan.peer.mode_of(attributes.destination_port) == MutualTlsMode::Disable
+}
+
+/// As [`pass`] does first.
 pub fn forget_peer_where_disabled(plan: &WorkloadPlan, attributes: &mut Attributes<'_>) {
-    if plan.peer.mode_of(attributes.destination_port) == MutualTlsMode::Disable {
+    if forgets_peer(plan, attributes) {
         attributes.peer = Peer::default();
         attributes.missing.peer_certificate = false;
     }

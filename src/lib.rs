@@ -72,6 +72,8 @@ pub mod app;
 
 pub mod case_file;
 
+pub mod replay;
+
 pub mod load;
 
 #[cfg(feature = "demo")]

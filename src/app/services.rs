@@ -15,7 +15,9 @@ use crate::extauthz::{
     AuthorizationService, CheckMetrics, CheckServer, ClientAddress, DESCRIPTORS, RequestSettings,
 };
 use crate::manifest;
+use crate::telemetry::decision_log::DecisionLog;
 use crate::telemetry::metrics::{Metrics, TokenCacheSample};
+use crate::telemetry::otlp::Spans;
 
 /// Text to resources. A resource without a namespace is in the workload's.
 pub(crate) fn decode(config: &Config) -> Decode {
@@ -30,6 +32,8 @@ pub(super) fn grpc_services(
     snapshots: SnapshotCell,
     keys: &KeySources,
     metrics: &Metrics,
+    decision_log: Option<DecisionLog>,
+    spans: Option<Spans>,
 ) -> Result<AuthorizationService> {
     let settings = request_settings(config);
     let check_metrics = CheckMetrics { decisions: metrics.decisions(), inputs: metrics.inputs() };
@@ -37,6 +41,12 @@ pub(super) fn grpc_services(
         AuthorizationService::new(snapshots, Arc::new(keys.sets.clone()), settings, keys.clock)
             .with_unknown_kid_wait(config.key_sources.unknown_kid_wait)
             .with_metrics(check_metrics);
+    if let Some(decision_log) = decision_log {
+        service = service.with_decision_log(decision_log);
+    }
+    if let Some(spans) = spans {
+        service = service.with_spans(spans);
+    }
     if config.token_cache_size > 0 {
         let bytes = u64::try_from(config.token_cache_size).unwrap_or(u64::MAX);
         let cache = Arc::new(TokenCache::new(bytes));

@@ -11,6 +11,7 @@ mod jwt;
 mod lint;
 mod manual;
 mod paint;
+mod replay;
 mod serve;
 #[cfg(feature = "api")]
 mod store;
@@ -41,6 +42,7 @@ enum Command {
     Bench(Box<bench::Bench>),
     Jwt(Box<jwt::Jwt>),
     Lint(Box<lint::Lint>),
+    Replay(Box<replay::Replay>),
     Crds(crds::Crds),
     Completions(manual::Completions),
     Man(manual::Man),
@@ -53,12 +55,13 @@ enum Command {
 }
 
 /// The command line. `--policies` takes one path at a time where the line may end with something
-/// else: the token of `jwt verify`, the case files of `test`.
+/// else: the token of `jwt verify`, the log of `replay`, the case files of `test`.
 fn command_line() -> clap::Command {
     let one_at_a_time =
         |command: clap::Command| command.mut_arg("policies", |policies| policies.num_args(1));
     let line = CommandLine::command()
-        .mut_subcommand("jwt", |jwt| jwt.mut_subcommand("verify", one_at_a_time));
+        .mut_subcommand("jwt", |jwt| jwt.mut_subcommand("verify", one_at_a_time))
+        .mut_subcommand("replay", one_at_a_time);
     if cfg!(feature = "test") { line.mut_subcommand("test", one_at_a_time) } else { line }
 }
 
@@ -73,6 +76,7 @@ pub fn run() -> ExitCode {
         Command::Bench(bench) => bench.run(),
         Command::Jwt(jwt) => jwt.run(),
         Command::Lint(lint) => lint.run(),
+        Command::Replay(replay) => replay.run(),
         Command::Crds(crds) => crds.run(),
         Command::Completions(completions) => completions.run(),
         Command::Man(man) => man.run(),

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::attach::selects;
+use super::fingerprint;
 use crate::key_set::KeySet;
 use crate::model::{JwtRule, Mesh, MutualTlsMode, PeerAuthentication, Workload};
 use crate::plan::{
@@ -18,7 +19,9 @@ pub(super) fn sorted<'a>(rules: &[&'a JwtRule]) -> Vec<&'a JwtRule> {
 
 /// All rules of a workload add up.
 pub(super) fn jwt_plan(rules: &[&JwtRule]) -> JwtPlan {
-    JwtPlan { rules: sorted(rules).into_iter().map(jwt_rule).collect() }
+    let rules = sorted(rules);
+    let fingerprint = fingerprint::of(&rules);
+    JwtPlan { rules: rules.into_iter().map(jwt_rule).collect(), fingerprint }
 }
 
 fn jwt_rule(rule: &JwtRule) -> JwtRulePlan {

@@ -5,6 +5,7 @@
 mod attach;
 mod authentication;
 mod build;
+mod fingerprint;
 mod index;
 mod trust_domain;
 mod words;

@@ -113,6 +113,34 @@ pub struct ServerFlags {
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<String>,
 
+    /// Where decisions are logged: off, stdout, file:PATH, or otlp as the OTEL_* variables say [default: off]
+    #[arg(long, value_name = "WHERE", help_heading = "Decision log")]
+    pub decision_log: Option<String>,
+
+    /// What share of them, as `allow=0.01,deny=1,audit=1` [default: all]
+    #[arg(long, value_name = "RATES", help_heading = "Decision log")]
+    pub decision_log_sample: Option<String>,
+
+    /// Headers that are logged beside those that policies look at [default: x-request-id]
+    #[arg(long, value_name = "NAME,...", help_heading = "Decision log")]
+    pub decision_log_headers: Option<String>,
+
+    /// Headers that are not, beside those that hold tokens and cookies
+    #[arg(long, value_name = "NAME,...", help_heading = "Decision log")]
+    pub decision_log_redact: Option<String>,
+
+    /// How much may wait to be written before more is dropped [default: 16MiB]
+    #[arg(long, value_name = "SIZE", help_heading = "Decision log")]
+    pub decision_log_buffer: Option<String>,
+
+    /// How large the file gets before the next begins [default: 100MiB]
+    #[arg(long, value_name = "SIZE", help_heading = "Decision log")]
+    pub decision_log_file_size: Option<String>,
+
+    /// How many of those before are kept [default: 5]
+    #[arg(long, value_name = "N", help_heading = "Decision log")]
+    pub decision_log_files: Option<String>,
+
     /// How long requests may take to finish at shutdown [default: 10s]
     #[arg(long, value_name = "TIME")]
     pub shutdown_grace: Option<String>,
@@ -261,6 +289,13 @@ impl Flags {
             ("probes", &server.probes),
             ("logLevel", &server.log_level),
             ("logFormat", &server.log_format),
+            ("decisionLog", &server.decision_log),
+            ("decisionLogSample", &server.decision_log_sample),
+            ("decisionLogHeaders", &server.decision_log_headers),
+            ("decisionLogRedact", &server.decision_log_redact),
+            ("decisionLogBuffer", &server.decision_log_buffer),
+            ("decisionLogFileSize", &server.decision_log_file_size),
+            ("decisionLogFiles", &server.decision_log_files),
             ("shutdownGrace", &server.shutdown_grace),
             ("jwksRefreshInterval", &server.jwks_refresh_interval),
             ("jwksMaxAge", &server.jwks_max_age),

@@ -8,7 +8,7 @@ use super::{Environment, Problems, document, read};
 
 /// Every setting by its name in files. Flags are the same in kebab-case, variables in
 /// SCREAMING_SNAKE_CASE behind `POSTERN_`.
-const SETTINGS: [&str; 53] = [
+const SETTINGS: [&str; 60] = [
     "admin",
     "api",
     "apiCertificate",
@@ -24,6 +24,13 @@ const SETTINGS: [&str; 53] = [
     "apiTokens",
     "clientAddressHeader",
     "config",
+    "decisionLog",
+    "decisionLogBuffer",
+    "decisionLogFileSize",
+    "decisionLogFiles",
+    "decisionLogHeaders",
+    "decisionLogRedact",
+    "decisionLogSample",
     "jwksBlockedCidrs",
     "jwksCaCertificates",
     "jwksClients",

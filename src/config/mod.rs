@@ -4,12 +4,14 @@
 //! The only place that reads the environment. Acting on it is `app`'s job.
 
 mod address;
+mod decision_log;
 mod document;
 mod flags;
 mod key_sources;
 mod kube;
 mod layer;
 mod mesh_config;
+mod opentelemetry;
 #[cfg(feature = "api")]
 mod store;
 mod values;
@@ -34,9 +36,11 @@ use crate::normalize::PathNormalization;
 use crate::telemetry::logging::{LogFilter, LogFormat};
 
 pub use address::{Address, InvalidAddress};
+pub use decision_log::{DecisionLogConfig, DecisionLogTarget};
 pub use flags::{Flags, PolicyFlags, ServerFlags};
 pub use key_sources::{KeySourceClient, KeySourcesConfig};
 pub use kube::KubeConfig;
+pub use opentelemetry::OtlpExport;
 #[cfg(feature = "api")]
 pub use store::{ApiConfig, StoreConfig};
 
@@ -82,6 +86,10 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Whether they are coloured.
     pub colour: bool,
+    /// Where decisions are logged; `None` is nowhere.
+    pub decision_log: Option<DecisionLogConfig>,
+    /// How spans are exported, as the `OTEL_*` variables say; `None` exports none.
+    pub traces: Option<OtlpExport>,
     /// How long requests may take to finish at shutdown.
     pub shutdown_grace: Duration,
     /// How remote key sets are fetched.
@@ -258,6 +266,12 @@ impl Config {
         });
         if let Value::Object(settings) = &mut settings {
             self.key_sources.show(settings);
+            if self.traces.is_some() {
+                settings.insert("traces".into(), json!("otlp"));
+            }
+            if let Some(decision_log) = &self.decision_log {
+                decision_log.show(settings);
+            }
             if let Some(kube) = &self.kube {
                 kube.show(settings);
             }
@@ -335,6 +349,8 @@ impl Reader<'_> {
             log_level: self.setting("logLevel", LogFilter::default(), values::log_filter),
             log_format: format.unwrap_or(plain),
             colour: environment.terminal && !environment.has("NO_COLOR"),
+            traces: opentelemetry::traces(self, environment),
+            decision_log: DecisionLogConfig::read(self, environment),
             shutdown_grace: self.setting(
                 "shutdownGrace",
                 Duration::from_secs(10),

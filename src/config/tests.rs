@@ -210,6 +210,42 @@ fn everything_can_be_set_in_a_file() {
 }
 
 #[test]
+fn a_decision_log_is_configured() {
+    let line = "--policies p --decision-log file:d.log --decision-log-sample allow=0.5";
+    let given = Given::flags(line)
+        .config(r#"{"decisionLogHeaders": ["X-B", "x-a"], "decisionLogFileSize": "1MiB"}"#)
+        .variable("POSTERN_DECISION_LOG_REDACT", "x-b,x-c");
+    let config = given.load();
+    let shown = config.to_json();
+    let settings =
+        shown.as_object().unwrap().iter().filter(|(name, _)| name.starts_with("decision"));
+    let settings: Vec<_> = settings.map(|(name, value)| format!("{name} {value}")).collect();
+    assert_eq!(
+        settings,
+        [
+            "decisionLogFileSize \"1MiB\"",
+            "decisionLogFiles 5",
+            "decisionLog \"file:d.log\"",
+            "decisionLogSample \"allow=0.5,deny=1,audit=1\"",
+            "decisionLogHeaders [\"x-a\",\"x-b\"]",
+            "decisionLogRedact [\"x-b\",\"x-c\"]",
+            "decisionLogBuffer \"16MiB\"",
+        ]
+    );
+    assert_eq!(config.traces, None);
+    let traced = Given::flags("--policies p").variable("OTEL_TRACES_EXPORTER", "otlp");
+    assert_eq!(traced.load().traces, Some(OtlpExport { tls: false }));
+    let given = Given::flags("--policies p --decision-log otlp")
+        .variable("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector:4317")
+        .variable("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
+    let config = given.load();
+    assert_eq!(config.traces, Some(OtlpExport { tls: true }));
+    let to = config.decision_log.map(|log| log.to);
+    assert_eq!(to, Some(DecisionLogTarget::Otlp(OtlpExport { tls: true })));
+    assert_eq!(Given::flags("--policies p --decision-log off").load().decision_log, None);
+}
+
+#[test]
 fn everything_can_be_set_by_variables() {
     let given = Given::default()
         .variable("POSTERN_POLICIES", "policies,with,commas")
@@ -371,6 +407,42 @@ fn addresses_say_what_they_lack(#[case] text: &str, #[case] expected: &str) {
 #[case::client_twice(
     r#"{"jwksClients": [{"issuer": "a"}, {"issuer": "a"}]}"#,
     "jwksClients: entry 2: `a` is there twice"
+)]
+#[case::decision_log(
+    r#"{"decisionLog": "syslog"}"#,
+    "decisionLog: `syslog` is not `off`, `stdout`, `otlp` or `file:PATH`"
+)]
+#[case::decision_log_without_a_path(
+    r#"{"decisionLog": "file:"}"#,
+    "decisionLog: `file:` lacks a path, such as `file:/var/log/decisions`"
+)]
+#[case::decision_log_is_off(
+    r#"{"decisionLogSample": {"allow": 1}}"#,
+    "decisionLogSample: is for --decision-log, which is not set"
+)]
+#[case::decision_log_is_no_file(
+    r#"{"decisionLog": "stdout", "decisionLogFiles": 3}"#,
+    "decisionLogFiles: is for --decision-log file:PATH"
+)]
+#[case::sample(
+    r#"{"decisionLog": "stdout", "decisionLogSample": {"allow": 2}}"#,
+    "decisionLogSample: `2` is not a number from 0, none, to 1, all"
+)]
+#[case::secret_header(
+    r#"{"decisionLog": "stdout", "decisionLogHeaders": ["x-a", "Authorization"]}"#,
+    "--decision-log-headers: `authorization` may hold a secret and is never logged: remove it"
+)]
+#[case::redacted_header(
+    r#"{"decisionLog": "stdout", "decisionLogRedact": "x a"}"#,
+    "decisionLogRedact: `x a` is not a header name, such as `x-client-address`"
+)]
+#[case::log_buffer(
+    r#"{"decisionLog": "stdout", "decisionLogBuffer": "1KiB"}"#,
+    "decisionLogBuffer: `1KiB` is not between `64KiB` and `4GiB`"
+)]
+#[case::log_files(
+    r#"{"decisionLog": "file:a", "decisionLogFiles": 1001}"#,
+    "decisionLogFiles: `1001` is not a number of files from 0 to 1000"
 )]
 #[case::same_port_for_probes(
     r#"{"admin": "127.0.0.1:80", "probes": "127.0.0.1:80"}"#,

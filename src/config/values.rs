@@ -190,16 +190,21 @@ pub(super) fn hops(value: &Value) -> Parsed<u32> {
 /// A header that nothing else is in: the client's address is taken out of the request with it.
 pub(super) fn address_header(value: &Value) -> Parsed<Option<Arc<str>>> {
     let text = text(value)?;
+    let name = header_name(text)?;
+    if TAKEN.contains(&name.as_str()) {
+        return Err(format!("`{text}` has a meaning of its own: take one that nobody else uses"));
+    }
+    Ok(Some(name.into()))
+}
+
+/// In lower case.
+pub(super) fn header_name(text: &str) -> Parsed<String> {
     let is_name =
         text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
     if !is_name {
         return Err(format!("`{text}` is not a header name, such as `x-client-address`"));
     }
-    let name = text.to_ascii_lowercase();
-    if TAKEN.contains(&name.as_str()) {
-        return Err(format!("`{text}` has a meaning of its own: take one that nobody else uses"));
-    }
-    Ok(Some(name.into()))
+    Ok(text.to_ascii_lowercase())
 }
 
 /// Headers that clients send or upstreams need.
@@ -313,6 +318,23 @@ pub(super) fn token_cache_size(value: &Value) -> Parsed<usize> {
 pub(super) fn headers_size(value: &Value) -> Parsed<usize> {
     // From less than Envoy's default to the most that it can be told to take.
     size(value, 4 << 10, 16 << 20)
+}
+
+/// What waits to be logged is at least one event of a request with many headers.
+pub(super) fn log_buffer(value: &Value) -> Parsed<usize> {
+    size(value, 64 << 10, 4 << 30)
+}
+
+pub(super) fn log_file_size(value: &Value) -> Parsed<usize> {
+    size(value, 64 << 10, 1 << 40)
+}
+
+/// 0 keeps only the one that is written.
+pub(super) fn log_files(value: &Value) -> Parsed<usize> {
+    const MOST: usize = 1_000;
+    let text = scalar(value)?;
+    let number = text.parse().ok().filter(|number| *number <= MOST);
+    number.ok_or_else(|| format!("`{text}` is not a number of files from 0 to {MOST}"))
 }
 
 pub(super) fn token_size(value: &Value) -> Parsed<usize> {

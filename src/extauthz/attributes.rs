@@ -3,6 +3,7 @@
 //! Strict: what Envoy never sends is malformed, and what is malformed is denied.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -16,30 +17,46 @@ use super::view::{AddressView, CheckView, ContextView, HttpView, PeerView, lower
 use crate::model::{Attributes, Http, Missing, Peer, header_text};
 
 /// What is wrong with a CheckRequest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Malformed {
     /// No `attributes`.
-    #[error("the message has no attributes")]
     NoAttributes,
     /// `attributes.request` without `http`.
-    #[error("the request has no http part")]
     NoHttp,
     /// No method.
-    #[error("the request has no method")]
     NoMethod,
     /// A path that neither starts with a slash nor is one of HTTP's two exceptions.
-    #[error("the path does not start with a slash")]
     Path,
     /// More bytes of headers than are read.
-    #[error("the headers are larger than --max-headers-size")]
     HeadersTooLarge,
     /// A path that the configured normalisation refuses.
-    #[error("the path cannot be normalised")]
     PathNotNormalizable,
     /// A certificate that cannot be read.
-    #[error("the client certificate cannot be read")]
     Certificate,
 }
+
+impl Malformed {
+    /// In words, of which none is the request's.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NoAttributes => "the message has no attributes",
+            Self::NoHttp => "the request has no http part",
+            Self::NoMethod => "the request has no method",
+            Self::Path => "the path does not start with a slash",
+            Self::HeadersTooLarge => "the headers are larger than --max-headers-size",
+            Self::PathNotNormalizable => "the path cannot be normalised",
+            Self::Certificate => "the client certificate cannot be read",
+        }
+    }
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl std::error::Error for Malformed {}
 
 /// Reads a CheckRequest.
 pub fn from_check<'a>(
@@ -64,6 +81,11 @@ pub fn is_readable(
     let Ok(names) = peer_names(&view, certificates) else { return false };
     let names = names.iter().flat_map(|names| names.iter().map(|name| Cow::Borrowed(&**name)));
     from_view(view, settings, names).is_ok()
+}
+
+/// The other end of the connection, whether the rest can be read or not.
+pub(super) fn peer_address(view: &ContextView<'_>) -> Option<IpAddr> {
+    socket(view.source.as_ref()).0
 }
 
 /// The names in the peer's certificate; `None` without one.

@@ -21,7 +21,10 @@ use crate::gate;
 use crate::model::{Attributes, Outcome, Reason, Verdict};
 use crate::normalize::PathNormalization;
 use crate::plan::{Snapshot, WorkloadPlan};
+use crate::telemetry::decision_log::{Decision, DecisionLog, Draft, TraceContext};
 use crate::telemetry::metrics::{DecisionMetrics, Input, InputMetrics};
+use crate::telemetry::otlp::Spans;
+use crate::telemetry::timeline::{Stage, Timeline};
 
 /// How requests are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +69,12 @@ pub struct Checked<R = CheckResponse> {
     pub verdict: Verdict,
     /// Keys that might have changed it.
     pub wanted: Vec<WantedKey>,
+    /// Its event, if it is to be logged.
+    pub event: Option<Draft>,
+    /// How long each stage took, where spans are made of that.
+    pub timeline: Option<Timeline>,
+    /// The revision of the policies that decided.
+    pub revision: u64,
 }
 
 /// What is counted of requests.
@@ -88,6 +97,8 @@ pub struct AuthorizationService {
     unknown_kid_wait: Duration,
     token_cache: Option<Arc<TokenCache>>,
     metrics: Option<CheckMetrics>,
+    decision_log: Option<DecisionLog>,
+    spans: Option<Spans>,
 }
 
 impl fmt::Debug for AuthorizationService {
@@ -115,6 +126,8 @@ impl AuthorizationService {
             unknown_kid_wait: Duration::ZERO,
             token_cache: None,
             metrics: None,
+            decision_log: None,
+            spans: None,
         }
     }
 
@@ -137,25 +150,43 @@ impl AuthorizationService {
         Self { metrics: Some(metrics), ..self }
     }
 
+    /// Has decisions logged.
+    #[must_use]
+    pub fn with_decision_log(self, decision_log: DecisionLog) -> Self {
+        Self { decision_log: Some(decision_log), ..self }
+    }
+
+    /// Has spans made of decisions.
+    #[must_use]
+    pub fn with_spans(self, spans: Spans) -> Self {
+        Self { spans: Some(spans), ..self }
+    }
+
     /// Answers one CheckRequest with the keys that are there. Never fails: what cannot be decided is
     /// denied.
     ///
     /// What it answers is what [`AuthorizationService::answer_bytes`] does, by the slow way.
     pub fn answer(&self, check: &CheckRequest) -> Checked {
+        self.answer_at(check, self.clock.unix_seconds())
+    }
+
+    /// Answers as [`AuthorizationService::answer`] does, as if it were then, in seconds since 1970.
+    pub fn answer_at(&self, check: &CheckRequest, now: u64) -> Checked {
         let started = Instant::now();
         let snapshot = self.snapshots.load();
+        let timeline = self.timeline();
         let view = CheckView::of_message(check);
-        let checked = self.answer_by(&snapshot, view, response::message);
+        let mut checked = self.answer_by(&snapshot, view, (now, timeline), response::message);
         debug_assert_eq!(response::outcome_of(&checked.response), checked.verdict.outcome());
-        self.record(&checked, started);
+        self.record(&mut checked, started);
         checked
     }
 
     /// Answers one encoded CheckRequest with the keys that are there. Fails only for what is none.
     pub fn answer_bytes(&self, message: &[u8]) -> Result<Checked<Vec<u8>>, DecodeError> {
         let started = Instant::now();
-        let checked = self.decide(message)?;
-        self.record(&checked, started);
+        let mut checked = self.decide(message)?;
+        self.record(&mut checked, started);
         Ok(checked)
     }
 
@@ -175,24 +206,47 @@ impl AuthorizationService {
                 checked = self.decide(message)?;
             }
         }
-        self.record(&checked, started);
+        self.record(&mut checked, started);
         Ok(checked)
     }
 
     fn decide(&self, message: &[u8]) -> Result<Checked<Vec<u8>>, DecodeError> {
         let snapshot = self.snapshots.load();
+        let timeline = self.timeline();
         if let Ok(view) = CheckView::read(message) {
-            return Ok(self.answer_by(&snapshot, view, encode::bytes));
+            return Ok(self.answer_by(
+                &snapshot,
+                view,
+                (self.clock.unix_seconds(), timeline),
+                encode::bytes,
+            ));
         }
         // Wrong or unusual. Whoever can read it all says which.
         let check = CheckRequest::decode(message)?;
-        Ok(self.answer_by(&snapshot, CheckView::of_message(&check), encode::bytes))
+        let view = CheckView::of_message(&check);
+        Ok(self.answer_by(&snapshot, view, (self.clock.unix_seconds(), timeline), encode::bytes))
     }
 
-    fn record<R>(&self, checked: &Checked<R>, started: Instant) {
+    fn record<R>(&self, checked: &mut Checked<R>, started: Instant) {
+        let elapsed = started.elapsed();
         if let Some(metrics) = &self.metrics {
-            metrics.decisions.record(&checked.verdict, started.elapsed());
+            metrics.decisions.record(&checked.verdict, elapsed);
         }
+        if let (Some(log), Some(event)) = (&self.decision_log, checked.event.take()) {
+            log.log(event, elapsed);
+        }
+        if let (Some(spans), Some(timeline)) = (&self.spans, &checked.timeline) {
+            spans.record(timeline, &checked.verdict, checked.revision);
+        }
+    }
+
+    fn timeline(&self) -> Option<Timeline> {
+        self.spans.as_ref().map(|_| Timeline::begin(self.clock.now()))
+    }
+
+    /// The event of a decision, where decisions are logged.
+    fn event<'a>(&self, decision: impl FnOnce() -> Decision<'a>) -> Option<Draft> {
+        self.decision_log.as_ref()?.draft(&decision())
     }
 
     /// Counts what the filter is not configured to send, and says so once.
@@ -220,9 +274,11 @@ impl AuthorizationService {
         &self,
         snapshot: &Snapshot,
         view: CheckView<'_>,
+        (now, mut timeline): (u64, Option<Timeline>),
         write: impl Fn(&Reply<'_>) -> R,
     ) -> Checked<R> {
-        let refuse = |reason, answer| {
+        let revision = snapshot.revision;
+        let refuse = |reason, answer, event, timeline: Option<Timeline>| {
             let verdict = Verdict::from_reason(reason);
             let report = Report {
                 verdict,
@@ -231,10 +287,22 @@ impl AuthorizationService {
                 audited_by: Vec::new(),
                 claims: None,
             };
-            Checked { response: write(&Reply { report, answer }), verdict, wanted: Vec::new() }
+            let response = write(&Reply { report, answer });
+            let timeline = timeline.map(|mut timeline| {
+                timeline.end(Stage::Encode);
+                timeline
+            });
+            Checked { response, verdict, wanted: Vec::new(), event, timeline, revision }
         };
-        let malformed = |malformed: Malformed| {
+        let undecided = |reason| Decision::undecided(reason, snapshot.revision);
+        let malformed = |malformed: Malformed, peer_address, timeline: Option<Timeline>| {
             tracing::debug!(error = %malformed, "malformed CheckRequest");
+            let event = self.event(|| Decision {
+                peer_address,
+                malformed: Some(malformed.as_str()),
+                status: Some(if malformed == Malformed::PathNotNormalizable { 400 } else { 403 }),
+                ..undecided(Reason::MalformedRequest)
+            });
             let answer = match malformed {
                 Malformed::PathNotNormalizable => Answer::BadRequest,
                 Malformed::NoAttributes
@@ -244,35 +312,58 @@ impl AuthorizationService {
                 | Malformed::Path
                 | Malformed::Certificate => Answer::Denied { realm: None },
             };
-            refuse(Reason::MalformedRequest, answer)
+            refuse(Reason::MalformedRequest, answer, event, timeline)
         };
-        let Some(mut view) = view.attributes else { return malformed(Malformed::NoAttributes) };
+        let Some(mut view) = view.attributes else {
+            return malformed(Malformed::NoAttributes, None, timeline);
+        };
         let extensions = mem::take(&mut view.extensions);
+        let is_logged = self.decision_log.is_some();
+        let peer_address = if is_logged { attributes::peer_address(&view) } else { None };
         let names = match attributes::peer_names(&view, &self.certificates) {
             Ok(names) => names,
-            Err(error) => return malformed(error),
+            Err(error) => return malformed(error, peer_address, timeline),
         };
         let names = names.iter().flat_map(|names| names.iter().map(|name| Cow::Borrowed(&**name)));
         let mut attributes = match attributes::from_view(view, &self.settings, names) {
             Ok(attributes) => attributes,
-            Err(error) => return malformed(error),
+            Err(error) => return malformed(error, peer_address, timeline),
         };
         self.note_missing(&attributes);
+        if let Some(timeline) = &mut timeline {
+            timeline.note_request(&attributes);
+            timeline.end(Stage::Decode);
+        }
         let Some(plan) = plan_for(snapshot, &extensions) else {
-            return refuse(Reason::UnknownWorkload, Answer::Denied { realm: None });
+            let event = self.event(|| Decision {
+                attributes: Some(&attributes),
+                status: Some(403),
+                trace: trace_of(&attributes),
+                ..undecided(Reason::UnknownWorkload)
+            });
+            let answer = Answer::Denied { realm: None };
+            return refuse(Reason::UnknownWorkload, answer, event, timeline);
         };
         // The realm names the path as the client sent it, token and all; tokens change it below.
         let realm =
             (!plan.jwt.rules.is_empty()).then(|| attributes.http.as_ref().map(Realm::of)).flatten();
 
-        let now = self.clock.unix_seconds();
         let verifier = Verifier {
             keys: self.keys.as_ref(),
             cache: self.token_cache.as_deref(),
             now,
             max_token_size: self.settings.max_token_size,
         };
-        let mut passage = gate::pass(plan, &mut attributes, &verifier);
+        let forgotten = if is_logged && gate::forgets_peer(plan, &attributes) {
+            Some((attributes.peer.clone(), attributes.missing))
+        } else {
+            None
+        };
+        let mut passage = gate::pass_and_tell(plan, &mut attributes, &verifier, || {
+            if let Some(timeline) = &mut timeline {
+                timeline.end(Stage::Tokens);
+            }
+        });
         if let Some(name) = &self.settings.client_address_header {
             passage.authentication.changes.note_header(name);
         }
@@ -282,6 +373,22 @@ impl AuthorizationService {
         } else {
             Vec::new()
         };
+        if let Some(timeline) = &mut timeline {
+            timeline.note_rule(plan, verdict.reason);
+            timeline.end(Stage::Decide);
+        }
+        let event = self.event(|| Decision {
+            plan: Some(plan),
+            audited_by: &audited_by,
+            attributes: Some(&attributes),
+            forgotten: forgotten.as_ref(),
+            authentication: Decision::reached_tokens(verdict.reason)
+                .then_some(&passage.authentication),
+            status: denial_status(verdict),
+            trace: trace_of(&attributes),
+            verdict,
+            ..undecided(verdict.reason)
+        });
         let report = Report {
             verdict,
             revision: snapshot.revision,
@@ -297,7 +404,11 @@ impl AuthorizationService {
             Outcome::Deny => Answer::Denied { realm },
         };
         let response = write(&Reply { report, answer });
-        Checked { response, verdict, wanted: passage.authentication.wanted }
+        if let Some(timeline) = &mut timeline {
+            timeline.end(Stage::Encode);
+        }
+        let wanted = passage.authentication.wanted;
+        Checked { response, verdict, wanted, event, timeline, revision }
     }
 }
 
@@ -307,6 +418,19 @@ pub fn plan_of<'s>(snapshot: &'s Snapshot, check: &CheckRequest) -> Option<&'s W
     let view = CheckView::of_message(check);
     let extensions = view.attributes.map(|attributes| attributes.extensions).unwrap_or_default();
     plan_for(snapshot, &extensions)
+}
+
+/// The HTTP status of a denial by policies.
+fn denial_status(verdict: Verdict) -> Option<u16> {
+    match verdict.outcome() {
+        Outcome::Allow => None,
+        Outcome::Deny if let Reason::Jwt(error) = verdict.reason => Some(error.status()),
+        Outcome::Deny => Some(403),
+    }
+}
+
+fn trace_of(attributes: &Attributes<'_>) -> Option<TraceContext> {
+    attributes.http.as_ref().and_then(|http| TraceContext::of(&http.headers))
 }
 
 /// The plan of the workload that the filter's `context_extensions` name; without any, the first.

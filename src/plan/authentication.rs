@@ -26,6 +26,9 @@ impl PeerPlan {
 pub struct JwtPlan {
     /// Tried in this order.
     pub rules: Vec<JwtRulePlan>,
+    /// Of the rules as written, the same in every process and version; 0 without rules. Records of
+    /// decisions carry it, so that who reads them knows whether tokens would fare the same.
+    pub fingerprint: u64,
 }
 
 /// One `jwtRules[]` entry, ready to use.

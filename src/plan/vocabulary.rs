@@ -244,6 +244,11 @@ impl Vocabulary {
         self.attributes.get(at(number)).unwrap_or(&Attribute::Unknowable)
     }
 
+    /// Every attribute that some rule looks at.
+    pub fn attributes(&self) -> impl Iterator<Item = &Attribute> {
+        self.attributes.iter()
+    }
+
     /// The names of the headers that some rule looks at, pseudo headers among them.
     pub fn header_names(&self) -> impl Iterator<Item = &str> {
         self.attributes.iter().filter_map(|attribute| {

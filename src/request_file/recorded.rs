@@ -6,7 +6,9 @@ use std::sync::LazyLock;
 
 use envoy_types::pb::envoy::service::auth::v3::CheckRequest;
 use prost::Message as _;
-use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions};
+use prost_reflect::{
+    DescriptorPool, DeserializeOptions, DynamicMessage, MessageDescriptor, SerializeOptions,
+};
 
 use crate::extauthz::DESCRIPTORS;
 
@@ -40,20 +42,38 @@ pub fn check_request(content: &[u8], name: &str) -> Result<Option<CheckRequest>,
     if !members.contains_key("attributes") {
         return Ok(None);
     }
-    from_json(content).map(Some).map_err(wrong)
+    from_json(content).map(Some).map_err(|error| wrong(error.to_string()))
 }
 
-/// A CheckRequest in protobuf's JSON.
+/// A CheckRequest in protobuf's JSON. Fields that this Postern does not know may be there: Envoys are
+/// newer, at times.
 ///
 /// # Errors
-/// What is wrong with it, in words.
-pub fn from_json(text: &[u8]) -> Result<CheckRequest, String> {
-    let descriptor = DESCRIPTOR.clone().ok_or("its description is not there")?;
-    let mut deserializer = serde_json::Deserializer::from_slice(text);
-    let message = DynamicMessage::deserialize(descriptor, &mut deserializer)
-        .map_err(|error| error.to_string())?;
-    deserializer.end().map_err(|error| error.to_string())?;
-    message.transcode_to().map_err(|error| error.to_string())
+/// Where it is none: why. The error shows nothing of the text but names of fields.
+pub fn from_json(text: &[u8]) -> Result<CheckRequest, serde_json::Error> {
+    let message = message(text)?;
+    message.transcode_to().map_err(serde::de::Error::custom)
+}
+
+/// The same in bytes.
+///
+/// # Errors
+/// As of [`from_json`].
+pub fn bytes_from_json(text: &[u8]) -> Result<Vec<u8>, serde_json::Error> {
+    Ok(message(text)?.encode_to_vec())
+}
+
+fn message(text: &[u8]) -> Result<DynamicMessage, serde_json::Error> {
+    let error = <serde_json::Error as serde::de::Error>::custom;
+    let descriptor = DESCRIPTOR.clone().ok_or_else(|| error("its description is not there"))?;
+    let options = DeserializeOptions::new().deny_unknown_fields(false);
+    let mut json = serde_json::Deserializer::from_slice(text);
+    let message = DynamicMessage::deserialize_with_options(descriptor, &mut json, &options)?;
+    json.end()?;
+    if !message.has_field_by_name("attributes") {
+        return Err(error("it has no `attributes`"));
+    }
+    Ok(message)
 }
 
 /// The other way, on one line.

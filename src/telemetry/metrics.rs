@@ -17,6 +17,7 @@ use prometheus_client::{
 
 #[cfg(feature = "api")]
 mod api;
+mod decision_log;
 mod decisions;
 mod inputs;
 mod key_sources;
@@ -26,6 +27,7 @@ mod token_cache;
 
 #[cfg(feature = "api")]
 pub use api::{ApiMetrics, StoreSample};
+pub use decision_log::DecisionLogMetrics;
 pub use decisions::DecisionMetrics;
 pub use inputs::{Input, InputMetrics};
 use key_sources::KeySourceCollector;
@@ -47,6 +49,7 @@ type Labels = [(&'static str, &'static str); 1];
 pub struct Metrics {
     registry: Mutex<Registry>,
     decisions: DecisionMetrics,
+    decision_log: DecisionLogMetrics,
     snapshot: SnapshotMetrics,
     inputs: InputMetrics,
     key_sources: KeySourceMetrics,
@@ -58,15 +61,28 @@ impl Metrics {
         let mut registry = Registry::with_prefix("postern");
         registry.register("build", "Version of Postern", Info::new([("version", version)]));
         let decisions = DecisionMetrics::register(&mut registry);
+        let decision_log = DecisionLogMetrics::register(&mut registry);
         let inputs = InputMetrics::register(&mut registry);
         let snapshot = SnapshotMetrics::register(&mut registry);
         let key_sources = KeySourceMetrics::register(&mut registry);
-        Self { registry: Mutex::new(registry), decisions, snapshot, inputs, key_sources }
+        Self {
+            registry: Mutex::new(registry),
+            decisions,
+            decision_log,
+            snapshot,
+            inputs,
+            key_sources,
+        }
     }
 
     /// The handle of the request path.
     pub fn decisions(&self) -> DecisionMetrics {
         self.decisions.clone()
+    }
+
+    /// The handle of the decision log.
+    pub fn decision_log(&self) -> DecisionLogMetrics {
+        self.decision_log.clone()
     }
 
     /// The handle of `control`.

@@ -51,7 +51,8 @@ fn rule(issuer: &str, audiences: &[&str], keys: KeyReference) -> JwtRulePlan {
 }
 
 fn inline(issuer: &str, audiences: &[&str], secrets: &[&str]) -> JwtPlan {
-    JwtPlan { rules: vec![rule(issuer, audiences, KeyReference::Inline(keys(secrets)))] }
+    let rules = vec![rule(issuer, audiences, KeyReference::Inline(keys(secrets)))];
+    JwtPlan { rules, ..JwtPlan::default() }
 }
 
 #[derive(Default)]
@@ -126,6 +127,7 @@ fn another_rule_never_reuses_what_it_would_refuse() {
                 KeySet::parse(r#"{"keys":[{"kty":"oct","kid":"k","k":"b3RoZXI"}]}"#).unwrap(),
             )),
         )],
+        ..JwtPlan::default()
     };
     assert_eq!(error(&namesake, &token, &cache, NOW), Some(JwtError::VerificationFails));
 }
@@ -165,7 +167,10 @@ fn a_token_is_kept_no_longer_than_it_holds() {
 fn a_withdrawn_key_ends_its_tokens_at_once() {
     let cache = cache();
     let source = KeySourceId { issuer: "i".into(), uri: None };
-    let plan = JwtPlan { rules: vec![rule("i", &[], KeyReference::Remote(source.clone()))] };
+    let plan = JwtPlan {
+        rules: vec![rule("i", &[], KeyReference::Remote(source.clone()))],
+        fingerprint: 0,
+    };
     let (old, new) = (token(r#"{"iss":"i"}"#, "old"), token(r#"{"iss":"i"}"#, "new"));
     let mut sources = Sources::default();
     let ask = |sources: &Sources, token: &str| ask(&plan, token, sources, Some(&cache), NOW).0;
@@ -201,7 +206,10 @@ fn a_bad_signature_is_remembered_for_these_keys_only() {
 #[test]
 fn a_wanted_key_is_wanted_each_time() {
     let (cache, source) = (cache(), KeySourceId { issuer: "i".into(), uri: None });
-    let plan = JwtPlan { rules: vec![rule("i", &[], KeyReference::Remote(source.clone()))] };
+    let plan = JwtPlan {
+        rules: vec![rule("i", &[], KeyReference::Remote(source.clone()))],
+        fingerprint: 0,
+    };
     let sources = Sources([(source.clone(), keys(&["old"]))].into());
     let seen = sources.0.get(&source).map(|keys| keys.generation());
     for _ in 0..2 {
@@ -372,7 +380,7 @@ proptest! {
                             forward: *n % 2 == 0,
                         }
                     });
-                    let plan = JwtPlan { rules: chosen.collect() };
+                    let plan = JwtPlan { rules: chosen.collect(), fingerprint: 0 };
                     let (fast, fast_left) = ask(&plan, &tokens[token], &sources, Some(&cache), now);
                     let (slow, slow_left) = ask(&plan, &tokens[token], &sources, None, now);
                     prop_assert_eq!(fast.error, slow.error);

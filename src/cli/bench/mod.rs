@@ -22,6 +22,7 @@ use super::{print, say};
 use own::Own;
 use progress::ProgressLine;
 use report::Report;
+pub(super) use report::grouped;
 
 /// Put load on a Check server, and show what it takes
 ///

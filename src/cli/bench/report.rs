@@ -185,7 +185,7 @@ fn time(time: Duration) -> String {
 }
 
 /// A whole number with its thousands apart.
-pub(super) fn grouped(number: impl fmt::Display) -> String {
+pub(in crate::cli) fn grouped(number: impl fmt::Display) -> String {
     let digits = number.to_string();
     let mut grouped = String::new();
     for (at, digit) in digits.chars().enumerate() {

@@ -1,0 +1,50 @@
+//! Which headers are logged, and of which only that they were there.
+//!
+//! Says nothing about what is no header: query values and whole claims are never logged.
+
+use crate::plan::JwtPlan;
+
+/// Headers that hold credentials, or queries, which often do. No setting logs them.
+pub const NEVER_LOGGED: [&str; 9] = [
+    "authorization",
+    "cookie",
+    "proxy-authorization",
+    "referer",
+    "set-cookie",
+    "x-amz-security-token",
+    "x-api-key",
+    "x-csrf-token",
+    "x-envoy-original-path",
+];
+
+/// What is logged of headers, beside those that policies look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redaction {
+    /// Names, in lower case, of headers that are logged whether policies look at them or not.
+    pub headers: Vec<String>,
+    /// Names, in lower case, of headers that are not logged even if policies look at them, beside
+    /// [`NEVER_LOGGED`] and those in which tokens come or leave.
+    pub redacted: Vec<String>,
+}
+
+impl Default for Redaction {
+    /// Also logs what finds a request in other logs.
+    fn default() -> Self {
+        Self { headers: vec!["x-request-id".to_owned()], redacted: Vec::new() }
+    }
+}
+
+impl Redaction {
+    /// Whether the value of a header is left out.
+    pub(super) fn redacts(&self, name: &str, jwt: Option<&JwtPlan>) -> bool {
+        let holds_a_token = || {
+            jwt.into_iter().flat_map(|jwt| &jwt.rules).any(|rule| {
+                rule.places.headers.iter().any(|(header, _)| **header == *name)
+                    || rule.payload_header.as_deref() == Some(name)
+            })
+        };
+        NEVER_LOGGED.contains(&name)
+            || self.redacted.iter().any(|redacted| redacted == name)
+            || holds_a_token()
+    }
+}
