@@ -174,7 +174,7 @@ fn help() {
 
           --output <OUTPUT>
               How the answer is written
-
+              
               [default: human]
               [possible values: human, json]
 
