@@ -136,7 +136,7 @@ fn another_answer_fails_and_is_explained() {
         ".",
     );
     assert_eq!(ran.code, 1, "{}", ran.stderr);
-    insta::assert_snapshot!(ran.stdout, @r"
+    insta::assert_snapshot!(ran.stdout, @"
     FAILED  ./shop.cases.yaml  2 requests
 
       ./shop.cases.yaml:8:3: `nobody else`
@@ -146,6 +146,7 @@ fn another_answer_fails_and_is_explained() {
                nearest: AuthorizationPolicy/shop/customers rules[0]
                ./policies/shop.yaml:18:42: from.source.requestPrincipals: wants `https://id.example.com/*`; the request has none
                ./policies/shop.yaml:19:47: to.operation.paths: wants `/orders*`; the request has `/`
+               would be allowed with token `https://id.example.com/x`, path `/ordersx`
 
     1 passed, 1 failed
     ");

@@ -27,10 +27,16 @@ async fn from_create_to_delete() {
     assert_eq!(new["apiVersion"], "security.istio.io/v1beta1");
     assert_eq!(new["metadata"]["uid"], metadata["uid"]);
     new["spec"]["action"] = "DENY".into();
-    new["metadata"].as_object_mut().unwrap().remove("resourceVersion");
-    new["metadata"]["resourceVersion"] =
-        admin.get(&object).await.good()["metadata"]["resourceVersion"].clone();
-    let replaced = admin.put(&v1beta1(&object), &new).await.good();
+    // Its status is written meanwhile, maybe just now: then it is read and written again, as by
+    // every client.
+    let replaced = loop {
+        let current = admin.get(&object).await.good();
+        new["metadata"]["resourceVersion"] = current["metadata"]["resourceVersion"].clone();
+        let reply = admin.put(&v1beta1(&object), &new).await;
+        if reply.status != 409 {
+            break reply.good();
+        }
+    };
     assert_eq!(replaced["metadata"]["generation"], 2);
     assert_eq!(admin.get(&object).await.good()["spec"]["action"], "DENY");
 
