@@ -60,6 +60,8 @@ pub mod request_file;
 
 pub mod explain;
 
+pub mod policy_diff;
+
 pub mod admin;
 
 pub mod config;

@@ -7,6 +7,7 @@ mod check;
 mod crds;
 #[cfg(feature = "demo")]
 mod demo;
+mod diff;
 mod jwt;
 mod lint;
 mod serve;
@@ -38,6 +39,7 @@ enum Command {
     Bench(Box<bench::Bench>),
     Jwt(Box<jwt::Jwt>),
     Lint(Box<lint::Lint>),
+    Diff(Box<diff::Diff>),
     Crds(crds::Crds),
     #[cfg(feature = "test")]
     Test(Box<test::Test>),
@@ -53,7 +55,9 @@ fn command_line() -> clap::Command {
     let one_at_a_time =
         |command: clap::Command| command.mut_arg("policies", |policies| policies.num_args(1));
     let line = CommandLine::command()
-        .mut_subcommand("jwt", |jwt| jwt.mut_subcommand("verify", one_at_a_time));
+        .mut_subcommand("jwt", |jwt| jwt.mut_subcommand("verify", one_at_a_time))
+        // OLD and NEW stand in its place.
+        .mut_subcommand("diff", |diff| diff.mut_arg("policies", |policies| policies.hide(true)));
     if cfg!(feature = "test") { line.mut_subcommand("test", one_at_a_time) } else { line }
 }
 
@@ -67,6 +71,7 @@ pub fn run() -> ExitCode {
         Command::Bench(bench) => bench.run(),
         Command::Jwt(jwt) => jwt.run(),
         Command::Lint(lint) => lint.run(),
+        Command::Diff(diff) => diff.run(),
         Command::Crds(crds) => crds.run(),
         #[cfg(feature = "test")]
         Command::Test(test) => test.run(),

@@ -103,6 +103,12 @@ impl Test {
         trace.result == Certainty::Yes
     }
 
+    /// The same text for tests that always hold together, and another one for those that do not.
+    pub fn meaning(&self) -> String {
+        let is_account = matches!(self.entries, Entries::Texts(Meaning::ServiceAccount, _));
+        format!("{self:?} {}", if is_account { self.namespace() } else { "" })
+    }
+
     /// The namespace of its policy.
     pub(super) fn namespace(&self) -> &str {
         &self.policy.metadata.namespace
