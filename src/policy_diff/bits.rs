@@ -34,8 +34,4 @@ impl Bits {
     pub(super) fn remove(&mut self, other: &Self) {
         self.0.iter_mut().zip(&other.0).for_each(|(a, b)| *a &= !b);
     }
-
-    pub(super) fn count(&self) -> usize {
-        self.0.iter().map(|word| usize::try_from(word.count_ones()).unwrap_or_default()).sum()
-    }
 }

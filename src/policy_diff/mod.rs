@@ -261,3 +261,6 @@ fn changes(view: View, old: &Answer, new: &Answer) -> bool {
         View::Audit => differs(View::Audit) && !differs(View::Enforced),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -174,8 +174,8 @@ fn capitalised(text: &str) -> String {
 }
 
 fn add(text: &mut String, line: std::fmt::Arguments<'_>) {
-    // Nothing can go wrong with memory.
-    drop(text.write_fmt(line));
+    // Writing into memory cannot fail.
+    let _ = text.write_fmt(line);
 }
 
 /// For programs. `version` changes when a field changes its meaning or goes; new fields may come any

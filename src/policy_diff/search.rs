@@ -201,7 +201,8 @@ impl<'a> Search<'a> {
             match denial {
                 Denial::Rule(rule) if same(own_blocks, rule) => continue,
                 Denial::Rule(_) | Denial::Setup => {}
-                Denial::NoAllowRule => must_not.extend(other_allows),
+                // What a DENY rule of the other side denies is found by that rule.
+                Denial::NoAllowRule => must_not.extend(other_allows.iter().chain(other_blocks)),
             }
             let one = [Vec::new()];
             let ways_denied = match denial {

@@ -83,6 +83,44 @@ impl<'p> Side<'p> {
         }
     }
 
+    /// [`Side::ask`] by the slow twin.
+    #[cfg(test)]
+    pub(super) fn ask_reference(&self, question: &Question) -> Option<Answer> {
+        use crate::decide::reference;
+        use crate::model::{Identity, MutualTlsMode};
+        let text = self.token(question);
+        let file = question.file(self.settings, text.as_deref());
+        let check = file.check_request(self.settings.client_address);
+        let mut attributes = file.attributes(&check, self.settings).ok()?;
+        let refused =
+            |reason| Some(Answer { reason, shadow: reason, audited_by: None });
+        if !self.plan.invalid.is_empty() {
+            return refused(Reason::InvalidPolicy);
+        }
+        match self.plan.peer.mode_of(attributes.destination_port) {
+            MutualTlsMode::Disable => attributes.peer.names.clear(),
+            MutualTlsMode::Strict if attributes.peer.names.is_empty() => {
+                return refused(Reason::PeerUnauthenticated);
+            }
+            MutualTlsMode::Strict | MutualTlsMode::Permissive | MutualTlsMode::Unset => {}
+        }
+        if let Some(reason) = reference::custom(self.plan, &attributes) {
+            return refused(reason);
+        }
+        let verifier = self.vouching.verifier(NOW);
+        let authentication = match &mut attributes.http {
+            Some(http) => authn::authenticate(&self.plan.jwt, http, &verifier),
+            None => authn::Authentication::default(),
+        };
+        if let Some(error) = authentication.error {
+            return refused(Reason::Jwt(error));
+        }
+        let identity = Identity { claims: authentication.claims.as_deref() };
+        let verdict = reference::decide(self.plan, &attributes, &identity);
+        let shadow = verdict.shadow.map_or(verdict.reason, |shadow| shadow.reason);
+        Some(Answer { reason: verdict.reason, shadow, audited_by: verdict.audited_by })
+    }
+
     fn token(&self, question: &Question) -> Option<String> {
         let token = question.token.as_ref()?;
         Some(self.vouching.token(&token.payload().to_string(), &token.signer, NOW))
