@@ -4,6 +4,7 @@
 //! ever hold one of these: the verifier comes out of here, and goes nowhere else.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -25,6 +26,8 @@ pub enum Signer {
     Inline(TextHash),
     /// Those of a source.
     Remote(KeySourceId),
+    /// Keys that no rule names.
+    Stranger,
 }
 
 impl Signer {
@@ -101,10 +104,25 @@ impl Vouching {
     }
 }
 
+/// As people are told.
+impl fmt::Display for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inline(_) => f.write_str("the inline jwks"),
+            Self::Remote(KeySourceId { uri: Some(uri), .. }) => write!(f, "{uri}"),
+            Self::Remote(KeySourceId { issuer, uri: None }) => {
+                write!(f, "issuer {issuer}, by discovery")
+            }
+            Self::Stranger => f.write_str("no rule"),
+        }
+    }
+}
+
 /// Plain letters and digits.
 fn name_of(signer: &Signer) -> String {
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     match signer {
+        Signer::Stranger => "stranger".to_owned(),
         Signer::Inline(hash) => format!("inline-{}", hex(hash)),
         Signer::Remote(KeySourceId { issuer, uri }) => {
             let uri = uri.as_deref().map(|uri| hex(uri.as_bytes())).unwrap_or_default();

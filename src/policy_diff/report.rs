@@ -83,6 +83,7 @@ fn request(difference: &Difference, settings: &RequestSettings) -> String {
     if let Some(token) = &difference.question.token {
         text.push_str(&format!("# token claims: {}\n", token.payload()));
         text.push_str(&format!("# token in: {}\n", token.place));
+        text.push_str(&format!("# token signed with keys of: {}\n", token.signer));
     }
     text
 }
@@ -193,6 +194,7 @@ pub fn json(comparison: &Comparison, settings: &RequestSettings, limit: usize) -
                     "after": decision(&it.after),
                     "request": it.question.text(settings),
                     "tokenClaims": it.question.token.as_ref().map(super::Token::payload),
+                    "tokenSigner": it.question.token.as_ref().map(|token| token.signer.to_string()),
                     "tokenPlace": it.question.token.as_ref().map(|token| token.place.to_string()),
                 })
             })

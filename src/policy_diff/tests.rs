@@ -17,6 +17,7 @@ use probes::Pool;
 /// What a run came to.
 #[derive(Debug, Default)]
 struct Tally {
+    #[expect(dead_code, reason = "shown")]
     edits: usize,
     equal: usize,
     /// Changes that random requests found, and so `compare` has to.
@@ -80,9 +81,11 @@ fn run(seed: u64, edits: usize, probes: usize) -> Tally {
             if let Some(question) = by_probes.get(&view)
                 && !found(view)
             {
+                let answers = [old, new].map(|side| side.ask(question));
                 tally.missed.push(format!(
-                    "edit {number} ({name}), {view:?}: {question:?}\n{}",
-                    question.text(&settings)
+                    "edit {number} ({name}), {view:?}: {answers:?}\n{}{:?}\nold {before:?}\nnew {after:?}",
+                    question.text(&settings),
+                    question.token
                 ));
             }
         }

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use super::question::{Place, Question, Token, json};
 use super::side::{Side, TokenStatus};
 use crate::authn::Signer;
+use crate::compile::normalize_audience;
 use crate::extauthz::RequestSettings;
 use crate::model::Value;
 use crate::witness::{Input, Probe, Test, boundary};
@@ -16,10 +17,13 @@ use crate::witness::{Input, Probe, Test, boundary};
 const MOST_PAIRED: usize = 40;
 
 /// How many values of one thing are looked at.
-const MOST_VALUES: usize = 6_000;
+const MOST_VALUES: usize = 10_000;
 
-/// How many issuers, subjects and audiences are put together.
-const MOST_PARTS: usize = 16;
+/// How many issuers tokens are made of.
+const MOST_ISSUERS: usize = 24;
+
+/// Claims of a token.
+type Claims = Vec<(String, Value)>;
 
 /// What of a request is set as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -321,7 +325,7 @@ impl Maker<'_> {
         let of_audience = |test: &&&Test| matches!(test.input(), Input::Claim(path) if path.first().is_some_and(|name| name == "aud"));
         let (about_audience, others): (Vec<&Test>, Vec<&Test>) =
             tests.iter().partition(|test| of_audience(&test));
-        let (mut issuers, mut subjects) = boundary::issuers_and_subjects(&others);
+        let (mut issuers, subjects) = boundary::issuers_and_subjects(&others);
         let own: Vec<String> =
             rules().map(|rule| rule.issuer.to_string()).filter(|issuer| !issuer.is_empty()).collect();
         if rules().any(|rule| rule.issuer.is_empty()) {
@@ -331,42 +335,96 @@ impl Maker<'_> {
             // Others are refused, whoever they are.
             issuers = own.into_iter().chain(["unknown".to_owned()]).collect();
         }
-        let mut audiences: Vec<Option<String>> = vec![None];
-        let of_rules = rules().flat_map(|rule| rule.audiences.iter().map(ToString::to_string));
-        audiences.extend(of_rules.map(Some));
-        audiences.extend(boundary::texts(&about_audience).into_iter().map(Some));
-        for list in [&mut issuers, &mut subjects] {
-            let mut seen = BTreeSet::new();
-            list.retain(|text| seen.insert(text.clone()));
-            list.truncate(MOST_PARTS);
+        let string = |text: &String| Value::String(text.clone());
+        let mut people = Vec::new();
+        for issuer in issuers.iter().take(MOST_ISSUERS) {
+            let of_issuer = |subject: Option<&String>| {
+                let mut claims = vec![("iss".to_owned(), string(issuer))];
+                claims.extend(subject.map(|subject| ("sub".to_owned(), string(subject))));
+                claims
+            };
+            let all = subjects.iter().map(|subject| of_issuer(Some(subject)));
+            people.extend(self.distinct(all.chain([of_issuer(None)]).collect(), &others));
         }
-        let mut seen = BTreeSet::new();
-        audiences.retain(|text| seen.insert(text.clone()));
-        audiences.truncate(MOST_PARTS);
+        if rules().any(|rule| rule.issuer.is_empty()) {
+            people.push(Vec::new());
+            people.push(vec![("sub".to_owned(), Value::String("user".to_owned()))]);
+        }
+        let mut audiences: Vec<String> =
+            rules().flat_map(|rule| rule.audiences.iter().map(ToString::to_string)).collect();
+        audiences.extend(boundary::texts(&about_audience));
+        let claim = |value: Value| vec![("aud".to_owned(), value)];
+        let mut one: Vec<Claims> = vec![Vec::new()];
+        one.extend(audiences.iter().map(|audience| claim(string(audience))));
+        let mut one = self.distinct(one, &about_audience);
+        let values: Vec<Value> =
+            one.iter().take(MOST_PAIRED).flatten().map(|(_, value)| value.clone()).collect();
+        for (at, first) in values.iter().enumerate() {
+            let others = values.iter().skip(at.saturating_add(1));
+            one.extend(
+                others.map(|second| claim(Value::List(vec![first.clone(), second.clone()]))),
+            );
+        }
+        let audiences = self.distinct(one, &about_audience);
         let signers: BTreeSet<(Signer, Place)> = rules()
             .flat_map(|rule| {
                 let signer = Signer::of(rule);
                 Place::all(&rule.places).map(move |place| (signer.clone(), place))
             })
             .collect();
+        // Every signer at every place: which rule looks there, and what for, are two questions.
+        let places: BTreeSet<&Place> = signers.iter().map(|(_, place)| place).collect();
+        let signers: BTreeSet<&Signer> = signers.iter().map(|(signer, _)| signer).collect();
         let mut all = vec![Setting::Token(None)];
-        let text = |name: &str, text: &String| (name.to_owned(), Value::String(text.clone()));
-        for (signer, place) in &signers {
-            for issuer in &issuers {
-                for audience in &audiences {
-                    for subject in &subjects {
-                        let mut claims = vec![text("iss", issuer), text("sub", subject)];
-                        claims.extend(audience.as_ref().map(|audience| text("aud", audience)));
+        for place in &places {
+            // A bad signature, where a rule would take anybody's good one.
+            all.extend(people.iter().map(|person| {
+                let (signer, place) = (Signer::Stranger, (*place).clone());
+                Setting::Token(Some(Token { signer, place, claims: person.clone() }))
+            }));
+            for signer in &signers {
+                for person in &people {
+                    for audience in &audiences {
                         all.push(Setting::Token(Some(Token {
-                            signer: signer.clone(),
-                            place: place.clone(),
-                            claims,
+                            signer: (*signer).clone(),
+                            place: (*place).clone(),
+                            claims: [person.as_slice(), audience].concat(),
                         })));
                     }
                 }
             }
         }
         all
+    }
+
+    /// One of those that tests and the audiences of token rules take alike.
+    fn distinct(&self, all: Vec<Claims>, tests: &[&Test]) -> Vec<Claims> {
+        let Some(probe) = self.probe(&Question::default()) else { return all };
+        let mut seen = HashSet::new();
+        let rules = || self.sides.iter().flat_map(|side| &side.plan.jwt.rules);
+        all.into_iter()
+            .filter(|claims| {
+                let probe = Probe { claims: Some(Value::Object(claims.clone())), ..probe.clone() };
+                let holds: Vec<bool> = tests.iter().map(|test| test.holds(&probe)).collect();
+                let audiences: Vec<&str> = match claims.iter().find(|(name, _)| name == "aud") {
+                    Some((_, Value::List(items))) => {
+                        items.iter().filter_map(Value::as_str).collect()
+                    }
+                    Some((_, value)) => value.as_str().into_iter().collect(),
+                    None => Vec::new(),
+                };
+                let taken: Vec<bool> = rules()
+                    .map(|rule| {
+                        rule.audiences.is_empty()
+                            || audiences.iter().any(|audience| {
+                                let audience = normalize_audience(audience);
+                                rule.audiences.iter().any(|own| **own == *audience)
+                            })
+                    })
+                    .collect();
+                seen.insert((holds, taken))
+            })
+            .collect()
     }
 }
 
@@ -381,7 +439,7 @@ fn mode_number(mode: crate::model::MutualTlsMode) -> u64 {
 }
 
 fn a_token(claims: Vec<(String, Value)>) -> Token {
-    Token { signer: Signer::Inline([0; 32]), place: Place::Param(String::new()), claims }
+    Token { signer: Signer::Stranger, place: Place::Param(String::new()), claims }
 }
 
 /// Values of one claim, with what is in it.
@@ -467,18 +525,6 @@ fn pair(first: &Setting, second: &Setting) -> Option<Setting> {
         }
         (Setting::Metadata(Some(a @ Value::List(_))), Setting::Metadata(Some(b @ Value::List(_)))) => {
             list(a, b).map(|both| Setting::Metadata(Some(both)))
-        }
-        (Setting::Token(Some(a)), Setting::Token(Some(b))) if a.claims != b.claims => {
-            // The audiences of both.
-            let audience = |token: &Token| {
-                let found = token.claims.iter().find(|(name, _)| name == "aud");
-                found.map(|(_, value)| value.clone())
-            };
-            let both = list(&audience(a)?, &audience(b)?)?;
-            let mut token = a.clone();
-            token.claims.retain(|(name, _)| name != "aud");
-            token.claims.push(("aud".to_owned(), both));
-            Some(Setting::Token(Some(token)))
         }
         (_, _) => None,
     }
