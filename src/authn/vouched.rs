@@ -85,7 +85,8 @@ impl Vouching {
     pub fn token(&self, payload: &str, signer: &Signer, now: u64) -> String {
         // The signer is part of the text, so that no two signers make the same token.
         let header = format!(r#"{{"alg":"RS256","typ":"JWT","signer":{:?}}}"#, name_of(signer));
-        let sections = [header.as_str(), payload, "unsigned"].map(|part| URL_SAFE_NO_PAD.encode(part));
+        let sections =
+            [header.as_str(), payload, "unsigned"].map(|part| URL_SAFE_NO_PAD.encode(part));
         let text = sections.join(".");
         if let Some(generations) = self.generations.get(signer)
             && let Ok(token) = Token::parse(&text, DEFAULT_MAX_TOKEN_SIZE)

@@ -94,8 +94,7 @@ impl Diff {
     }
 
     fn config(&self, policies: &Path) -> Result<Config> {
-        let policy =
-            PolicyFlags { policies: vec![policies.to_owned()], ..self.policy.clone() };
+        let policy = PolicyFlags { policies: vec![policies.to_owned()], ..self.policy.clone() };
         let flags = Flags { policy, server: ServerFlags::default() };
         Ok(Config::load(&flags, &Environment::of_process())?)
     }

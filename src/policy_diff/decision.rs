@@ -119,7 +119,8 @@ pub(super) fn about(
         (old, old_rule, is_elsewhere(old_rule, old_rules, new_rules)),
         (new, new_rule, is_elsewhere(new_rule, new_rules, old_rules)),
     ];
-    let named = |(side, rule, _): &(&Side<'_>, Option<RuleId>, bool)| rule.map(|it| name(side.plan, it));
+    let named =
+        |(side, rule, _): &(&Side<'_>, Option<RuleId>, bool)| rule.map(|it| name(side.plan, it));
     let first = changed.iter().filter(|it| !it.2).find_map(named);
     first.unwrap_or_else(|| {
         let all_reasons = answers.map(|answer| answer.reason);

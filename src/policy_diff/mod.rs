@@ -5,6 +5,7 @@
 
 mod bits;
 mod canonical;
+mod credentials;
 mod decision;
 mod question;
 mod report;
@@ -20,7 +21,6 @@ pub use report::{human, json, markdown};
 pub use search::View;
 pub use side::{Answer, Side};
 
-use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use crate::extauthz::RequestSettings;
@@ -35,9 +35,6 @@ const MOST_PAIRS: usize = 200_000;
 
 /// How many requests are asked at random beside those that are searched for.
 const RANDOM_REQUESTS: usize = 300;
-
-/// Requests of one pair of rules that are asked in vain before the pair is left.
-const MOST_FAILURES: usize = 20;
 
 /// A request that changes.
 #[derive(Debug, Clone, PartialEq)]
@@ -139,13 +136,9 @@ pub fn compare(old: &WorkloadPlan, new: &WorkloadPlan, settings: &RequestSetting
     for view in views {
         for setup in &setups {
             for allowing in SIDES {
-                let failures = Cell::new(0);
-                let mut found = |setup: &Setup, point: &[usize]| {
-                    let works = asker.ask(view, setup.is_http(), point);
-                    failures.set(if works { 0 } else { failures.get() + 1 });
-                    works || failures.get() % MOST_FAILURES == 0
-                };
-                search.run(view, setup, allowing, &mut found, 3);
+                let mut found =
+                    |setup: &Setup, point: &[usize]| asker.ask(view, setup.is_http(), point);
+                search.run(view, setup, allowing, &mut found);
             }
         }
     }

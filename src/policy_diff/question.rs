@@ -133,7 +133,11 @@ impl Question {
     }
 
     /// The header that makes this the client's address.
-    fn forwarded_for(&self, client: IpAddr, settings: &RequestSettings) -> Option<(String, String)> {
+    fn forwarded_for(
+        &self,
+        client: IpAddr,
+        settings: &RequestSettings,
+    ) -> Option<(String, String)> {
         if let Some(name) = &settings.client_address_header {
             return Some((name.to_string(), client.to_string()));
         }
@@ -144,8 +148,9 @@ impl Question {
         }
         let appended = usize::from(uses_peer && self.request.source.ip.is_some());
         let behind = hops.saturating_sub(appended);
-        let entries: Vec<_> =
-            std::iter::once(client.to_string()).chain((0..behind).map(|_| PROXY.to_owned())).collect();
+        let entries: Vec<_> = std::iter::once(client.to_string())
+            .chain((0..behind).map(|_| PROXY.to_owned()))
+            .collect();
         Some(("x-forwarded-for".to_owned(), entries.join(",")))
     }
 
@@ -189,7 +194,8 @@ impl Question {
             line("source", format!("{{{}}}", source.join(", ")));
         }
         let mut destination = Vec::new();
-        destination.extend(file.destination.ip.map(|ip| format!("ip: {}", quoted(&ip.to_string()))));
+        destination
+            .extend(file.destination.ip.map(|ip| format!("ip: {}", quoted(&ip.to_string()))));
         destination.extend(file.destination.port.map(|port| format!("port: {port}")));
         if !destination.is_empty() {
             line("destination", format!("{{{}}}", destination.join(", ")));

@@ -1,7 +1,5 @@
 //! A comparison for people, for pull requests and for programs.
 
-use std::fmt::Write as _;
-
 use serde_json::{Value as Json, json};
 
 use super::{Comparison, Decision, Difference, View};
@@ -35,8 +33,7 @@ fn summary(comparison: &Comparison) -> String {
         return "equal: the same canonical plan".to_owned();
     }
     let requests = comparison.requests;
-    let given_up =
-        if comparison.gave_up { ", and not every combination was tried" } else { "" };
+    let given_up = if comparison.gave_up { ", and not every combination was tried" } else { "" };
     if comparison.differences.is_empty() {
         return format!("no difference found among {requests} requests{given_up}");
     }
@@ -140,8 +137,7 @@ pub fn markdown(comparison: &Comparison, settings: &RequestSettings, limit: usiz
             }
             add(&mut text, format_args!("\n**{}**\n\n", direction(difference)));
             add(&mut text, format_args!("| | |\n|---|---|\n"));
-            for (name, decision) in [("before", &difference.before), ("after", &difference.after)]
-            {
+            for (name, decision) in [("before", &difference.before), ("after", &difference.after)] {
                 add(&mut text, format_args!("| {name} | {} |\n", cell(&decision.line())));
             }
             let request = request(difference, settings);
@@ -175,8 +171,7 @@ fn capitalised(text: &str) -> String {
 }
 
 fn add(text: &mut String, line: std::fmt::Arguments<'_>) {
-    // Writing into memory cannot fail.
-    let _ = text.write_fmt(line);
+    text.push_str(&line.to_string());
 }
 
 /// For programs. `version` changes when a field changes its meaning or goes; new fields may come any

@@ -66,12 +66,20 @@ impl KnownRules {
         let mut known: Vec<Option<Known>> = tests.iter().map(|_| None).collect();
         let mut parts = Vec::new();
         for (part, numbers) in by_part {
-            let of_part: Vec<&Test> =
-                numbers.iter().filter_map(|number| tests.get(*number)).map(|(_, test)| test).collect();
+            let of_part: Vec<&Test> = numbers
+                .iter()
+                .filter_map(|number| tests.get(*number))
+                .map(|(_, test)| test)
+                .collect();
             let values = maker.values(part, &of_part);
             for (at, number) in numbers.iter().enumerate() {
                 let holds = |setting: usize| {
-                    values.holds.get(setting).and_then(|row| row.get(at)).copied().unwrap_or_default()
+                    values
+                        .holds
+                        .get(setting)
+                        .and_then(|row| row.get(at))
+                        .copied()
+                        .unwrap_or_default()
                 };
                 let bits = Bits::new(values.settings.len(), holds);
                 if let Some(place) = known.get_mut(*number) {
@@ -83,9 +91,11 @@ impl KnownRules {
         }
         let mut rules = rules;
         for rule in rules.iter_mut().flatten() {
-            rule.is_http = rule.ways.iter().flatten().any(|test| {
-                tests.get(*test).is_some_and(|(part, _)| part.is_http())
-            });
+            rule.is_http = rule
+                .ways
+                .iter()
+                .flatten()
+                .any(|test| tests.get(*test).is_some_and(|(part, _)| part.is_http()));
         }
         Self { parts, tests: known.into_iter().flatten().collect(), rules }
     }

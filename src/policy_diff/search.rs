@@ -8,13 +8,19 @@
 use std::collections::BTreeSet;
 
 use super::bits::Bits;
-use super::rules::{KnownRules, KnownRule};
+use super::rules::{KnownRule, KnownRules};
 use super::side::{Side, TokenStatus};
 use super::values::Part;
 use crate::model::{Action, MutualTlsMode};
 
 /// How many requests are looked at for one pair of rules.
 const MOST_STEPS: usize = 3_000;
+
+/// Requests of one pair of rules that are asked in vain before the pair is left.
+const MOST_FAILURES: usize = 20;
+
+/// With how many rules that allow, a rule that denies is shown.
+const MOST_FOR_EACH: usize = 3;
 
 /// Old and new.
 pub(super) const SIDES: [usize; 2] = [0, 1];
@@ -121,20 +127,29 @@ impl<'a> Search<'a> {
                         let mut keep = |at: usize, bits: Bits| {
                             left.get_mut(at).into_iter().for_each(|it| it.intersect(&bits));
                         };
-                        keep(token_at, Bits::new(tokens.settings.len(), |setting| {
-                            if is_http {
-                                tokens.statuses.get(setting) == Some(&tokens_of_sides)
-                            } else {
-                                setting == 0
-                            }
-                        }));
-                        keep(port_at, Bits::new(ports.settings.len(), |setting| {
-                            modes(setting) == *modes_of_sides
-                        }));
+                        keep(
+                            token_at,
+                            Bits::new(tokens.settings.len(), |setting| {
+                                if is_http {
+                                    tokens.statuses.get(setting) == Some(&tokens_of_sides)
+                                } else {
+                                    setting == 0
+                                }
+                            }),
+                        );
+                        keep(
+                            port_at,
+                            Bits::new(ports.settings.len(), |setting| {
+                                modes(setting) == *modes_of_sides
+                            }),
+                        );
                         // The first is the peer without a name.
-                        keep(peer_at, Bits::new(peers.settings.len(), |setting| {
-                            named.is_none_or(|named| named == (setting > 0))
-                        }));
+                        keep(
+                            peer_at,
+                            Bits::new(peers.settings.len(), |setting| {
+                                named.is_none_or(|named| named == (setting > 0))
+                            }),
+                        );
                         let mut denied = SIDES.map(|_| false);
                         for (at, side) in self.sides.iter().enumerate() {
                             let nameless = strict.get(at) == Some(&true) && *named == Some(false);
@@ -162,7 +177,6 @@ impl<'a> Search<'a> {
         setup: &Setup,
         allowing: usize,
         found: &mut dyn FnMut(&Setup, &[usize]) -> bool,
-        most_for_each: usize,
     ) {
         let denying = 1 - allowing;
         let is = |list: [bool; 2], side: usize| list.get(side).copied().unwrap_or_default();
@@ -216,7 +230,11 @@ impl<'a> Search<'a> {
                     continue;
                 }
                 let ways_allowed = pick.map_or(one.as_slice(), |pick| pick.ways.as_slice());
-                let mut pair = Pair { must_not: &must_not, steps_left: MOST_STEPS };
+                let mut pair = Pair {
+                    must_not: &must_not,
+                    steps_left: MOST_STEPS,
+                    failures_left: MOST_FAILURES,
+                };
                 let works = ways_denied.iter().any(|denied| {
                     ways_allowed.iter().any(|allowed| {
                         let mut left = setup.left.clone();
@@ -228,7 +246,7 @@ impl<'a> Search<'a> {
                 });
                 gave_up |= !works && (pair.steps_left == 0 || left_of_pairs == 0);
                 successes += usize::from(works);
-                if successes >= most_for_each || left_of_pairs == 0 {
+                if successes >= MOST_FOR_EACH || left_of_pairs == 0 {
                     break;
                 }
             }
@@ -258,9 +276,8 @@ impl<'a> Search<'a> {
         let forgets_peer = setup.modes.get(side) == Some(&MutualTlsMode::Disable);
         let accepts = setup.tokens.get(side) == Some(&TokenStatus::Accepted);
         let wanted = rules.iter().filter(|rule| wanted(rule));
-        let reachable = wanted.filter(|rule| {
-            setup.is_http || !rule.is_http || !matches!(rule.action, Action::Allow)
-        });
+        let reachable = wanted
+            .filter(|rule| setup.is_http || !rule.is_http || !matches!(rule.action, Action::Allow));
         let way = |rule: &KnownRule, tests: &[usize]| -> Option<Way<'a>> {
             let before_tokens = matches!(rule.action, Action::Custom { .. });
             let mut way = Vec::new();
@@ -338,6 +355,7 @@ fn narrow(left: &mut [Bits], way: &Way<'_>) -> bool {
 struct Pair<'p, 'k> {
     must_not: &'p [&'p Applied<'k>],
     steps_left: usize,
+    failures_left: usize,
 }
 
 impl Pair<'_, '_> {
@@ -356,7 +374,15 @@ impl Pair<'_, '_> {
         let ways = || self.must_not.iter().flat_map(|rule| &rule.ways);
         // Of those that match, the one that leaves the least to try.
         let matching = ways().filter(matches).min_by_key(|way| way.len());
-        let Some(way) = matching else { return found(&point) };
+        let Some(way) = matching else {
+            // Where both sides see more than settings say, such as tokens that change headers.
+            let works = found(&point);
+            self.failures_left = self.failures_left.saturating_sub(usize::from(!works));
+            if self.failures_left == 0 {
+                self.steps_left = 0;
+            }
+            return works;
+        };
         let way = way.clone();
         let mut left = left;
         for (part, holds) in &way {

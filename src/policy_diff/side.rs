@@ -92,8 +92,7 @@ impl<'p> Side<'p> {
         let file = question.file(self.settings, text.as_deref());
         let check = file.check_request(self.settings.client_address);
         let mut attributes = file.attributes(&check, self.settings).ok()?;
-        let refused =
-            |reason| Some(Answer { reason, shadow: reason, audited_by: None });
+        let refused = |reason| Some(Answer { reason, shadow: reason, audited_by: None });
         if !self.plan.invalid.is_empty() {
             return refused(Reason::InvalidPolicy);
         }

@@ -122,7 +122,8 @@ fn what_random_requests_find_is_found_at_length() {
     let number = |name: &str, usual: usize| {
         std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
     };
-    let (edits, probes) = (number("POSTERN_DIFF_EDITS", 500), number("POSTERN_DIFF_PROBES", 10_000));
+    let (edits, probes) =
+        (number("POSTERN_DIFF_EDITS", 500), number("POSTERN_DIFF_PROBES", 10_000));
     let seed = number("POSTERN_DIFF_SEED", 7) as u64;
     let start = Instant::now();
     let tally = run(seed, edits, probes);

@@ -115,9 +115,8 @@ pub fn paths(tests: &[&Test]) -> Vec<String> {
             }
         }
     }
-    let rooted = all.into_iter().map(|path| {
-        if path.starts_with('/') { path } else { format!("/{path}") }
-    });
+    let rooted =
+        all.into_iter().map(|path| if path.starts_with('/') { path } else { format!("/{path}") });
     dedup(rooted.collect())
 }
 

@@ -84,15 +84,12 @@ impl Policies {
         for (at, policy) in rules.iter_mut().enumerate() {
             // Mostly decisions are made by rules that are enforced.
             policy.dry_run &= random.chance(30);
-            if matches!(policy.action, Action::Custom { .. } | Action::Audit)
-                && random.chance(60)
-            {
+            if matches!(policy.action, Action::Custom { .. } | Action::Audit) && random.chance(60) {
                 policy.action = Action::Allow;
             }
             policy.metadata.name = format!("p{at}").into();
         }
-        let tokens =
-            (0..random.below(3)).map(|_| token_rule(random)).collect();
+        let tokens = (0..random.below(3)).map(|_| token_rule(random)).collect();
         let peers = if random.chance(30) { vec![peer(random)] } else { Vec::new() };
         Self { rules, tokens, peers, invalid: false }
     }
@@ -137,7 +134,11 @@ impl Policies {
     }
 
     /// One edit, and what it is called.
-    pub(super) fn edited(&self, runner: &mut TestRunner, random: &mut Dice) -> (Self, &'static str) {
+    pub(super) fn edited(
+        &self,
+        runner: &mut TestRunner,
+        random: &mut Dice,
+    ) -> (Self, &'static str) {
         loop {
             let mut next = self.clone();
             if let Some(name) = next.edit(runner, random) {
@@ -235,7 +236,11 @@ impl Policies {
             }
             13 => {
                 let rule = self.rule(random)?;
-                rule.when.pop().map(drop).or_else(|| rule.to.pop().map(drop)).or_else(|| rule.from.pop().map(drop))?;
+                rule.when
+                    .pop()
+                    .map(drop)
+                    .or_else(|| rule.to.pop().map(drop))
+                    .or_else(|| rule.from.pop().map(drop))?;
                 "remove a condition, an operation or a source"
             }
             14 | 15 => {
@@ -277,8 +282,7 @@ impl Policies {
                 let which = random.below(blocks.len().max(1));
                 let block = blocks.get_mut(which)?.first_mut()?;
                 let length = block.value.prefix_len();
-                let length =
-                    if random.chance(50) { length.checked_sub(1)? } else { length + 1 };
+                let length = if random.chance(50) { length.checked_sub(1)? } else { length + 1 };
                 block.value = ipnet::IpNet::new(block.value.addr(), length).ok()?.trunc();
                 "widen or narrow a CIDR"
             }
@@ -308,7 +312,9 @@ impl Policies {
                         let other = match text.strip_suffix('*') {
                             Some("") => return None,
                             Some(start) => start.to_owned(),
-                            None if text.starts_with('*') => text.trim_start_matches('*').to_owned(),
+                            None if text.starts_with('*') => {
+                                text.trim_start_matches('*').to_owned()
+                            }
                             None => format!("{text}*"),
                         };
                         if other.is_empty() {
