@@ -113,15 +113,12 @@ pub fn compare(old: &WorkloadPlan, new: &WorkloadPlan, settings: &RequestSetting
     let sides = [old, new].map(|plan| Side::new(plan, settings));
     let [old, new] = &sides;
     let maker = Maker { sides: [old, new], settings };
-    let known = KnownRules::new(&maker);
+    let alike = old_canonical.sees_alike(new_canonical);
+    let flags = |side: &Side<'_>| (side.plan.http.has_allow, side.plan.http.has_shadow_allow);
+    let known = KnownRules::new(&maker, alike && flags(old) == flags(new));
     comparison.values = known.parts.iter().map(|part| part.settings.len()).sum();
-    let mut search = Search {
-        known: &known,
-        sides: [old, new],
-        alike: old_canonical.sees_alike(new_canonical),
-        pairs_left: MOST_PAIRS,
-        gave_up: false,
-    };
+    let mut search =
+        Search { known: &known, sides: [old, new], alike, pairs_left: MOST_PAIRS, gave_up: false };
     let mut asker = Asker {
         known: &known,
         sides: [old, new],

@@ -37,19 +37,22 @@ fn summary(comparison: &Comparison) -> String {
     if comparison.differences.is_empty() {
         return format!("no difference found among {requests} requests{given_up}");
     }
-    let of = |gains| {
-        let enforced = comparison.differences.iter().filter(|it| it.view == View::Enforced);
-        enforced.filter(|it| it.gains() == gains).count()
+    let of = |view, gains| {
+        comparison.differences.iter().filter(|it| it.view == view && it.gains() == gains).count()
     };
-    let beside = comparison.differences.iter().filter(|it| it.view != View::Enforced).count();
-    let beside =
-        if beside == 0 { String::new() } else { format!(", {beside} beside the decision") };
-    format!(
-        "{} {} access, {} lose it{beside}; {requests} requests asked{given_up}",
-        of(true),
-        if of(true) == 1 { "kind of request gains" } else { "kinds of requests gain" },
-        of(false)
-    )
+    let mut counts = Vec::new();
+    for (view, gains, loses) in [
+        (View::Enforced, "gains access", "loses access"),
+        (View::Shadow, "gains access in the shadow", "loses access in the shadow"),
+        (View::Audit, "is audited now", "is no longer audited"),
+    ] {
+        for (name, count) in [(gains, of(view, true)), (loses, of(view, false))] {
+            if view == View::Enforced || count > 0 {
+                counts.push(format!("{name}: {count}"));
+            }
+        }
+    }
+    format!("{}; {requests} requests asked{given_up}", counts.join(", "))
 }
 
 /// The differences by what they are about, in order, `limit` of each view; and how many are left

@@ -1,6 +1,6 @@
 //! The rules of both sides, taken apart into tests of values.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::bits::Bits;
 use super::canonical::CanonicalRule;
@@ -42,18 +42,33 @@ pub(super) struct KnownRules {
 }
 
 impl KnownRules {
-    pub(super) fn new(maker: &Maker<'_>) -> Self {
+    /// With `prune`, rules of long lists that are on both sides are left out where no request is about
+    /// them and about one that is not.
+    pub(super) fn new(maker: &Maker<'_>, prune: bool) -> Self {
         let mut names: HashMap<String, usize> = HashMap::new();
         let mut tests: Vec<(Part, Test)> = Vec::new();
-        let rules = maker.sides.map(|side| {
-            rules(side.plan, |test| {
-                let next = tests.len();
-                let number = *names.entry(test.meaning()).or_insert(next);
-                if number == next {
-                    tests.push((Part::of(test.input(), maker.settings), test));
-                }
-                number
-            })
+        let mut apart = maker.sides.map(|side| taken_apart(side.plan));
+        if prune {
+            leave_out_what_is_apart(&mut apart);
+        }
+        let mut number = |test: Test| {
+            let next = tests.len();
+            let number = *names.entry(test.meaning()).or_insert(next);
+            if number == next {
+                tests.push((Part::of(test.input(), maker.settings), test));
+            }
+            number
+        };
+        let mut rules = apart.map(|rules| {
+            rules
+                .into_iter()
+                .map(|(mut rule, ways)| {
+                    let ways = ways.into_iter();
+                    let ways = ways.map(|tests| tests.into_iter().map(&mut number).collect());
+                    rule.ways = ways.collect();
+                    rule
+                })
+                .collect::<Vec<_>>()
         });
         // Parts that count without a rule that asks for them.
         let mut by_part: BTreeMap<Part, Vec<usize>> = BTreeMap::new();
@@ -89,7 +104,6 @@ impl KnownRules {
             }
             parts.push(values);
         }
-        let mut rules = rules;
         for rule in rules.iter_mut().flatten() {
             rule.is_http = rule
                 .ways
@@ -105,21 +119,61 @@ impl KnownRules {
     }
 }
 
-fn rules(plan: &WorkloadPlan, mut number: impl FnMut(Test) -> usize) -> Vec<KnownRule> {
+type Apart = Vec<(KnownRule, Vec<Vec<Test>>)>;
+
+fn taken_apart(plan: &WorkloadPlan) -> Apart {
     let mut all = Vec::new();
     for (policy, at) in plan.policies.iter().zip(0u32..) {
         for (rule, position) in policy.rules.iter().zip(0u32..) {
-            all.push(KnownRule {
+            let known = KnownRule {
                 id: RuleId { policy: at, rule: position },
                 action: policy.action.clone(),
                 dry_run: policy.dry_run,
                 canonical: CanonicalRule::new(policy, rule),
-                ways: witness::alternatives(policy, rule)
-                    .map(|tests| tests.into_iter().map(&mut number).collect())
-                    .collect(),
+                ways: Vec::new(),
                 is_http: false,
-            });
+            };
+            all.push((known, witness::alternatives(policy, rule).collect()));
         }
     }
     all
+}
+
+/// Short lists are looked at whole.
+const SHORT: usize = 60;
+
+/// A request that matches none of the rules that only one side has is decided alike by both; so
+/// those count that match together with one of these.
+fn leave_out_what_is_apart(sides: &mut [Apart; 2]) {
+    let [old, new] = &*sides;
+    if old.len() + new.len() <= SHORT {
+        return;
+    }
+    let name = |rule: &KnownRule| format!("{:?} {}", rule.action, rule.dry_run);
+    let own = |list: &Apart| -> BTreeSet<(String, CanonicalRule)> {
+        list.iter().map(|(rule, _)| (name(rule), rule.canonical.clone())).collect()
+    };
+    let (of_old, of_new) = (own(old), own(new));
+    let is_on_both = |rule: &KnownRule| {
+        let key = (name(rule), rule.canonical.clone());
+        of_old.contains(&key) && of_new.contains(&key)
+    };
+    let both = || old.iter().chain(new);
+    let changed: Vec<&Vec<Test>> =
+        both().filter(|(rule, _)| !is_on_both(rule)).flat_map(|(_, ways)| ways).collect();
+    let meets = |ways: &[Vec<Test>]| {
+        ways.iter().any(|way| {
+            changed
+                .iter()
+                .any(|other| way.iter().all(|test| other.iter().all(|other| test.may_meet(other))))
+        })
+    };
+    let keep = [old, new].map(|list| {
+        let counts = |(rule, ways): &(KnownRule, Vec<Vec<Test>>)| !is_on_both(rule) || meets(ways);
+        list.iter().map(counts).collect::<Vec<bool>>()
+    });
+    for (list, keep) in sides.iter_mut().zip(keep) {
+        let mut keep = keep.into_iter();
+        list.retain(|_| keep.next().unwrap_or(true));
+    }
 }

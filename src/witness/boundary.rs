@@ -37,37 +37,36 @@ pub fn texts(tests: &[&Test]) -> Vec<String> {
 /// The same for whatever patterns.
 pub fn plain(patterns: &[&str]) -> Vec<String> {
     let mut all = Vec::new();
+    let mut beside = Vec::new();
     let (mut starts, mut ends) = (vec![""], vec![""]);
     for pattern in patterns {
         match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
             (Some(end), _) => ends.push(end),
             (None, Some(start)) => starts.push(start),
-            (None, None) => {
-                all.push((*pattern).to_owned());
-                // A byte more, a byte less, the other case.
-                all.push(format!("{pattern}x"));
-                let mut shorter = (*pattern).to_owned();
-                shorter.pop();
-                all.push(shorter);
-                all.push(other_case(pattern));
-            }
+            (None, None) => all.push((*pattern).to_owned()),
         }
+        // A byte more, a byte less, the other case: few are as simple as what they are beside.
+        let text = pattern.trim_matches('*');
+        let mut shorter = text.to_owned();
+        shorter.pop();
+        beside.extend([format!("{text}x"), shorter, other_case(text)]);
     }
     for list in [&mut starts, &mut ends] {
         let mut seen = std::collections::BTreeSet::new();
         list.retain(|part| seen.insert(*part));
         list.truncate(MOST_PARTS);
     }
+    all.extend(starts.iter().map(ToString::to_string));
+    for start in &starts {
+        all.push(format!("{start}{FILL}"));
+    }
     for start in &starts {
         for end in &ends {
             all.push(format!("{start}{FILL}{end}"));
             all.push(format!("{start}{end}"));
         }
-        all.push(other_case(start));
-        let mut shorter = (*start).to_owned();
-        shorter.pop();
-        all.push(shorter);
     }
+    all.extend(beside);
     dedup(all)
 }
 

@@ -5,6 +5,7 @@
 
 pub mod boundary;
 mod change;
+mod meeting;
 mod names;
 mod test;
 mod texts;

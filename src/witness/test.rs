@@ -52,6 +52,24 @@ pub enum Input {
     },
 }
 
+impl Input {
+    /// Whether it is never more than one text.
+    pub(super) fn is_one_text(&self) -> bool {
+        match self {
+            Self::Method | Self::Host | Self::Path | Self::Scheme | Self::Sni => true,
+            Self::Peer
+            | Self::RequestPrincipal
+            | Self::Claim(_)
+            | Self::Header(_)
+            | Self::SourceIp
+            | Self::RemoteIp
+            | Self::DestinationIp
+            | Self::DestinationPort
+            | Self::Metadata { .. } => false,
+        }
+    }
+}
+
 /// What entries mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Meaning {

@@ -78,9 +78,9 @@ fn peer(random: &mut Dice) -> PeerAuthentication {
 }
 
 impl Policies {
-    pub(super) fn random(runner: &mut TestRunner, random: &mut Dice) -> Self {
-        let most = if random.chance(50) { 2 } else { 5 };
-        let mut rules: Vec<AuthorizationPolicy> = one(vec(policy(), 1..most), runner);
+    pub(super) fn random(runner: &mut TestRunner, random: &mut Dice, most: usize) -> Self {
+        let most = if random.chance(50) && most < 10 { 2 } else { most + 1 };
+        let mut rules: Vec<AuthorizationPolicy> = one(vec(policy(), most / 2..most), runner);
         for (at, policy) in rules.iter_mut().enumerate() {
             // Mostly decisions are made by rules that are enforced.
             policy.dry_run &= random.chance(30);
