@@ -60,8 +60,6 @@ pub mod request_file;
 
 pub mod explain;
 
-pub mod policy_diff;
-
 pub mod admin;
 
 pub mod config;
@@ -71,6 +69,8 @@ pub mod app;
 // 7 commands
 
 pub mod case_file;
+
+pub mod policy_diff;
 
 pub mod load;
 

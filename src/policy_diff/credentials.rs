@@ -7,7 +7,7 @@ use super::values::{MOST_PAIRED, MOST_VALUES, Maker, Setting};
 use crate::authn::Signer;
 use crate::compile::normalize_audience;
 use crate::model::Value;
-use crate::witness::{Input, Probe, Test, boundary};
+use crate::witness::{Input, Test, boundary};
 
 /// How many issuers tokens are made of.
 const MOST_ISSUERS: usize = 24;
@@ -22,7 +22,15 @@ impl Maker<'_> {
         let of_audience = |test: &&&Test| matches!(test.input(), Input::Claim(path) if path.first().is_some_and(|name| name == "aud"));
         let (about_audience, others): (Vec<&Test>, Vec<&Test>) =
             tests.iter().partition(|test| of_audience(test));
-        let (mut issuers, subjects) = boundary::issuers_and_subjects(&others);
+        let (mut issuers, mut subjects) = boundary::issuers_and_subjects(&others);
+        let is_of_subject = |test: &&&Test| {
+            let Input::Header(name) = test.input() else { return false };
+            self.outputs.get(name).is_some_and(|path| *path == ["sub"])
+        };
+        let of_subject: Vec<&Test> = others.iter().filter(is_of_subject).copied().collect();
+        if !of_subject.is_empty() {
+            subjects.extend(boundary::texts(&of_subject));
+        }
         let own: Vec<String> = rules()
             .map(|rule| rule.issuer.to_string())
             .filter(|issuer| !issuer.is_empty())
@@ -98,12 +106,14 @@ impl Maker<'_> {
 
     /// One of those that tests and the audiences of token rules take alike.
     fn distinct(&self, all: Vec<Claims>, tests: &[&Test]) -> Vec<Claims> {
-        let Some(probe) = self.probe(&Question::default()) else { return all };
         let mut seen = HashSet::new();
         let rules = || self.sides.iter().flat_map(|side| &side.plan.jwt.rules);
         all.into_iter()
             .filter(|claims| {
-                let probe = Probe { claims: Some(Value::Object(claims.clone())), ..probe.clone() };
+                let mut question = Question::default();
+                let (signer, place) = (Signer::Stranger, Place::Param(String::new()));
+                question.token = Some(Token { signer, place, claims: (*claims).clone() });
+                let Some(probe) = self.probe(&question) else { return false };
                 let holds: Vec<bool> = tests.iter().map(|test| test.holds(&probe)).collect();
                 let audiences: Vec<&str> = match claims.iter().find(|(name, _)| name == "aud") {
                     Some((_, Value::List(items))) => {
@@ -125,40 +135,50 @@ impl Maker<'_> {
             })
             .collect()
     }
-}
 
-/// Values of one claim, with what is in it.
-pub(super) fn claims(tests: &[&Test]) -> Vec<Setting> {
-    let mut by_path: BTreeMap<&[String], Vec<&Test>> = BTreeMap::new();
-    for test in tests {
-        if let Input::Claim(path) = test.input() {
-            by_path.entry(path.get(1..).unwrap_or_default()).or_default().push(test);
+    /// Values of one claim, with what is in it.
+    pub(super) fn claim_values(&self, tests: &[&Test]) -> Vec<Setting> {
+        let mut by_path: BTreeMap<&[String], Vec<&Test>> = BTreeMap::new();
+        for test in tests {
+            let path = if let Input::Claim(path) = test.input() {
+                Some(path)
+            } else if let Input::Header(name) = test.input() {
+                self.outputs.get(name)
+            } else {
+                None
+            };
+            if let Some(path) = path {
+                by_path.entry(path.get(1..).unwrap_or_default()).or_default().push(test);
+            }
         }
+        let mut all = vec![None];
+        let mut nested: Vec<Value> = Vec::new();
+        for (path, tests) in &by_path {
+            let texts = boundary::texts(tests);
+            if path.is_empty() {
+                all.extend(texts.iter().map(|text| Some(Value::String(text.clone()))));
+                continue;
+            }
+            // With what other paths put into it, and without.
+            let before = nested.clone();
+            for text in &texts {
+                let value = Value::String(text.clone());
+                nested.push(within(None, path, value.clone()));
+                nested.push(within(None, path, Value::List(vec![value.clone()])));
+                let room = MOST_VALUES.saturating_sub(nested.len());
+                nested.extend(
+                    before
+                        .iter()
+                        .take(room)
+                        .map(|it| within(Some(it.clone()), path, value.clone())),
+                );
+            }
+        }
+        all.extend(nested.into_iter().map(Some));
+        all.push(Some(Value::Number(1.0)));
+        all.push(Some(Value::List(Vec::new())));
+        all.into_iter().map(Setting::Claim).collect()
     }
-    let mut all = vec![None];
-    let mut nested: Vec<Value> = Vec::new();
-    for (path, tests) in &by_path {
-        let texts = boundary::texts(tests);
-        if path.is_empty() {
-            all.extend(texts.iter().map(|text| Some(Value::String(text.clone()))));
-            continue;
-        }
-        // With what other paths put into it, and without.
-        let before = nested.clone();
-        for text in &texts {
-            let value = Value::String(text.clone());
-            nested.push(within(None, path, value.clone()));
-            nested.push(within(None, path, Value::List(vec![value.clone()])));
-            let room = MOST_VALUES.saturating_sub(nested.len());
-            nested.extend(
-                before.iter().take(room).map(|it| within(Some(it.clone()), path, value.clone())),
-            );
-        }
-    }
-    all.extend(nested.into_iter().map(Some));
-    all.push(Some(Value::Number(1.0)));
-    all.push(Some(Value::List(Vec::new())));
-    all.into_iter().map(Setting::Claim).collect()
 }
 
 /// A value with another one in it, at a path.

@@ -112,7 +112,7 @@ pub fn compare(old: &WorkloadPlan, new: &WorkloadPlan, settings: &RequestSetting
     }
     let sides = [old, new].map(|plan| Side::new(plan, settings));
     let [old, new] = &sides;
-    let maker = Maker { sides: [old, new], settings };
+    let maker = Maker { sides: [old, new], settings, outputs: values::outputs([old, new]) };
     let alike = old_canonical.sees_alike(new_canonical);
     let flags = |side: &Side<'_>| (side.plan.http.has_allow, side.plan.http.has_shadow_allow);
     let known = KnownRules::new(&maker, alike && flags(old) == flags(new));

@@ -55,7 +55,7 @@ impl KnownRules {
             let next = tests.len();
             let number = *names.entry(test.meaning()).or_insert(next);
             if number == next {
-                tests.push((Part::of(test.input(), maker.settings), test));
+                tests.push((Part::of(test.input(), maker.settings, &maker.outputs), test));
             }
             number
         };

@@ -2,6 +2,7 @@
 //!
 //! Values that all tests take alike are one: the first, which is the simplest.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 
@@ -10,6 +11,7 @@ use super::side::{Side, TokenStatus};
 use crate::authn::Signer;
 use crate::extauthz::RequestSettings;
 use crate::model::Value;
+use crate::plan::ClaimHeader;
 use crate::witness::{Input, Probe, Test, boundary};
 
 /// Of how many values two are put together, where a request can have several.
@@ -44,14 +46,19 @@ pub(super) enum Part {
 
 impl Part {
     /// What has to be set for an input to change.
-    pub(super) fn of(input: &Input, settings: &RequestSettings) -> Self {
+    pub(super) fn of(input: &Input, settings: &RequestSettings, outputs: &Outputs) -> Self {
+        let of_claim = |path: &[String]| match path.first().map(String::as_str) {
+            Some("iss" | "sub" | "aud") | None => Self::Token,
+            Some(name) => Self::Claim(name.to_owned()),
+        };
         match input {
             Input::Peer => Self::Peer,
             Input::RequestPrincipal => Self::Token,
-            Input::Claim(path) => match path.first().map(String::as_str) {
-                Some("iss" | "sub" | "aud") | None => Self::Token,
-                Some(name) => Self::Claim(name.to_owned()),
-            },
+            Input::Claim(path) => of_claim(path),
+            // What a client sends there is taken out.
+            Input::Header(name) if outputs.contains_key(name) => {
+                of_claim(outputs.get(name).map(Vec::as_slice).unwrap_or_default())
+            }
             Input::Method => Self::Method,
             Input::Host => Self::Host,
             Input::Path => Self::Path,
@@ -162,6 +169,21 @@ fn set_metadata(
     }
 }
 
+/// Headers that token rules set: by name, the path of the claim; empty for the whole payload.
+pub(super) type Outputs = BTreeMap<String, Vec<String>>;
+
+/// The headers that token rules of these sides set.
+pub(super) fn outputs(sides: [&Side<'_>; 2]) -> Outputs {
+    let rules = || sides.into_iter().flat_map(|side| &side.plan.jwt.rules);
+    let payloads = rules().flat_map(|rule| &rule.payload_header);
+    let claims = rules().flat_map(|rule| &rule.claim_headers);
+    let path = |it: &ClaimHeader| it.claim.iter().map(ToString::to_string).collect();
+    payloads
+        .map(|name| (name.to_string(), Vec::new()))
+        .chain(claims.map(|it| (it.header.to_string(), path(it))))
+        .collect()
+}
+
 /// A part, its settings, and what they do to tests.
 #[derive(Debug)]
 pub(super) struct Values {
@@ -178,6 +200,7 @@ pub(super) struct Values {
 pub(super) struct Maker<'s> {
     pub(super) sides: [&'s Side<'s>; 2],
     pub(super) settings: &'s RequestSettings,
+    pub(super) outputs: Outputs,
 }
 
 impl Maker<'_> {
@@ -244,8 +267,16 @@ impl Maker<'_> {
         let plain = Question { token: None, ..question.clone() };
         let file = plain.file(self.settings, None);
         let check = file.check_request(self.settings.client_address);
-        let attributes = file.attributes(&check, self.settings).ok()?.into_owned();
+        let mut attributes = file.attributes(&check, self.settings).ok()?.into_owned();
         let claims = question.token.as_ref().map(|token| self.claims(token));
+        if let (Some(http), Some(token)) = (&mut attributes.http, &question.token) {
+            for (name, path) in &self.outputs {
+                if let Some(text) = claim_text(&token.claims, path) {
+                    let value = Cow::Owned(text.to_owned().into_bytes());
+                    http.headers.append(Cow::Owned(name.clone()), value);
+                }
+            }
+        }
         Some(Probe { attributes, claims })
     }
 
@@ -276,7 +307,7 @@ impl Maker<'_> {
                 [Vec::new()].into_iter().chain(names).map(Setting::Names).collect()
             }
             Part::Token => self.tokens(tests),
-            Part::Claim(_) => super::credentials::claims(tests),
+            Part::Claim(_) => self.claim_values(tests),
             Part::Method => {
                 let mut all = text(&["GET", "POST", "PUT", "DELETE"], boundary::texts(tests));
                 all.retain(|it| *it != Setting::Text(String::new()));
@@ -321,6 +352,13 @@ fn mode_number(mode: crate::model::MutualTlsMode) -> u64 {
         Permissive => 2,
         Strict => 3,
     }
+}
+
+/// What a header says of a claim, where that is a text; of the whole payload, something.
+fn claim_text<'t>(claims: &'t [(String, Value)], path: &[String]) -> Option<&'t str> {
+    let Some((name, rest)) = path.split_first() else { return Some("payload") };
+    let value = claims.iter().find(|(known, _)| known == name).map(|(_, value)| value)?;
+    rest.iter().try_fold(value, |value, name| value.get(name))?.as_str()
 }
 
 fn a_token(claims: Vec<(String, Value)>) -> Token {
