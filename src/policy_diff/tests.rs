@@ -125,6 +125,8 @@ fn nothing_is_missed_in_a_crowd() {
 /// policy_diff -- --ignored --nocapture`.
 #[test]
 #[ignore = "takes minutes; the same with less is never left out"]
+#[expect(clippy::disallowed_methods, reason = "how much is asked is said from outside")]
+#[expect(clippy::print_stdout, reason = "what it came to is what it is run for")]
 fn what_random_requests_find_is_found_at_length() {
     let number = |name: &str, usual: usize| {
         std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
