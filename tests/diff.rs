@@ -100,6 +100,14 @@ fn names_order_and_repetition_change_nothing() {
     );
 }
 
+#[test]
+fn policies_of_others_are_told() {
+    let folder = folder(SHOP, &SHOP.replace("GET", "PUT"));
+    let Ran { code, stdout, stderr } = ran(folder.postern().args(["diff", "old.yaml", "new.yaml"]));
+    assert_eq!((code, stdout.as_str()), (0, "equal: the same canonical plan\n"));
+    assert!(stderr.contains("none holds for this workload"), "{stderr}");
+}
+
 /// Nothing proves it, and nothing speaks against it.
 #[test]
 fn what_says_the_same_in_other_words_has_no_difference() {

@@ -12,7 +12,7 @@ use crate::config::{Config, Environment, Flags, PolicyFlags, ServerFlags};
 use crate::plan::WorkloadPlan;
 use crate::policy_diff::{self, Comparison};
 
-use super::check::{paragraph, read_policies};
+use super::check::{paragraph, read_policies, say_if_nothing_holds};
 use super::{could_not_run, print};
 
 /// Say which requests a change of policies allows or denies that were not before
@@ -104,5 +104,6 @@ impl Diff {
 fn plan(config: &Config) -> Result<Arc<WorkloadPlan>> {
     let (resources, _) = read_policies(config)?;
     let snapshot = compile(1, &resources, &[], &config.settings);
+    say_if_nothing_holds(&resources, &snapshot);
     snapshot.workloads.first().cloned().context("no workload is configured")
 }
