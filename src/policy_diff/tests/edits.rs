@@ -13,8 +13,8 @@ use crate::compile::{Rejected, Settings, compile};
 use crate::decide::tests::{condition, operation, policy, rule, source};
 use crate::model::{
     Action, Attachment, AuthorizationPolicy, ConditionValues, JwtHeader, JwtRule, Kind, Located,
-    Mesh, Metadata, MutualTlsMode, PeerAuthentication, RequestAuthentication, Resource, ResourceId,
-    Rule, StringList, Workload,
+    Mesh, Metadata, MutualTlsMode, Operation, PeerAuthentication, RequestAuthentication, Resource,
+    ResourceId, Rule, StringList, Workload,
 };
 use crate::plan::WorkloadPlan;
 
@@ -77,17 +77,39 @@ fn peer(random: &mut Dice) -> PeerAuthentication {
     }
 }
 
+/// From how many policies on most of them have paths of their own.
+pub(super) const CROWD: usize = 10;
+
+/// Policies that are apart from each other: otherwise, of many, some decide everything.
+fn in_its_corner(policy: &mut AuthorizationPolicy, at: usize, random: &mut Dice) {
+    policy.action = if random.chance(80) { Action::Allow } else { Action::Deny };
+    policy.dry_run = false;
+    for rule in &mut policy.rules {
+        let paths = [format!("/c{at}"), format!("/c{at}/*")];
+        let paths = paths.into_iter().map(Located::from).collect();
+        rule.to = vec![Operation { paths, ..Operation::default() }];
+        rule.from.truncate(1);
+        rule.when.clear();
+    }
+}
+
 impl Policies {
     pub(super) fn random(runner: &mut TestRunner, random: &mut Dice, most: usize) -> Self {
         let most = if random.chance(50) && most < 10 { 2 } else { most + 1 };
         let mut rules: Vec<AuthorizationPolicy> = one(vec(policy(), most / 2..most), runner);
         for (at, policy) in rules.iter_mut().enumerate() {
+            if most >= CROWD && at < 2 {
+                policy.action = Action::Audit;
+            }
             // Mostly decisions are made by rules that are enforced.
             policy.dry_run &= random.chance(30);
             if matches!(policy.action, Action::Custom { .. } | Action::Audit) && random.chance(60) {
                 policy.action = Action::Allow;
             }
             policy.metadata.name = format!("p{at}").into();
+            if most >= CROWD && at > 1 {
+                in_its_corner(policy, at, random);
+            }
         }
         let tokens = (0..random.below(3)).map(|_| token_rule(random)).collect();
         let peers = if random.chance(30) { vec![peer(random)] } else { Vec::new() };

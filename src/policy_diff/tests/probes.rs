@@ -3,7 +3,7 @@
 use proptest::test_runner::TestRunner;
 
 use super::dice::Dice;
-use super::edits::{AUDIENCES, ISSUERS, KEYS, one};
+use super::edits::{AUDIENCES, CROWD, ISSUERS, KEYS, one};
 use crate::authn::Signer;
 use crate::decide::tests::{attributes, claims};
 use crate::model::{Attributes, Value};
@@ -26,7 +26,7 @@ impl Pool {
         Self { attributes: (0..size).map(|_| one(attributes(), runner)).collect(), claims }
     }
 
-    pub(super) fn question(&self, dice: &mut Dice) -> Question {
+    pub(super) fn question(&self, dice: &mut Dice, policies: usize) -> Question {
         let mut question = Question::default();
         let request = &mut question.request;
         let mut any = || dice.pick(&self.attributes);
@@ -49,6 +49,10 @@ impl Pool {
         request.host = http.host.to_string();
         if let Some(http) = &any().http {
             request.path = http.path.to_string();
+        }
+        if policies >= CROWD && dice.chance(80) {
+            let end = *dice.pick(&["", "/", "/x"]);
+            request.path = format!("/c{}{end}", dice.below(policies));
         }
         for (name, value) in http.headers.iter() {
             if let Ok(value) = str::from_utf8(value) {
