@@ -31,6 +31,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::Value;
 
 pub use self::{algorithm::Algorithm, jwk::SkipReason};
@@ -47,9 +48,13 @@ const ED25519_SIGNATURE_LEN: usize = 64;
 /// The keys of one issuer. Immutable; replaced whole.
 pub struct KeySet {
     generation: Generation,
+    text: TextHash,
     keys: Keys,
     skipped: Vec<Skipped>,
 }
+
+/// SHA-256 of the text that a set was read from; zeros of a set that was read from none.
+pub type TextHash = [u8; 32];
 
 /// Tells one parsed set from every other of this process, those of the same text included: what was
 /// verified with one says nothing about another.
@@ -127,13 +132,22 @@ impl KeySet {
                 Err(reason) => skipped.push(Skipped { index, kid: kid(entry), reason }),
             }
         }
-        Ok(Self { generation: Generation::next(), keys: Keys::Parsed(keys), skipped })
+        let mut hash = TextHash::default();
+        for (byte, known) in hash.iter_mut().zip(digest(&SHA256, text.as_bytes()).as_ref()) {
+            *byte = *known;
+        }
+        Ok(Self { generation: Generation::next(), text: hash, keys: Keys::Parsed(keys), skipped })
     }
 
     /// The state without any keys: they could not be had yet. Every token fails, as under Istio,
     /// which then installs a key that nobody can sign with.
     pub fn unavailable() -> Self {
-        Self { generation: Generation::next(), keys: Keys::Unavailable, skipped: Vec::new() }
+        Self {
+            generation: Generation::next(),
+            text: TextHash::default(),
+            keys: Keys::Unavailable,
+            skipped: Vec::new(),
+        }
     }
 
     /// Whether `signature` over `signing_input` (header, dot, payload) is made with one of these
@@ -182,6 +196,11 @@ impl KeySet {
     /// Which set this is.
     pub fn generation(&self) -> Generation {
         self.generation
+    }
+
+    /// Tells sets of one text from those of another, in this process and in others.
+    pub fn text_hash(&self) -> &TextHash {
+        &self.text
     }
 
     /// Whether a key has this `kid`.

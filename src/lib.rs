@@ -74,6 +74,8 @@ pub mod case_file;
 
 pub mod replay;
 
+pub mod policy_diff;
+
 pub mod load;
 
 #[cfg(feature = "demo")]

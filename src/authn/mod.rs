@@ -14,6 +14,7 @@ mod query;
 mod requirement;
 mod token;
 mod token_cache;
+mod vouched;
 
 use std::{
     fmt,
@@ -31,6 +32,7 @@ pub use inspect::{Inspection, inspect};
 pub use requirement::{Authentication, Changes};
 pub use token::CLOCK_SKEW_SECONDS;
 pub use token_cache::{TokenCache, TokenCacheStatus};
+pub use vouched::{Signer, Vouching};
 
 /// The largest token that is read unless configured otherwise, in bytes. Envoy's own limit on all
 /// headers together is 60 KiB, so that by default this refuses nothing that native filters take.

@@ -7,6 +7,7 @@ mod check;
 mod crds;
 #[cfg(feature = "demo")]
 mod demo;
+mod diff;
 mod jwt;
 mod lint;
 mod manual;
@@ -43,6 +44,7 @@ enum Command {
     Jwt(Box<jwt::Jwt>),
     Lint(Box<lint::Lint>),
     Replay(Box<replay::Replay>),
+    Diff(Box<diff::Diff>),
     Crds(crds::Crds),
     Completions(manual::Completions),
     Man(manual::Man),
@@ -61,7 +63,9 @@ fn command_line() -> clap::Command {
         |command: clap::Command| command.mut_arg("policies", |policies| policies.num_args(1));
     let line = CommandLine::command()
         .mut_subcommand("jwt", |jwt| jwt.mut_subcommand("verify", one_at_a_time))
-        .mut_subcommand("replay", one_at_a_time);
+        .mut_subcommand("replay", one_at_a_time)
+        // OLD and NEW stand in its place.
+        .mut_subcommand("diff", |diff| diff.mut_arg("policies", |policies| policies.hide(true)));
     if cfg!(feature = "test") { line.mut_subcommand("test", one_at_a_time) } else { line }
 }
 
@@ -77,6 +81,7 @@ pub fn run() -> ExitCode {
         Command::Jwt(jwt) => jwt.run(),
         Command::Lint(lint) => lint.run(),
         Command::Replay(replay) => replay.run(),
+        Command::Diff(diff) => diff.run(),
         Command::Crds(crds) => crds.run(),
         Command::Completions(completions) => completions.run(),
         Command::Man(man) => man.run(),

@@ -3,7 +3,9 @@
 //! Values are made up from what the rules say, and each is tried on the slow twin before it counts.
 //! What is done with them, to explain or to compare, is for others.
 
+pub mod boundary;
 mod change;
+mod meeting;
 mod names;
 mod test;
 mod texts;

@@ -52,6 +52,24 @@ pub enum Input {
     },
 }
 
+impl Input {
+    /// Whether it is never more than one text.
+    pub(super) fn is_one_text(&self) -> bool {
+        match self {
+            Self::Method | Self::Host | Self::Path | Self::Scheme | Self::Sni => true,
+            Self::Peer
+            | Self::RequestPrincipal
+            | Self::Claim(_)
+            | Self::Header(_)
+            | Self::SourceIp
+            | Self::RemoteIp
+            | Self::DestinationIp
+            | Self::DestinationPort
+            | Self::Metadata { .. } => false,
+        }
+    }
+}
+
 /// What entries mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Meaning {
@@ -101,6 +119,12 @@ impl Test {
     pub fn holds(&self, probe: &Probe) -> bool {
         let trace = reference::rule(&self.policy, &self.rule, &probe.attributes, &probe.identity());
         trace.result == Certainty::Yes
+    }
+
+    /// The same text for tests that always hold together, and another one for those that do not.
+    pub fn meaning(&self) -> String {
+        let is_account = matches!(self.entries, Entries::Texts(Meaning::ServiceAccount, _));
+        format!("{self:?} {}", if is_account { self.namespace() } else { "" })
     }
 
     /// The namespace of its policy.

@@ -170,18 +170,18 @@ fn addresses(tests: &[&Test]) -> Vec<IpAddr> {
 }
 
 /// The second of a block: the first is the network itself.
-fn host(block: &IpNet) -> IpAddr {
+pub(super) fn host(block: &IpNet) -> IpAddr {
     after(block.network()).filter(|ip| block.contains(ip)).unwrap_or(block.network())
 }
 
-fn before(ip: IpAddr) -> Option<IpAddr> {
+pub(super) fn before(ip: IpAddr) -> Option<IpAddr> {
     match ip {
         IpAddr::V4(ip) => u32::from(ip).checked_sub(1).map(|ip| IpAddr::V4(ip.into())),
         IpAddr::V6(ip) => u128::from(ip).checked_sub(1).map(|ip| IpAddr::V6(ip.into())),
     }
 }
 
-fn after(ip: IpAddr) -> Option<IpAddr> {
+pub(super) fn after(ip: IpAddr) -> Option<IpAddr> {
     match ip {
         IpAddr::V4(ip) => u32::from(ip).checked_add(1).map(|ip| IpAddr::V4(ip.into())),
         IpAddr::V6(ip) => u128::from(ip).checked_add(1).map(|ip| IpAddr::V6(ip.into())),

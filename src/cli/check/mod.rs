@@ -237,7 +237,7 @@ pub(super) fn read_policies(config: &Config) -> Result<(Vec<Arc<Resource>>, Vec<
 }
 
 /// The policies of another workload answer no question about this one.
-fn say_if_nothing_holds(resources: &[Arc<Resource>], snapshot: &Snapshot) {
+pub(super) fn say_if_nothing_holds(resources: &[Arc<Resource>], snapshot: &Snapshot) {
     let is_about_requests = |resource: &Arc<Resource>| match **resource {
         Resource::AuthorizationPolicy(_) | Resource::RequestAuthentication(_) => true,
         Resource::PeerAuthentication(_) => false,
