@@ -193,7 +193,7 @@ fn assert_none(plan: &WorkloadPlan, attributes: &Attributes<'_>, identity: &Iden
         let verdict = decide(black_box(plan), black_box(attributes), black_box(identity));
         black_box(&verdict);
     });
-    assert_eq!(counted.count_total, 0, "{:?}", plan.policies.first());
+    assert_eq!(counted.count_total, 0, "{:?}", plan.policies().next());
 }
 
 fn claims() -> Value {

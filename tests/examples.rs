@@ -275,7 +275,11 @@ impl Gate {
         let labels = BTreeMap::from([("app".to_owned(), app.to_owned())]);
         let settings = Settings {
             mesh: Mesh::default(),
-            workloads: vec![Workload { namespace: namespace.into(), labels }],
+            workloads: vec![Workload {
+                namespace: namespace.into(),
+                labels,
+                ..Workload::default()
+            }],
         };
         let (cell, mut publisher) = SnapshotCell::new();
         drop(publisher.publish(Arc::new(compile(1, &resources, &[], &settings))));

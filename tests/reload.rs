@@ -60,7 +60,8 @@ const FILES: [&str; 3] = ["allow.yaml", "deny.yaml", "jwt.yaml"];
 async fn a_thousand_reloads_under_load() {
     const RELOADS: u64 = 1_000;
     let (snapshots, publisher) = SnapshotCell::new();
-    let workload = Workload { namespace: "shop".into(), labels: BTreeMap::new() };
+    let workload =
+        Workload { namespace: "shop".into(), labels: BTreeMap::new(), ..Workload::default() };
     let metrics = Metrics::new("0.0.0");
     let mut controller = Controller::new(Parts {
         settings: Arc::new(Settings { mesh: Mesh::default(), workloads: vec![workload] }),
@@ -233,7 +234,7 @@ fn token(slot: u64) -> String {
 
 fn corpus(files: [(&'static str, String); 3]) -> Arc<Corpus> {
     let file = |(name, text): (&str, String)| PolicyFile { name: name.into(), text: text.into() };
-    Arc::new(Corpus { files: files.into_iter().map(file).collect(), problems: Vec::new() })
+    Arc::new(Corpus { files: files.into_iter().map(file).collect(), ..Corpus::default() })
 }
 
 /// As `app` does it.

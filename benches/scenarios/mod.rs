@@ -215,7 +215,8 @@ pub(crate) fn resources(manifest: &str) -> Vec<Arc<Resource>> {
 
 /// One workload.
 pub(crate) fn settings() -> Settings {
-    let workload = Workload { namespace: "shop".into(), labels: Default::default() };
+    let workload =
+        Workload { namespace: "shop".into(), labels: Default::default(), ..Workload::default() };
     Settings { mesh: Mesh::default(), workloads: vec![workload] }
 }
 

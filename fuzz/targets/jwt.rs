@@ -16,7 +16,7 @@ const SECRET: &[u8] = b"fuzzing for a good secret, 32 byt";
 static SNAPSHOT: LazyLock<Snapshot> = LazyLock::new(|| {
     let decoded = decode(include_str!("policies.yaml"), None, &Options::default());
     let resources: Vec<_> = decoded.accepted().cloned().map(Arc::new).collect();
-    let workload = Workload { namespace: "shop".into(), labels: [].into() };
+    let workload = Workload { namespace: "shop".into(), labels: [].into(), ..Workload::default() };
     compile(1, &resources, &[], &Settings { mesh: Mesh::default(), workloads: vec![workload] })
 });
 

@@ -18,7 +18,8 @@ pub(crate) fn run(data: &[u8]) {
         }
         assert!(decoded.documents.iter().all(|d| d.accepted().is_some()), "an error is missing");
         let resources: Vec<_> = decoded.accepted().cloned().map(Arc::new).collect();
-        let workload = Workload { namespace: "shop".into(), labels: [].into() };
+        let workload =
+            Workload { namespace: "shop".into(), labels: [].into(), ..Workload::default() };
         let settings = Settings { mesh: Mesh::default(), workloads: vec![workload] };
         let snapshot = compile(1, &resources, &[], &settings);
         let plan = &snapshot.workloads[0];
@@ -29,7 +30,7 @@ pub(crate) fn run(data: &[u8]) {
             let attributes = attributes(http);
             let verdict = decide(plan, &attributes, &identity);
             assert_eq!(verdict, reference::decide(plan, &attributes, &identity));
-            if plan.policies.len() == resources.len() {
+            if plan.policies().count() == resources.len() {
                 assert_eq!(before_tokens(plan, &attributes), reference::custom(plan, &attributes));
             }
         }

@@ -8,9 +8,9 @@ use arbitrary::{Result, Unstructured};
 use postern::compile::{Settings, compile};
 use postern::decide::{audited_by, before_tokens, decide, reference};
 use postern::model::{
-    Action, Attributes, AuthorizationPolicy, Condition, ConditionKey as Key, ConditionValues,
-    Headers, Http, Identity, Located, Mesh, Metadata, Missing, Operation, Peer, Resource, Rule,
-    Source, Value, Workload,
+    Action, Attachment, Attributes, AuthorizationPolicy, Condition, ConditionKey as Key,
+    ConditionValues, Headers, Http, Identity, Located, Mesh, Metadata, Missing, Operation, Peer,
+    Resource, Rule, Source, Value, Workload,
 };
 
 type U<'a, 'b> = &'b mut Unstructured<'a>;
@@ -78,7 +78,11 @@ fn case(u: U<'_, '_>) -> Result<()> {
             trust_domain_aliases: vec!["old-td".into()],
             ..Mesh::default()
         },
-        workloads: vec![Workload { namespace: "foo".into(), labels: [].into() }],
+        workloads: vec![Workload {
+            namespace: "foo".into(),
+            labels: [("app".to_owned(), "a".to_owned())].into(),
+            ..Workload::default()
+        }],
     };
     let plan = compile(1, &resources, &[], &settings).workloads.remove(0);
     let identity = Identity { claims: claims.as_ref() };
@@ -120,13 +124,16 @@ fn port(u: U<'_, '_>) -> Result<u16> {
 fn policy(u: U<'_, '_>) -> Result<AuthorizationPolicy> {
     let actions =
         [Action::Allow, Action::Deny, Action::Audit, Action::Custom { provider: "p".into() }];
+    let name = word(u, &["p", "q", "r"])?;
+    // Those that select the workload are in a layer of their own.
+    let selector = (name == "q").then(|| [("app".to_owned(), "a".to_owned())].into());
     Ok(AuthorizationPolicy {
         metadata: Metadata {
             namespace: word(u, &["foo", "istio-system"])?.into(),
-            name: word(u, &["p", "q", "r"])?.into(),
+            name: name.into(),
             ..Metadata::default()
         },
-        attachment: Default::default(),
+        attachment: Attachment { selector, ..Attachment::default() },
         action: u.choose(&actions)?.clone(),
         rules: many(u, 3, rule)?,
         dry_run: u.arbitrary()?,

@@ -55,7 +55,7 @@ impl Explainer {
         format: ExplainFormat,
     ) -> Result<Explained, NotExplained> {
         let snapshot = self.snapshots.load_full();
-        let Some(plan) = extauthz::plan_of(&snapshot, check) else {
+        let Some(plan) = extauthz::plan_of(&snapshot, check, self.settings.workload_from) else {
             return Err(no_request("the workload that it names is not configured"));
         };
         let verifier = Verifier {

@@ -160,7 +160,7 @@ mod tests {
     fn corpus(files: &[(&str, &str)]) -> Corpus {
         let file =
             |(name, text): &(&str, &str)| PolicyFile { name: (*name).into(), text: (*text).into() };
-        Corpus { files: files.iter().map(file).collect(), problems: Vec::new() }
+        Corpus { files: files.iter().map(file).collect(), ..Corpus::default() }
     }
 
     #[test]

@@ -71,7 +71,11 @@ fn run(rules: Vec<JwtRule>, http: &mut Http<'_>) -> Authentication {
     };
     let settings = Settings {
         mesh: Mesh::default(),
-        workloads: vec![Workload { namespace: "foo".into(), labels: [].into() }],
+        workloads: vec![Workload {
+            namespace: "foo".into(),
+            labels: [].into(),
+            ..Workload::default()
+        }],
     };
     let resource = Arc::new(Resource::RequestAuthentication(policy));
     let snapshot = compile(1, &[resource], &[], &settings);

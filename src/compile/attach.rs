@@ -36,18 +36,34 @@ pub(super) fn attaches(
     mesh: &Mesh,
     workload: &Workload,
 ) -> bool {
-    let gateway = workload.labels.get(GATEWAY_NAME);
-    let is_waypoint =
-        workload.labels.get(GATEWAY_MANAGED.0).is_some_and(|v| v == GATEWAY_MANAGED.1);
-    match (attachment.target_refs.as_slice(), gateway) {
-        ([], Some(_)) if is_waypoint => false,
-        ([], _) => selects(attachment, workload),
-        (_, None) => false,
-        (targets, Some(gateway)) => targets.iter().any(|target| {
-            targets_gateway(target, gateway) && namespace == workload.namespace
-                || is_waypoint && namespace == mesh.root_namespace && targets_waypoint_class(target)
-        }),
+    if attachment.target_refs.is_empty() {
+        return is_selectable(workload) && selects(attachment, workload);
     }
+    let is_local = namespace == workload.namespace;
+    let gateway = workload.labels.get(GATEWAY_NAME);
+    attachment.target_refs.iter().any(|target| {
+        is_local && gateway.is_some_and(|gateway| targets_gateway(target, gateway))
+            || is_local && targets_service(target, workload)
+            || is_waypoint(workload)
+                && gateway.is_some()
+                && namespace == mesh.root_namespace
+                && targets_waypoint_class(target)
+    })
+}
+
+/// Whether a resource without a target can hold for the workload: for waypoints none does.
+pub(super) fn is_selectable(workload: &Workload) -> bool {
+    !(is_waypoint(workload) && workload.labels.contains_key(GATEWAY_NAME))
+}
+
+/// The name of each target that a resource may be attached to and hold for the workload.
+pub(super) fn target_names(workload: &Workload) -> impl Iterator<Item = &str> {
+    let gateway = workload.labels.get(GATEWAY_NAME).map(String::as_str);
+    gateway.into_iter().chain([WAYPOINT_CLASS]).chain(workload.services.iter().map(String::as_str))
+}
+
+fn is_waypoint(workload: &Workload) -> bool {
+    workload.labels.get(GATEWAY_MANAGED.0).is_some_and(|v| v == GATEWAY_MANAGED.1)
 }
 
 /// Whether the selector (or its absence) takes the workload.
@@ -67,6 +83,13 @@ pub(super) fn may_attach(rejected: &Rejected, mesh: &Mesh, workload: &Workload) 
             .attachment
             .as_ref()
             .is_none_or(|attachment| attaches(namespace, attachment, mesh, workload))
+}
+
+/// Istio knows this for waypoints only, which ask for each service. Whose Services are known to Postern
+/// is asked for just as well.
+fn targets_service(target: &PolicyTargetReference, workload: &Workload) -> bool {
+    let is_core = target.group.is_empty() || target.group == "core";
+    is_core && target.kind == "Service" && workload.services.contains(&target.name)
 }
 
 fn targets_gateway(target: &PolicyTargetReference, gateway: &str) -> bool {

@@ -68,6 +68,11 @@ pub struct PolicyFlags {
     #[arg(long, value_name = "MODE", help_heading = "Requests")]
     pub path_normalization: Option<String>,
 
+    /// What names the workload of a request where its context does not: context (the default workload)
+    /// or destination (its address or certificate) [default: context]
+    #[arg(long, value_name = "WHAT", help_heading = "Requests")]
+    pub workload_from: Option<String>,
+
     /// The most bytes of headers of a request; larger ones are denied unread [default: 128KiB]
     #[arg(long, value_name = "SIZE", help_heading = "Requests")]
     pub max_headers_size: Option<String>,
@@ -279,6 +284,7 @@ impl Flags {
             ("xffNumTrustedHops", &policy.xff_num_trusted_hops),
             ("clientAddressHeader", &policy.client_address_header),
             ("pathNormalization", &policy.path_normalization),
+            ("workloadFrom", &policy.workload_from),
             ("maxHeadersSize", &policy.max_headers_size),
             ("maxTokenSize", &policy.max_token_size),
             ("config", &policy.config),

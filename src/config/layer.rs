@@ -8,7 +8,7 @@ use super::{Environment, Problems, document, read};
 
 /// Every setting by its name in files. Flags are the same in kebab-case, variables in
 /// SCREAMING_SNAKE_CASE behind `POSTERN_`.
-const SETTINGS: [&str; 60] = [
+const SETTINGS: [&str; 61] = [
     "admin",
     "api",
     "apiCertificate",
@@ -67,6 +67,7 @@ const SETTINGS: [&str; 60] = [
     "trustDomainAliases",
     "useRemoteAddress",
     "workers",
+    "workloadFrom",
     "workloads",
     "xffNumTrustedHops",
 ];

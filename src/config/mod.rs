@@ -15,6 +15,7 @@ mod opentelemetry;
 #[cfg(feature = "api")]
 mod store;
 mod values;
+mod workloads;
 
 use std::{
     fmt,
@@ -30,7 +31,7 @@ use serde_json::{Value, json};
 
 use crate::authn::DEFAULT_MAX_TOKEN_SIZE;
 use crate::compile::Settings;
-use crate::extauthz::RequestSettings;
+use crate::extauthz::{RequestSettings, WorkloadFrom};
 use crate::model::{Mesh, Workload};
 use crate::normalize::PathNormalization;
 use crate::telemetry::logging::{LogFilter, LogFormat};
@@ -60,6 +61,8 @@ pub struct Config {
     pub store: Option<StoreConfig>,
     /// Mesh and workloads; the first workload is the default.
     pub settings: Arc<Settings>,
+    /// How requests name their workload.
+    pub workload_from: WorkloadFrom,
     /// Where gRPC ext_authz listens.
     pub listen: Address,
     /// Permissions of the socket file, where that is a unix socket.
@@ -237,17 +240,17 @@ impl Config {
     /// The whole configuration as it is in effect, for people. No setting holds a secret; one that
     /// ever does is listed here as `<redacted>`.
     pub fn to_json(&self) -> Value {
-        let workload = |workload: &Workload| json!({ "namespace": workload.namespace, "labels": workload.labels });
-        let Settings { mesh, workloads } = &*self.settings;
+        let Settings { mesh, workloads: known } = &*self.settings;
         let shown = |path: &PathBuf| path.display().to_string();
         let mut settings = json!({
             "policies": self.policies.iter().map(shown).collect::<Vec<_>>(),
-            "workloads": workloads.iter().map(workload).collect::<Vec<_>>(),
+            "workloads": known.iter().map(workloads::show).collect::<Vec<_>>(),
             "listen": self.listen.to_string(),
             "socketMode": format!("{:04o}", self.socket_mode),
             "admin": self.admin.to_string(),
             "workers": self.workers,
             "probes": self.probes.map(|address| address.to_string()),
+            "workloadFrom": self.workload_from.as_str(),
             "rootNamespace": mesh.root_namespace,
             "trustDomain": mesh.trust_domain,
             "trustDomainAliases": mesh.trust_domain_aliases,
@@ -332,6 +335,11 @@ impl Reader<'_> {
             #[cfg(feature = "api")]
             store,
             settings,
+            workload_from: self.setting(
+                "workloadFrom",
+                WorkloadFrom::default(),
+                workloads::workload_from,
+            ),
             listen,
             socket_mode: self.setting("socketMode", 0o660, values::socket_mode),
             admin,
@@ -391,9 +399,9 @@ impl Reader<'_> {
         };
         let namespace = self.setting("namespace", "default".to_owned(), values::namespace);
         let labels = self.labels();
-        let mut workloads = vec![Workload { namespace, labels }];
-        workloads.extend(self.setting("workloads", Vec::new(), values::workloads));
-        Settings { mesh, workloads }
+        let mut known = vec![Workload { namespace, labels, ..Workload::default() }];
+        known.extend(workloads::read(self));
+        Settings { mesh, workloads: known }
     }
 
     fn labels(&mut self) -> std::collections::BTreeMap<String, String> {

@@ -126,7 +126,15 @@ fn everything_can_be_set_in_a_file() {
                 "policies": ["a", "b,c"],
                 "namespace": "shop",
                 "labels": {"app": "cart"},
-                "workloads": [{"namespace": "pay", "labels": {"app": "till"}}, {"namespace": "web"}],
+                "workloads": [
+                    {
+                        "namespace": "pay", "labels": {"app": "till"}, "name": "till",
+                        "services": ["till", "pay"], "addresses": ["10.0.0.1", "::ffff:10.0.0.2"],
+                        "serviceAccount": "till"
+                    },
+                    {"namespace": "web"}
+                ],
+                "workloadFrom": "destination",
                 "listen": "unix:/run/postern.sock",
                 "socketMode": "0600",
                 "admin": "[::1]:0",
@@ -167,7 +175,17 @@ fn everything_can_be_set_in_a_file() {
           "namespace": "pay",
           "labels": {
             "app": "till"
-          }
+          },
+          "name": "till",
+          "services": [
+            "pay",
+            "till"
+          ],
+          "addresses": [
+            "10.0.0.1",
+            "10.0.0.2"
+          ],
+          "serviceAccount": "till"
         },
         {
           "namespace": "web",
@@ -179,6 +197,7 @@ fn everything_can_be_set_in_a_file() {
       "admin": "[::1]:0",
       "workers": 3,
       "probes": "0.0.0.0:8283",
+      "workloadFrom": "destination",
       "rootNamespace": "root",
       "trustDomain": "example.org",
       "trustDomainAliases": [
@@ -347,7 +366,34 @@ fn addresses_say_what_they_lack(#[case] text: &str, #[case] expected: &str) {
 )]
 #[case::workload_key(
     r#"{"workloads": [{"namespace": "a", "label": {}}]}"#,
-    "workloads: entry 1: `label` is neither `namespace` nor `labels`"
+    "workloads: entry 1: `label` is none of `namespace`, `name`, `labels`, `services`, `addresses`, \
+     `serviceAccount`"
+)]
+#[case::workload_name(
+    r#"{"workloads": [{"namespace": "a", "name": "b/c"}]}"#,
+    "workloads: entry 1: `name`: `b/c` is not a name: lower case letters, digits, `-` and `.`, at most \
+     253"
+)]
+#[case::workload_twice(
+    r#"{"workloads": [{"namespace": "a", "name": "b"}, {"namespace": "a", "name": "b"}]}"#,
+    "workloads: entry 2: `a/b` is there twice"
+)]
+#[case::workload_address(
+    r#"{"workloads": [{"namespace": "a", "addresses": ["10.0.0.0/8"]}]}"#,
+    "workloads: entry 1: `addresses`: `10.0.0.0/8` is not an address"
+)]
+#[case::workload_address_twice(
+    r#"{"workloads": [{"namespace": "a", "addresses": ["10.0.0.1"]},
+                      {"namespace": "b", "addresses": ["::ffff:10.0.0.1"]}]}"#,
+    "workloads: entry 2: `10.0.0.1` is the address of another"
+)]
+#[case::workload_services(
+    r#"{"workloads": [{"namespace": "a", "services": "b"}]}"#,
+    "workloads: entry 1: `services` must be a list"
+)]
+#[case::workload_from(
+    r#"{"workloadFrom": "labels"}"#,
+    "workloadFrom: `labels` is not context or destination"
 )]
 #[case::bool(
     r#"{"useRemoteAddress": "yes"}"#,

@@ -10,7 +10,6 @@ use std::{
 
 use serde_json::Value;
 
-use crate::model::Workload;
 use crate::normalize::PathNormalization;
 use crate::telemetry::logging::{LogFilter, LogFormat};
 
@@ -144,31 +143,6 @@ pub(super) fn labels_file(value: &Value) -> Parsed<BTreeMap<String, String>> {
         }
     }
     Ok(labels)
-}
-
-/// The workloads beside the default one, of a server that several kinds of Envoy ask.
-pub(super) fn workloads(value: &Value) -> Parsed<Vec<Workload>> {
-    let Value::Array(entries) = value else {
-        return Err("must be a list of `namespace` and `labels`".into());
-    };
-    (1..)
-        .zip(entries)
-        .map(|(number, entry)| {
-            workload(entry).map_err(|problem| format!("entry {number}: {problem}"))
-        })
-        .collect()
-}
-
-fn workload(value: &Value) -> Parsed<Workload> {
-    let Value::Object(members) = value else {
-        return Err("must have `namespace` and `labels`".into());
-    };
-    if let Some(key) = members.keys().find(|key| !["namespace", "labels"].contains(&key.as_str())) {
-        return Err(format!("`{key}` is neither `namespace` nor `labels`"));
-    }
-    let namespace = namespace(members.get("namespace").ok_or("`namespace` is missing")?)?;
-    let labels = members.get("labels").map(labels).transpose()?.unwrap_or_default();
-    Ok(Workload { namespace, labels })
 }
 
 pub(super) fn boolean(value: &Value) -> Parsed<bool> {

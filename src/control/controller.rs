@@ -7,9 +7,9 @@ use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
 
 use tokio::{sync::watch, task::spawn_blocking, time::Instant};
 
-use crate::compile::{Settings, compile};
+use crate::compile::{Compiler, Settings};
 use crate::diagnostic::{Code, Diagnostic, Severity};
-use crate::model::{Kind, Position};
+use crate::model::{Kind, Position, Workload};
 use crate::plan::{CompiledSize, KeySource, Snapshot};
 use crate::source::Corpus;
 use crate::telemetry::metrics::SnapshotMetrics;
@@ -66,6 +66,9 @@ pub enum NotStarted {
 pub struct Controller {
     parts: Parts,
     inventory: Arc<Inventory>,
+    /// The workloads that the sources told of.
+    workloads: Arc<[Workload]>,
+    compiler: Compiler,
     key_sources: Vec<KeySource>,
     status: watch::Sender<Arc<ControlStatus>>,
 }
@@ -74,7 +77,14 @@ impl Controller {
     /// Nothing is published yet.
     pub fn new(parts: Parts) -> Self {
         let (status, _) = watch::channel(Arc::new(ControlStatus::default()));
-        Self { parts, inventory: Arc::default(), key_sources: Vec::new(), status }
+        Self {
+            parts,
+            inventory: Arc::default(),
+            workloads: Arc::default(),
+            compiler: Compiler::default(),
+            key_sources: Vec::new(),
+            status,
+        }
     }
 
     /// Follows what the controller does.
@@ -107,6 +117,9 @@ impl Controller {
         let (decode, inventory) = (self.parts.decode.clone(), self.inventory.clone());
         let settings = self.parts.settings.clone();
         let revision = self.status.borrow().revision;
+        let same_workloads = self.workloads == corpus.workloads;
+        // Where compiling panics, what was kept is gone with it.
+        let mut compiler = std::mem::take(&mut self.compiler);
         let taken = corpus.clone();
         let now = Instant::now();
         let worked = spawn_blocking(move || {
@@ -116,16 +129,21 @@ impl Controller {
                 let text = decoded.errors().cloned().map(Problem::Text);
                 let problems: Vec<_> = read.chain(text).collect();
                 if !problems.is_empty() {
-                    return Err(NotStarted::Refused(problems));
+                    return (compiler, Err(NotStarted::Refused(problems)));
                 }
             }
             let findings = findings(&decoded.diagnostics);
             let next = inventory.next(decoded, &corpus.problems, now);
-            let compiled = (revision == 0 || !next.same_meaning(&inventory))
-                .then(|| Compiled::new(revision + 1, &next, &settings));
-            Ok((next, findings, compiled))
+            let is_new = revision == 0 || !same_workloads || !next.same_meaning(&inventory);
+            let compiled = is_new.then(|| {
+                Compiled::new(&mut compiler, revision + 1, &next, &settings, &corpus.workloads)
+            });
+            (compiler, Ok((next, findings, compiled)))
         });
-        let (next, findings, compiled) = worked.await.map_err(|_| NotStarted::Defect)??;
+        let (compiler, worked) = worked.await.map_err(|_| NotStarted::Defect)?;
+        self.compiler = compiler;
+        let (next, findings, compiled) = worked?;
+        self.workloads = taken.workloads.clone();
         self.log_rejections(&next.rejections);
         self.log_findings(&findings);
         self.inventory = Arc::new(next);
@@ -254,10 +272,16 @@ struct Compiled {
 }
 
 impl Compiled {
-    fn new(revision: u64, inventory: &Inventory, settings: &Settings) -> Self {
+    fn new(
+        compiler: &mut Compiler,
+        revision: u64,
+        inventory: &Inventory,
+        settings: &Settings,
+        workloads: &[Workload],
+    ) -> Self {
         let begun = Instant::now();
-        let snapshot =
-            compile(revision, &inventory.resources(), &inventory.never_accepted(), settings);
+        let (resources, never) = (inventory.resources(), inventory.never_accepted());
+        let snapshot = compiler.compile(revision, (&resources, &never), settings, workloads);
         let took = begun.elapsed();
         Self { size: snapshot.compiled_size(), snapshot, took }
     }

@@ -11,7 +11,7 @@ pub mod reference;
 mod request;
 
 use crate::model::{Attributes, Identity, MutualTlsMode, Reason, RuleId, Shadow, Verdict};
-use crate::plan::WorkloadPlan;
+use crate::plan::{DecisionTree, Trees, WorkloadPlan};
 use candidates::first_match;
 use request::Request;
 
@@ -27,11 +27,10 @@ pub fn before_tokens(plan: &WorkloadPlan, attributes: &Attributes<'_>) -> Option
     if strict && attributes.peer.names.is_empty() {
         return Some(Reason::PeerUnauthenticated);
     }
-    let custom = &plan.trees(attributes.http.is_some()).custom;
     let identity = Identity::default();
-    let first = first_match(custom, &plan.vocabulary, Request::new(attributes, &identity), 0);
     // No provider can be defined yet, so each CUSTOM rule has an undefined one.
-    first.map(|(_, rule)| Reason::CustomProviderUndefined(rule))
+    first_rule(plan, |trees| &trees.custom, Request::new(attributes, &identity))
+        .map(Reason::CustomProviderUndefined)
 }
 
 /// Decides a request whose tokens have been dealt with: DENY, then ALLOW, AUDIT and dry-run beside
@@ -41,30 +40,29 @@ pub fn decide(
     attributes: &Attributes<'_>,
     identity: &Identity<'_>,
 ) -> Verdict {
-    let trees = plan.trees(attributes.http.is_some());
     let request = Request::new(attributes, identity);
-    let first = |tree| first_match(tree, &plan.vocabulary, request, 0).map(|(_, rule)| rule);
+    let first = |tree: fn(&Trees) -> &DecisionTree| first_rule(plan, tree, request);
 
-    let deny = first(&trees.deny);
-    let allow = || first(&trees.allow);
+    let deny = first(|trees| &trees.deny);
+    let allow = || first(|trees| &trees.allow);
     let reason = match deny {
         Some(rule) => Reason::DenyRule(rule),
-        None if !trees.has_allow => Reason::NoAllowPolicy,
+        None if !plan.has_allow() => Reason::NoAllowPolicy,
         None => allow().map_or(Reason::NoAllowRule, Reason::AllowRule),
     };
-    let shadow = trees.has_shadow.then(|| {
-        let deny_rule = first(&trees.shadow_deny);
-        let allow_rule = first(&trees.shadow_allow);
+    let shadow = plan.has_shadow().then(|| {
+        let deny_rule = first(|trees| &trees.shadow_deny);
+        let allow_rule = first(|trees| &trees.shadow_allow);
         let reason = match (deny.or(deny_rule), allow_rule) {
             (Some(rule), _) => Reason::DenyRule(rule),
-            (None, _) if !trees.has_allow && !trees.has_shadow_allow => Reason::NoAllowPolicy,
+            (None, _) if !plan.has_allow() && !plan.has_shadow_allow() => Reason::NoAllowPolicy,
             (None, shadow_rule) => {
                 allow().or(shadow_rule).map_or(Reason::NoAllowRule, Reason::AllowRule)
             }
         };
         Shadow { reason, deny_rule, allow_rule }
     });
-    Verdict { reason, audited_by: first(&trees.audit), shadow }
+    Verdict { reason, audited_by: first(|trees| &trees.audit), shadow }
 }
 
 /// Every AUDIT rule that matches, in order; the first is [`Verdict::audited_by`].
@@ -73,13 +71,28 @@ pub fn audited_by<'a>(
     attributes: &'a Attributes<'_>,
     identity: &'a Identity<'_>,
 ) -> impl Iterator<Item = RuleId> + 'a {
-    let tree = &plan.trees(attributes.http.is_some()).audit;
     let request = Request::new(attributes, identity);
-    let mut from = 0;
-    std::iter::from_fn(move || {
-        let (number, rule) = first_match(tree, &plan.vocabulary, request, from)?;
-        from = number.saturating_add(1);
-        Some(rule)
+    plan.layers.iter().flat_map(move |attached| {
+        let tree = &attached.layer.trees(request.is_http()).audit;
+        let mut from = 0;
+        std::iter::from_fn(move || {
+            let (number, rule) = first_match(tree, &attached.layer.vocabulary, request, from)?;
+            from = number.saturating_add(1);
+            Some(attached.rule(rule))
+        })
+    })
+}
+
+/// The first rule that matches in one of the trees of each layer.
+fn first_rule(
+    plan: &WorkloadPlan,
+    tree: impl Fn(&Trees) -> &DecisionTree,
+    request: Request<'_>,
+) -> Option<RuleId> {
+    plan.layers.iter().find_map(|attached| {
+        let tree = tree(attached.layer.trees(request.is_http()));
+        let (_, rule) = first_match(tree, &attached.layer.vocabulary, request, 0)?;
+        Some(attached.rule(rule))
     })
 }
 

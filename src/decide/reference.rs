@@ -7,8 +7,6 @@ mod entry;
 mod pattern;
 mod trace;
 
-use std::sync::Arc;
-
 use super::Certainty;
 use crate::model::{
     Action, Attributes, AuthorizationPolicy, Identity, Reason, Rule, RuleId, Shadow, Verdict,
@@ -19,7 +17,7 @@ pub use trace::{AlternativeTrace, FieldTrace, RuleTrace};
 
 /// What [`super::before_tokens`] says of CUSTOM rules.
 pub fn custom(plan: &WorkloadPlan, attributes: &Attributes<'_>) -> Option<Reason> {
-    let walk = Walk { policies: &plan.policies, attributes, identity: &Identity::default() };
+    let walk = Walk { plan, attributes, identity: &Identity::default() };
     walk.matching(|a| matches!(a, Action::Custom { .. }), false)
         .first()
         .copied()
@@ -32,11 +30,11 @@ pub fn decide(
     attributes: &Attributes<'_>,
     identity: &Identity<'_>,
 ) -> Verdict {
-    let walk = Walk { policies: &plan.policies, attributes, identity };
+    let walk = Walk { plan, attributes, identity };
     let is_allow = |a: &Action| matches!(a, Action::Allow);
     let is_deny = |a: &Action| matches!(a, Action::Deny);
     let attached = |wanted: fn(&Action) -> bool, dry_run: bool| {
-        plan.policies.iter().any(|p| wanted(&p.action) && p.dry_run == dry_run)
+        plan.policies().any(|p| wanted(&p.action) && p.dry_run == dry_run)
     };
     let answer = |deny: Option<RuleId>, allow: Option<RuleId>, has_allow: bool| match (deny, allow)
     {
@@ -70,7 +68,7 @@ pub fn traces(
     attributes: &Attributes<'_>,
     identity: &Identity<'_>,
 ) -> Vec<RuleTrace> {
-    let walk = Walk { policies: &plan.policies, attributes, identity };
+    let walk = Walk { plan, attributes, identity };
     walk.rules(|_| true).collect()
 }
 
@@ -85,7 +83,7 @@ pub fn rule(
 }
 
 struct Walk<'a, 'r> {
-    policies: &'a [Arc<AuthorizationPolicy>],
+    plan: &'a WorkloadPlan,
     attributes: &'a Attributes<'r>,
     identity: &'a Identity<'r>,
 }
@@ -103,7 +101,7 @@ impl Walk<'_, '_> {
         wanted: impl Fn(&AuthorizationPolicy) -> bool,
     ) -> impl Iterator<Item = RuleTrace> {
         let (attributes, identity) = (self.attributes, self.identity);
-        (0u32..).zip(self.policies).filter(move |(_, policy)| wanted(policy)).flat_map(
+        (0u32..).zip(self.plan.policies()).filter(move |(_, policy)| wanted(policy)).flat_map(
             move |(index, policy)| {
                 policy.rules.iter().zip(0u32..).map(move |(rule, position)| {
                     let id = RuleId { policy: index, rule: position };

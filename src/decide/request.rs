@@ -43,6 +43,12 @@ impl<'a> Request<'a> {
         Self { attributes, identity, path }
     }
 
+    /// Whether it is an HTTP request, and not a connection.
+    #[inline]
+    pub(super) fn is_http(&self) -> bool {
+        self.attributes.http.is_some()
+    }
+
     /// Whether conditions on the attribute that nothing matches are unknown.
     #[inline]
     pub(super) fn is_open(&self, attribute: &Attribute) -> bool {

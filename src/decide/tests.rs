@@ -194,6 +194,12 @@ pub(crate) fn rule() -> impl Strategy<Value = Rule> {
         .prop_map(|(from, to, when)| Rule { from, to, when, position: Default::default() })
 }
 
+/// Some select the workload, and so are in a layer of their own.
+fn attachment(name: &str) -> Attachment {
+    let selector = (name == "q").then(|| [("app".to_owned(), "a".to_owned())].into());
+    Attachment { selector, ..Attachment::default() }
+}
+
 pub(crate) fn policy() -> impl Strategy<Value = AuthorizationPolicy> {
     let action = select(vec![
         Action::Allow,
@@ -210,7 +216,7 @@ pub(crate) fn policy() -> impl Strategy<Value = AuthorizationPolicy> {
                 name: name.into(),
                 ..Metadata::default()
             },
-            attachment: Attachment::default(),
+            attachment: attachment(name),
             action,
             rules,
             dry_run,
@@ -300,7 +306,11 @@ pub(crate) fn plan(policies: Vec<AuthorizationPolicy>) -> Arc<WorkloadPlan> {
             trust_domain_aliases: vec!["old-td".into()],
             ..Mesh::default()
         },
-        workloads: vec![Workload { namespace: "foo".into(), labels: [].into() }],
+        workloads: vec![Workload {
+            namespace: "foo".into(),
+            labels: [("app".to_owned(), "a".to_owned())].into(),
+            ..Workload::default()
+        }],
     };
     let resources: Vec<_> =
         policies.into_iter().map(|p| Arc::new(Resource::AuthorizationPolicy(p.into()))).collect();

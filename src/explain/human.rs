@@ -83,7 +83,7 @@ impl Decided<'_> {
                 };
                 format!("{}: its provider {provider} is not defined", self.name(rule))
             }
-            Reason::NoAllowPolicy if self.plan.policies.is_empty() => {
+            Reason::NoAllowPolicy if self.plan.layers.is_empty() => {
                 format!("no AuthorizationPolicy holds for {}", self.workload())
             }
             Reason::NoAllowPolicy => "no DENY rule matches, and no ALLOW policy holds".to_owned(),
@@ -133,8 +133,7 @@ impl Decided<'_> {
             }
             None => self
                 .plan
-                .policies
-                .iter()
+                .policies()
                 .filter(|policy| policy.action == Action::Allow && !policy.dry_run)
                 .map(|policy| format!("{} has no rules, and so allows nothing", id_of(policy)))
                 .collect(),
@@ -228,11 +227,11 @@ impl Decided<'_> {
         }
         let others = traces.iter().filter(|trace| !self.is_custom(trace.id));
         others.for_each(|trace| self.walk_rule(trace, text));
-        for policy in self.plan.policies.iter().filter(|policy| policy.rules.is_empty()) {
+        for policy in self.plan.policies().filter(|policy| policy.rules.is_empty()) {
             let action = action_name(&policy.action);
             text.add(format_args!("{} ({action}): has no rules", id_of(policy)));
         }
-        if self.plan.policies.is_empty() {
+        if self.plan.layers.is_empty() {
             text.add(format_args!("no AuthorizationPolicy holds for {}", self.workload()));
         }
     }

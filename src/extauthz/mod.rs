@@ -17,12 +17,14 @@ mod service;
 mod usual_names;
 mod view;
 mod wire;
+mod workload;
 
 pub use attributes::{Malformed, from_check, is_readable};
 pub use certificate::CertificateNames;
 pub use client_address::ClientAddress;
 pub use server::{BytesCodec, CheckServer};
 pub use service::{AuthorizationService, CheckMetrics, Checked, RequestSettings, plan_of};
+pub use workload::WorkloadFrom;
 
 /// `proto/` compiled, for the reflection service.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

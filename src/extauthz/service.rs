@@ -1,9 +1,7 @@
 //! One `Check`: load the snapshot once, find the workload's plan, decide, answer.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt;
-use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,7 +9,8 @@ use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse};
 use prost::{DecodeError, Message as _};
 
 use super::reply::{Answer, Realm, Reply, Report};
-use super::view::{CheckView, Extensions};
+use super::view::CheckView;
+use super::workload::{WorkloadFrom, WorkloadView};
 use super::{CertificateNames, ClientAddress, Malformed, attributes, encode, response};
 use crate::authn::clock::Clock;
 use crate::authn::{self, KeyLookup, TokenCache, Verifier, WantedKey};
@@ -36,6 +35,8 @@ pub struct RequestSettings {
     pub client_address_header: Option<Arc<str>>,
     /// What is left to do to paths.
     pub path_normalization: PathNormalization,
+    /// What names the workload of a request.
+    pub workload_from: WorkloadFrom,
     /// The most bytes of headers, counted as HTTP/2 counts them: 32 more for each line.
     pub max_headers_size: usize,
     /// The most bytes of one token.
@@ -54,6 +55,7 @@ impl Default for RequestSettings {
             client_address: ClientAddress::default(),
             client_address_header: None,
             path_normalization: PathNormalization::default(),
+            workload_from: WorkloadFrom::default(),
             max_headers_size: Self::DEFAULT_MAX_HEADERS_SIZE,
             max_token_size: authn::DEFAULT_MAX_TOKEN_SIZE,
         }
@@ -317,7 +319,7 @@ impl AuthorizationService {
         let Some(mut view) = view.attributes else {
             return malformed(Malformed::NoAttributes, None, timeline);
         };
-        let extensions = mem::take(&mut view.extensions);
+        let workload = WorkloadView::take(&mut view);
         let is_logged = self.decision_log.is_some();
         let peer_address = if is_logged { attributes::peer_address(&view) } else { None };
         let names = match attributes::peer_names(&view, &self.certificates) {
@@ -334,7 +336,7 @@ impl AuthorizationService {
             timeline.note_request(&attributes);
             timeline.end(Stage::Decode);
         }
-        let Some(plan) = plan_for(snapshot, &extensions) else {
+        let Some(plan) = workload.plan(snapshot, self.settings.workload_from) else {
             let event = self.event(|| Decision {
                 attributes: Some(&attributes),
                 status: Some(403),
@@ -414,10 +416,14 @@ impl AuthorizationService {
 
 /// The plan by which a CheckRequest is decided; nothing where it names a workload that is not
 /// configured.
-pub fn plan_of<'s>(snapshot: &'s Snapshot, check: &CheckRequest) -> Option<&'s WorkloadPlan> {
-    let view = CheckView::of_message(check);
-    let extensions = view.attributes.map(|attributes| attributes.extensions).unwrap_or_default();
-    plan_for(snapshot, &extensions)
+pub fn plan_of<'s>(
+    snapshot: &'s Snapshot,
+    check: &CheckRequest,
+    from: WorkloadFrom,
+) -> Option<&'s WorkloadPlan> {
+    let mut view = CheckView::of_message(check);
+    let workload = view.attributes.as_mut().map(WorkloadView::take).unwrap_or_default();
+    workload.plan(snapshot, from)
 }
 
 /// The HTTP status of a denial by policies.
@@ -431,28 +437,4 @@ fn denial_status(verdict: Verdict) -> Option<u16> {
 
 fn trace_of(attributes: &Attributes<'_>) -> Option<TraceContext> {
     attributes.http.as_ref().and_then(|http| TraceContext::of(&http.headers))
-}
-
-/// The plan of the workload that the filter's `context_extensions` name; without any, the first.
-fn plan_for<'s>(snapshot: &'s Snapshot, extensions: &Extensions<'_>) -> Option<&'s WorkloadPlan> {
-    let named = |key| extensions.get(key);
-    // Workloads have no names yet, so none has this one.
-    if named("postern.workload").is_some() {
-        return None;
-    }
-    let (namespace, labels) = (named("postern.namespace"), named("postern.labels"));
-    if namespace.is_none() && labels.is_none() {
-        return snapshot.workloads.first().map(AsRef::as_ref);
-    }
-    let labels = parse_labels(labels.unwrap_or_default())?;
-    snapshot.workloads.iter().map(AsRef::as_ref).find(|plan: &&WorkloadPlan| {
-        Some(plan.workload.namespace.as_str()) == namespace && plan.workload.labels == labels
-    })
-}
-
-fn parse_labels(text: &str) -> Option<BTreeMap<String, String>> {
-    text.split(',')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| pair.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned())))
-        .collect()
 }

@@ -39,7 +39,11 @@ fn service_with(
     let resources: Vec<_> = decoded.accepted().cloned().map(Arc::new).collect();
     let compile_settings = Settings {
         mesh: Mesh::default(),
-        workloads: vec![Workload { namespace: "foo".into(), labels: [].into() }],
+        workloads: vec![Workload {
+            namespace: "foo".into(),
+            labels: [].into(),
+            ..Workload::default()
+        }],
     };
     let snapshot = compile(7, &resources, rejected, &compile_settings);
     let (cell, mut publisher) = SnapshotCell::new();

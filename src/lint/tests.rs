@@ -16,8 +16,8 @@ use super::*;
 use crate::decide::tests::{attributes, claims, condition, operation, plan, policy, source};
 use crate::decide::{Certainty, before_tokens, decide, reference};
 use crate::model::{
-    Action, Attributes, AuthorizationPolicy, Condition, Identity, Operation, Outcome, Reason, Rule,
-    Source,
+    Action, Attachment, Attributes, AuthorizationPolicy, Condition, Identity, Operation, Outcome,
+    Reason, Rule, Source,
 };
 
 /// The mesh of the plans of `decide`'s tests.
@@ -102,7 +102,10 @@ fn crowd() -> impl Strategy<Value = Vec<AuthorizationPolicy>> {
 
 /// The policies in their order, and what is proved of them.
 fn proved(policies: &[AuthorizationPolicy]) -> (Vec<AuthorizationPolicy>, Covered) {
-    let (resources, mesh) = (resources(policies), mesh());
+    // In the order in which the plan has them.
+    let mut policies = policies.to_vec();
+    policies.iter_mut().for_each(|policy| policy.attachment = Attachment::default());
+    let (resources, mesh) = (resources(&policies), mesh());
     let all = Policies::new(Subject { resources: &resources, mesh: &mesh, complete: true });
     let ordered = all.authorization.iter().map(|one| one.policy.clone()).collect();
     (ordered, covered(&all))

@@ -1,14 +1,23 @@
 //! The workload that policies select, and the mesh settings they are read with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
-/// What policies select: a namespace and labels.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// What policies are attached to, and how requests name it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Workload {
     /// Its namespace.
     pub namespace: String,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// Its name, unique in its namespace; the pod's where it is one.
+    pub name: Option<String>,
+    /// The Services of its namespace that lead to it.
+    pub services: BTreeSet<String>,
+    /// Where requests to it arrive.
+    pub addresses: BTreeSet<IpAddr>,
+    /// Its service account, which its certificates name.
+    pub service_account: Option<String>,
 }
 
 /// The part of Istio's MeshConfig that gives policies their meaning.

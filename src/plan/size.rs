@@ -8,7 +8,7 @@ use std::ops::Add;
 /// Rules, and what the trees and words they were compiled to hold on the heap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CompiledSize {
-    /// Rules as written, once for each workload they hold for.
+    /// Rules as written.
     pub rules: usize,
     /// Bytes, for HTTP and connections together.
     pub bytes: usize,

@@ -79,6 +79,11 @@ impl Attribute {
         }
     }
 
+    /// The name of a header, which may be a pseudo header.
+    pub fn header_name(&self) -> Option<&str> {
+        if let Self::Header(name) = self { Some(name) } else { None }
+    }
+
     fn heap_size(&self) -> usize {
         match self {
             Self::Header(name) => name.len(),
@@ -247,13 +252,6 @@ impl Vocabulary {
     /// Every attribute that some rule looks at.
     pub fn attributes(&self) -> impl Iterator<Item = &Attribute> {
         self.attributes.iter()
-    }
-
-    /// The names of the headers that some rule looks at, pseudo headers among them.
-    pub fn header_names(&self) -> impl Iterator<Item = &str> {
-        self.attributes.iter().filter_map(|attribute| {
-            if let Attribute::Header(name) = attribute { Some(&**name) } else { None }
-        })
     }
 
     /// The pattern of one or two words.

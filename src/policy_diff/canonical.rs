@@ -210,7 +210,7 @@ impl CanonicalPlan {
         let mut peer = plan.peer.clone();
         peer.ports.retain(|_, mode| *mode != peer.mode);
         let (mut effects, mut rules) = (BTreeSet::new(), BTreeSet::new());
-        for policy in &plan.policies {
+        for policy in plan.policies() {
             let effect = match &policy.action {
                 Action::Allow => Effect::Allow,
                 Action::Deny => Effect::Deny,

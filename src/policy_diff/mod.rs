@@ -114,7 +114,7 @@ pub fn compare(old: &WorkloadPlan, new: &WorkloadPlan, settings: &RequestSetting
     let [old, new] = &sides;
     let maker = Maker { sides: [old, new], settings, outputs: values::outputs([old, new]) };
     let alike = old_canonical.sees_alike(new_canonical);
-    let flags = |side: &Side<'_>| (side.plan.http.has_allow, side.plan.http.has_shadow_allow);
+    let flags = |side: &Side<'_>| (side.plan.has_allow(), side.plan.has_shadow_allow());
     let known = KnownRules::new(&maker, alike && flags(old) == flags(new));
     comparison.values = known.parts.iter().map(|part| part.settings.len()).sum();
     let mut search =
@@ -126,7 +126,7 @@ pub fn compare(old: &WorkloadPlan, new: &WorkloadPlan, settings: &RequestSetting
         kinds: BTreeSet::new(),
         asked: 0,
     };
-    let has_shadow = [old, new].iter().any(|side| side.plan.http.has_shadow);
+    let has_shadow = [old, new].iter().any(|side| side.plan.has_shadow());
     let views = [View::Enforced, View::Shadow, View::Audit];
     let views = views.into_iter().filter(|view| *view != View::Shadow || has_shadow);
     let setups = search.setups();

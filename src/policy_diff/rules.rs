@@ -123,7 +123,7 @@ type Apart = Vec<(KnownRule, Vec<Vec<Test>>)>;
 
 fn taken_apart(plan: &WorkloadPlan) -> Apart {
     let mut all = Vec::new();
-    for (policy, at) in plan.policies.iter().zip(0u32..) {
+    for (policy, at) in plan.policies().zip(0u32..) {
         for (rule, position) in policy.rules.iter().zip(0u32..) {
             let known = KnownRule {
                 id: RuleId { policy: at, rule: position },

@@ -256,10 +256,10 @@ impl<'a> Search<'a> {
     }
 
     fn has_allow(&self, view: View, side: usize) -> bool {
-        let trees = self.sides.get(side).map(|side| &side.plan.http);
-        trees.is_some_and(|trees| match view {
-            View::Enforced => trees.has_allow,
-            View::Shadow => trees.has_allow || trees.has_shadow_allow,
+        let plan = self.sides.get(side).map(|side| side.plan);
+        plan.is_some_and(|plan| match view {
+            View::Enforced => plan.has_allow(),
+            View::Shadow => plan.has_allow() || plan.has_shadow_allow(),
             View::Audit => true,
         })
     }

@@ -114,7 +114,7 @@ fn read_workload(text: &str) -> Option<Workload> {
         labels: BTreeMap<String, String>,
     }
     let Written { namespace, labels } = serde_json::from_str(text).ok()?;
-    Some(Workload { namespace, labels })
+    Some(Workload { namespace, labels, ..Workload::default() })
 }
 
 impl Bench {

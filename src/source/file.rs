@@ -80,7 +80,7 @@ impl FileSource {
     }
 
     fn accept(&mut self, listed: Scan, mut corpus: Corpus) -> Corpus {
-        let Corpus { files, problems } = &mut corpus;
+        let Corpus { files, problems, workloads: _ } = &mut corpus;
         let names: BTreeSet<&Arc<str>> = listed.found.iter().map(|found| &found.name).collect();
         self.had_content.retain(|name| {
             names.contains(name) || problems.iter().any(|problem| problem.covers(name))
@@ -154,7 +154,7 @@ impl FileSource {
 }
 
 fn read_listed(listed: &Scan) -> Corpus {
-    let mut corpus = Corpus { files: Vec::new(), problems: listed.problems.clone() };
+    let mut corpus = Corpus { problems: listed.problems.clone(), ..Corpus::default() };
     for found in &listed.found {
         match read_file(&found.path) {
             Ok(text) => {

@@ -15,6 +15,8 @@ mod objects;
 mod scan;
 mod watch;
 
+use crate::model::Workload;
+
 /// The policy set as it stands: always whole, so that a reader cannot miss a step.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Corpus {
@@ -22,6 +24,8 @@ pub struct Corpus {
     pub files: Vec<PolicyFile>,
     /// What could not be read. The resources that came from there are unknown, not gone.
     pub problems: Vec<SourceProblem>,
+    /// The workloads that were found where the policies come from, in the order of their names.
+    pub workloads: Arc<[Workload]>,
 }
 
 /// One file of policies.

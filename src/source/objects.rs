@@ -62,7 +62,7 @@ impl Objects {
 
     /// All of them, by name.
     pub(super) fn corpus(&self) -> Corpus {
-        Corpus { files: self.0.values().cloned().collect(), problems: Vec::new() }
+        Corpus { files: self.0.values().cloned().collect(), ..Corpus::default() }
     }
 }
 

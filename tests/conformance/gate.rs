@@ -165,6 +165,7 @@ fn settings(workload: &WorkloadSettings) -> Settings {
         workloads: vec![Workload {
             namespace: workload.namespace.clone(),
             labels: workload.labels.clone(),
+            ..Workload::default()
         }],
     }
 }

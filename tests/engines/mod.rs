@@ -117,6 +117,7 @@ impl Engines {
             },
             client_address_header: config.client_address_header.clone(),
             path_normalization: config.path_normalization,
+            workload_from: config.workload_from,
             max_headers_size: config.max_headers_size,
             max_token_size: config.max_token_size,
         };

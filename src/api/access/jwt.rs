@@ -70,7 +70,11 @@ impl JwtRules {
                 }
             }
         }
-        let workload = Workload { namespace: "default".into(), labels: Default::default() };
+        let workload = Workload {
+            namespace: "default".into(),
+            labels: Default::default(),
+            ..Workload::default()
+        };
         let settings = Settings { mesh: Mesh::default(), workloads: vec![workload] };
         let snapshot = compile(1, &resources, &[], &settings);
         let plan = snapshot.workloads.into_iter().next();

@@ -246,7 +246,7 @@ pub(super) fn say_if_nothing_holds(resources: &[Arc<Resource>], snapshot: &Snaps
     let holds = snapshot
         .workloads
         .first()
-        .is_some_and(|plan| !plan.policies.is_empty() || !plan.jwt.rules.is_empty());
+        .is_some_and(|plan| !plan.layers.is_empty() || !plan.jwt.rules.is_empty());
     match read {
         0 if resources.is_empty() => {
             paragraph("warning: no policy was found, so everything is allowed");

@@ -37,7 +37,7 @@ pub(super) struct ConditionCoverage {
 impl Coverage {
     /// Adds the rules of a plan, as not tested so far.
     pub(super) fn know(&mut self, plan: &WorkloadPlan) {
-        for policy in &plan.policies {
+        for policy in plan.policies() {
             for (number, rule) in (0..).zip(&policy.rules) {
                 let known = self.rules.entry((name(policy), number)).or_default();
                 known.file.clone_from(&policy.metadata.file);

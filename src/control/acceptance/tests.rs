@@ -38,7 +38,7 @@ fn in_force(name: &str) -> Arc<Resource> {
 
 fn control() -> ControlStatus {
     let files = ["a", "b"].map(|name| PolicyFile { name: name.into(), text: TEXT.into() });
-    let corpus = Corpus { files: files.to_vec(), problems: Vec::new() };
+    let corpus = Corpus { files: files.to_vec(), ..Corpus::default() };
     ControlStatus {
         corpus: Arc::new(corpus),
         resources: vec![in_force("a")],

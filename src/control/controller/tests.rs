@@ -69,7 +69,11 @@ impl Bench {
         let (cell, publisher) = SnapshotCell::new();
         let metrics = Metrics::new("0.0.0");
         let synced = Arc::new(Mutex::new(0));
-        let workload = Workload { namespace: "shop".into(), labels: Default::default() };
+        let workload = Workload {
+            namespace: "shop".into(),
+            labels: Default::default(),
+            ..Workload::default()
+        };
         let count = synced.clone();
         let controller = Controller::new(Parts {
             settings: Arc::new(Settings { mesh: Mesh::default(), workloads: vec![workload] }),
@@ -96,7 +100,7 @@ impl Bench {
 
 fn corpus(text: &str) -> Arc<Corpus> {
     let files = vec![PolicyFile { name: "policies/a.yaml".into(), text: text.into() }];
-    Arc::new(Corpus { files, problems: Vec::new() })
+    Arc::new(Corpus { files, ..Corpus::default() })
 }
 
 #[tokio::test]
@@ -177,7 +181,7 @@ async fn a_vanished_directory_removes_nothing() {
     let mut bench = Bench::new();
     bench.controller.start(corpus("x")).await.unwrap();
     let problems = vec![SourceProblem { path: "policies".into(), error: ReadError::Missing }];
-    bench.controller.apply(Arc::new(Corpus { files: Vec::new(), problems })).await;
+    bench.controller.apply(Arc::new(Corpus { problems, ..Corpus::default() })).await;
     let status = bench.status();
     assert_eq!((status.revision, status.count(Kind::AuthorizationPolicy)), (1, 1));
     assert_eq!(status.rejected[0].subject, Subject::Path("policies".into()));

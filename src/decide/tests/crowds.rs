@@ -244,6 +244,9 @@ fn policies() -> impl Strategy<Value = Vec<AuthorizationPolicy>> {
         }
         for (policy, name) in policies.iter_mut().zip(["p", "q", "r", "s"]) {
             policy.metadata.name = name.into();
+            if !alike {
+                policy.attachment = super::attachment(name);
+            }
         }
         policies
     })
@@ -351,8 +354,11 @@ fn crowds_really_fill_the_index() {
     let (mut nodes, mut deep, mut sets, mut late, mut missed) = (0, 0, 0, 0, 0);
     for _ in 0..150 {
         let plan = plan(policies().new_tree(&mut runner).unwrap().current());
-        let Trees { custom, deny, allow, audit, shadow_deny, shadow_allow, .. } = &plan.http;
-        let trees = [custom, deny, allow, audit, shadow_deny, shadow_allow];
+        let trees = plan.trees(true).flat_map(|trees| {
+            let Trees { custom, deny, allow, audit, shadow_deny, shadow_allow, .. } = trees;
+            [custom, deny, allow, audit, shadow_deny, shadow_allow]
+        });
+        let trees: Vec<_> = trees.collect();
         let count = |wanted: fn(&DecisionTree) -> bool| trees.iter().filter(|t| wanted(t)).count();
         nodes += count(|tree| tree.index.nodes.len() > 1);
         deep += count(|tree| tree.index.nodes.len() > 4);

@@ -27,7 +27,7 @@ static SNAPSHOT: LazyLock<Snapshot> = LazyLock::new(|| {
     let decoded = manifest::decode(&text, None, &options);
     let resources: Vec<_> = decoded.accepted().cloned().map(Arc::new).collect();
     assert_eq!(resources.len(), 2);
-    let workload = Workload { namespace: "foo".into(), labels: [].into() };
+    let workload = Workload { namespace: "foo".into(), labels: [].into(), ..Workload::default() };
     compile(1, &resources, &[], &Settings { mesh: Mesh::default(), workloads: vec![workload] })
 });
 

@@ -33,7 +33,7 @@ fn workload() -> impl Strategy<Value = Workload> {
             if is_waypoint {
                 labels.insert(MANAGED.to_owned(), "istio.io-mesh-controller".to_owned());
             }
-            Workload { namespace: namespace.to_owned(), labels }
+            Workload { namespace: namespace.to_owned(), labels, ..Workload::default() }
         },
     )
 }
@@ -107,7 +107,7 @@ fn plan_for(resources: &[Arc<Resource>], workload: &Workload) -> Arc<WorkloadPla
 }
 
 fn holds(plan: &WorkloadPlan, name: &str) -> bool {
-    plan.policies.iter().any(|policy| &*policy.metadata.name == name)
+    plan.policies().any(|policy| &*policy.metadata.name == name)
 }
 
 proptest! {

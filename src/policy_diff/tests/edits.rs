@@ -126,6 +126,7 @@ impl Policies {
             workloads: vec![Workload {
                 namespace: "foo".into(),
                 labels: [("app".to_owned(), "a".to_owned())].into(),
+                ..Workload::default()
             }],
         };
         let mut resources: Vec<Arc<Resource>> = Vec::new();

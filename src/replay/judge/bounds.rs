@@ -51,7 +51,7 @@ pub(super) fn judge(
     let identity = Identity { claims };
     let deny = found(&identity, |action| matches!(action, Action::Deny));
     let allow = found(&identity, |action| matches!(action, Action::Allow));
-    let has_allow = plan.trees(attributes.http.is_some()).has_allow;
+    let has_allow = plan.has_allow();
     // Whether nothing that comes before ALLOW rules can have decided.
     let reaches_deny = custom.possibly.is_none() && !wanting.tokens;
     let reaches_allow = reaches_deny && deny.possibly.is_none();

@@ -82,10 +82,10 @@ impl Needs {
             query: false,
             claims: Vec::new(),
             metadata: Vec::new(),
-            has_custom: !plan.http.custom.rules.is_empty(),
+            has_custom: plan.trees(true).any(|trees| !trees.custom.rules.is_empty()),
             token_headers: Vec::new(),
         };
-        for attribute in plan.vocabulary.attributes() {
+        for attribute in plan.attributes() {
             if let Attribute::Header(name) = attribute {
                 match &**name {
                     ":path" => needs.query = true,

@@ -163,7 +163,7 @@ fn write_verdict(event: &mut Object, decision: &Decision<'_>) {
     }
     event.number("postern.revision", decision.revision);
     if let Some(plan) = plan {
-        let Workload { namespace, labels } = &plan.workload;
+        let Workload { namespace, labels, .. } = &plan.workload;
         event.object("postern.workload", |workload| {
             workload.text("namespace", namespace);
             workload.object("labels", |object| {
@@ -250,11 +250,10 @@ fn write_http<'p>(
     if path.len() < http.path.len() {
         redacted.push("url.query".into());
     }
-    let mentioned = plan.into_iter().flat_map(|plan| plan.vocabulary.header_names());
+    let mentioned = plan.into_iter().flat_map(|plan| plan.header_names());
     let asked_for = redaction.headers.iter().map(String::as_str);
-    let is_mentioned = |name: &str| {
-        plan.is_some_and(|plan| plan.vocabulary.header_names().any(|known| known == name))
-    };
+    let is_mentioned =
+        |name: &str| plan.is_some_and(|plan| plan.header_names().any(|known| known == name));
     event.object("http.request.header", |headers| {
         let asked_for = asked_for.filter(|name| !is_mentioned(name));
         for name in mentioned.chain(asked_for) {
@@ -263,7 +262,7 @@ fn write_http<'p>(
             }
             let lines = || http.headers.values(name);
             let texts = || lines().filter_map(|line| str::from_utf8(line).ok());
-            let is_hidden = redaction.redacts(name, plan.map(|plan| &plan.jwt));
+            let is_hidden = redaction.redacts(name, plan.map(|plan| &*plan.jwt));
             if lines().next().is_some() && (is_hidden || lines().count() != texts().count()) {
                 redacted.push(format!("http.request.header.{name}").into());
             } else {
@@ -294,7 +293,7 @@ fn write_host(event: &mut Object, host: &str) {
 /// is none.
 fn write_metadata(event: &mut Object, attributes: &Attributes<'_>, plan: &WorkloadPlan) {
     let mut wanted = Vec::new();
-    for attribute in plan.vocabulary.attributes() {
+    for attribute in plan.attributes() {
         if let Attribute::Metadata { filter, key } = attribute {
             wanted.push((filter, key));
         }
@@ -332,7 +331,7 @@ fn write_authentication(event: &mut Object, plan: &WorkloadPlan, authentication:
         }
     });
     if let (None, Some(claims)) = (&authentication.error, &authentication.claims) {
-        let paths = plan.vocabulary.attributes().filter_map(|attribute| {
+        let paths = plan.attributes().filter_map(|attribute| {
             if let Attribute::Claim(path) = attribute { Some(&**path) } else { None }
         });
         event.value("postern.claims", &mentioned_claims(claims, paths));

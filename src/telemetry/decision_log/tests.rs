@@ -121,7 +121,11 @@ fn plan(manifest: &str) -> Arc<WorkloadPlan> {
     let decoded = manifest::decode(manifest, None, &manifest::Options::default());
     assert!(!decoded.has_errors(), "{:?}", decoded.diagnostics);
     let resources: Vec<Arc<Resource>> = decoded.accepted().cloned().map(Arc::new).collect();
-    let workload = Workload { namespace: "shop".into(), labels: [("a".into(), "b".into())].into() };
+    let workload = Workload {
+        namespace: "shop".into(),
+        labels: [("a".into(), "b".into())].into(),
+        ..Workload::default()
+    };
     let settings = PlanSettings { mesh: Mesh::default(), workloads: vec![workload] };
     compile(1, &resources, &[], &settings).workloads[0].clone()
 }

@@ -1,0 +1,238 @@
+//! One policy set after the other to snapshots, making again only what has changed.
+//!
+//! A list of the very same policies compiles to what it did before; workloads that see the same list
+//! share it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::attachments::{NamespaceResources, by_namespace};
+use super::{Rejected, Settings, attach, authentication, build, trust_domain};
+use crate::model::{
+    AuthorizationPolicy, JwtRule, Kind, Mesh, Metadata, Resource, ResourceId, Workload,
+};
+use crate::plan::rules::TooLarge;
+use crate::plan::{
+    AttachedLayer, Directory, JwtPlan, KeyReference, KeySource, KeySourceId, Layer, Snapshot,
+    WorkloadPlan,
+};
+
+/// Compiles policy sets that follow each other.
+#[derive(Debug, Default)]
+pub struct Compiler {
+    mesh: Mesh,
+    layers: Kept<AuthorizationPolicy, Option<Arc<Layer>>>,
+    tokens: Kept<Resource, Tokens>,
+}
+
+/// Compiled RequestAuthentications.
+#[derive(Debug, Clone)]
+struct Tokens {
+    plan: Arc<JwtPlan>,
+    /// Where its keys come from, and how long that may take.
+    key_sources: Arc<[(KeySourceId, Duration)]>,
+}
+
+impl Compiler {
+    /// Compiles a policy set: what is accepted in any order, and what never was. The workloads are
+    /// those of the settings, then those that were found.
+    pub fn compile(
+        &mut self,
+        revision: u64,
+        (resources, rejected): (&[Arc<Resource>], &[Rejected]),
+        settings: &Settings,
+        found: &[Workload],
+    ) -> Snapshot {
+        if self.mesh != settings.mesh {
+            *self = Self { mesh: settings.mesh.clone(), ..Self::default() };
+        }
+        let mut ordered: Vec<&Arc<Resource>> = resources.iter().collect();
+        ordered.sort_by(|a, b| {
+            attach::precedence(a.metadata()).cmp(&attach::precedence(b.metadata()))
+        });
+        let namespaces = by_namespace(&ordered);
+        let mut refused: HashMap<&str, Vec<&Rejected>> = HashMap::new();
+        for rejected in rejected {
+            refused.entry(&rejected.id.namespace).or_default().push(rejected);
+        }
+        let set = PolicySet { namespaces, refused };
+        let workloads: Vec<_> = settings
+            .workloads
+            .iter()
+            .chain(found)
+            .map(|workload| Arc::new(self.workload(&set, workload)))
+            .collect();
+        let mut timeouts = BTreeMap::new();
+        for (id, timeout) in self.tokens.used().flat_map(|tokens| &*tokens.key_sources) {
+            let longest = timeouts.entry(id.clone()).or_insert(*timeout);
+            *longest = (*timeout).max(*longest);
+        }
+        self.layers.forget_unused();
+        self.tokens.forget_unused();
+        let key_sources = timeouts.into_iter().map(|(id, timeout)| KeySource { id, timeout });
+        let key_sources = key_sources.collect();
+        let directory = Directory::new(&workloads);
+        Snapshot { revision, workloads, directory, key_sources }
+    }
+
+    fn workload(&mut self, set: &PolicySet<'_>, workload: &Workload) -> WorkloadPlan {
+        let mesh = self.mesh.clone();
+        let namespaces = attach::namespaces(&mesh, workload);
+        let mut plan = WorkloadPlan {
+            workload: workload.clone(),
+            layers: Vec::new(),
+            peer: set.peer(&mesh, workload),
+            jwt: Arc::default(),
+            invalid: set.invalid(&mesh, workload),
+        };
+        let mut tokens = Vec::new();
+        for namespace in namespaces {
+            let Some(resources) = set.namespaces.get(namespace) else { continue };
+            if attach::is_selectable(workload) {
+                let wide = || resources.policies.wide().cloned().collect();
+                let layer = resources.wide_layer.get_or_init(|| self.layer(wide()));
+                add_layer(&mut plan, layer.as_ref(), wide);
+            }
+            let narrow = resources.policies.narrow(namespace, &mesh, workload);
+            let narrow = || narrow.iter().copied().cloned().collect();
+            let layer = self.layer(narrow());
+            add_layer(&mut plan, layer.as_ref(), narrow);
+            tokens.extend(resources.tokens.every(namespace, &mesh, workload).into_iter().cloned());
+        }
+        plan.jwt = self.tokens.get(tokens, tokens_of).plan;
+        plan
+    }
+
+    /// `None` where there is more than can be counted.
+    fn layer(&mut self, policies: Vec<Arc<AuthorizationPolicy>>) -> Option<Arc<Layer>> {
+        let mesh = &self.mesh;
+        self.layers.get(policies, |policies| {
+            let policies: Vec<_> = policies.iter().map(|p| trust_domain::expand(p, mesh)).collect();
+            let build::Built { vocabulary, http, l4 } =
+                build::build(&policies).map_err(|_: TooLarge| ()).ok()?;
+            Some(Arc::new(Layer { policies, vocabulary, http, l4 }))
+        })
+    }
+}
+
+/// Puts a layer behind those that are there. What could not be compiled cannot be enforced: closed.
+fn add_layer(
+    plan: &mut WorkloadPlan,
+    layer: Option<&Arc<Layer>>,
+    policies: impl Fn() -> Vec<Arc<AuthorizationPolicy>>,
+) {
+    let first_policy = plan.layers.last().map_or(Some(0), |last| {
+        last.first_policy.checked_add(u32::try_from(last.layer.policies.len()).ok()?)
+    });
+    match (layer, first_policy) {
+        (Some(layer), _) if layer.policies.is_empty() => {}
+        (Some(layer), Some(first_policy)) => {
+            plan.layers.push(AttachedLayer { first_policy, layer: layer.clone() });
+        }
+        (_, _) => plan.invalid.extend(policies().iter().map(|policy| {
+            let Metadata { namespace, name, .. } = &policy.metadata;
+            let kind = Kind::AuthorizationPolicy;
+            ResourceId { kind, namespace: namespace.clone(), name: name.clone() }
+        })),
+    }
+}
+
+fn tokens_of(resources: &[Arc<Resource>]) -> Tokens {
+    let mut rules: Vec<&JwtRule> = Vec::new();
+    for resource in resources {
+        if let Resource::RequestAuthentication(tokens) = &**resource {
+            rules.extend(&tokens.jwt_rules);
+        }
+    }
+    let plan = authentication::jwt_plan(&rules);
+    let sorted = authentication::sorted(&rules);
+    let remote = sorted.into_iter().zip(&plan.rules).filter_map(|(rule, plan)| match &plan.keys {
+        KeyReference::Remote(id) => Some((id.clone(), rule.timeout)),
+        KeyReference::Inline(_) => None,
+    });
+    Tokens { key_sources: remote.collect(), plan: Arc::new(plan) }
+}
+
+/// The resources of one revision by namespace.
+struct PolicySet<'r> {
+    namespaces: HashMap<&'r str, NamespaceResources<'r>>,
+    refused: HashMap<&'r str, Vec<&'r Rejected>>,
+}
+
+impl PolicySet<'_> {
+    fn peer(&self, mesh: &Mesh, workload: &Workload) -> crate::plan::PeerPlan {
+        let mut policies = Vec::new();
+        for namespace in attach::namespaces(mesh, workload) {
+            let Some(resources) = self.namespaces.get(namespace) else { continue };
+            // Of those for all, the oldest counts.
+            policies.extend(resources.peers.wide().next());
+            policies.extend(resources.peers.candidates(workload));
+        }
+        authentication::peer_plan(&policies, mesh, workload)
+    }
+
+    fn invalid(&self, mesh: &Mesh, workload: &Workload) -> Vec<ResourceId> {
+        attach::namespaces(mesh, workload)
+            .into_iter()
+            .filter_map(|namespace| self.refused.get(namespace))
+            .flatten()
+            .filter(|rejected| attach::may_attach(rejected, mesh, workload))
+            .map(|rejected| rejected.id.clone())
+            .collect()
+    }
+}
+
+/// What lists of resources came to, by the resources in them.
+#[derive(Debug)]
+struct Kept<R, T>(HashMap<Identical<R>, (T, bool)>);
+
+impl<R, T> Default for Kept<R, T> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<R, T: Clone> Kept<R, T> {
+    fn get(&mut self, list: Vec<Arc<R>>, make: impl FnOnce(&[Arc<R>]) -> T) -> T {
+        let key = Identical(list);
+        if let Some((made, used)) = self.0.get_mut(&key) {
+            *used = true;
+            return made.clone();
+        }
+        let made = make(&key.0);
+        self.0.insert(key, (made.clone(), true));
+        made
+    }
+
+    fn used(&self) -> impl Iterator<Item = &T> {
+        self.0.values().filter(|(_, used)| *used).map(|(made, _)| made)
+    }
+
+    fn forget_unused(&mut self) {
+        self.0.retain(|_, (_, used)| std::mem::take(used));
+    }
+}
+
+/// Equal where the very same resources are in it, in the same order. It holds them, so that no other
+/// gets the address of one.
+#[derive(Debug)]
+struct Identical<R>(Vec<Arc<R>>);
+
+impl<R> PartialEq for Identical<R> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.len() == other.0.len() && self.0.iter().zip(&other.0).all(|(a, b)| Arc::ptr_eq(a, b))
+    }
+}
+
+impl<R> Eq for Identical<R> {}
+
+impl<R> Hash for Identical<R> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.len().hash(state);
+        for resource in &self.0 {
+            Arc::as_ptr(resource).hash(state);
+        }
+    }
+}
