@@ -18,7 +18,7 @@ use crate::control::acceptance::{Acceptances, Standing};
 use crate::source::Corpus;
 use crate::source::file::{FileSource, Watching};
 #[cfg(feature = "kube")]
-use crate::source::kube::{Cluster, KubeSource, Pace, Seen};
+use crate::source::kube::{Cluster, KubeSource, Pace, Pods, Seen};
 #[cfg(feature = "api")]
 use crate::source::local::LocalSource;
 #[cfg(feature = "api")]
@@ -45,6 +45,11 @@ impl PolicySource {
                 kubeconfig: kube.kubeconfig.clone(),
                 context: kube.context.clone(),
                 namespaces: kube.namespaces.clone(),
+                pods: match &kube.node {
+                    _ if !kube.workloads => Pods::None,
+                    Some(node) => Pods::OnNode(node.clone()),
+                    None => Pods::All,
+                },
             };
             let source = KubeSource::new(&cluster, Pace::default(), metrics).await?;
             return Ok(Self::Cluster(Box::new(source), kube));

@@ -213,6 +213,14 @@ pub struct ServerFlags {
     #[arg(long, value_name = "BOOL", help_heading = "Kubernetes")]
     pub kube_status: Option<String>,
 
+    /// Whether its pods are workloads, found by --workload-from destination or by name [default: false]
+    #[arg(long, value_name = "BOOL", help_heading = "Kubernetes")]
+    pub kube_workloads: Option<String>,
+
+    /// Only those of this node [default: all]
+    #[arg(long, value_name = "NAME", help_heading = "Kubernetes")]
+    pub kube_node: Option<String>,
+
     /// A folder with the policies, changed through --api, instead of --policies
     #[arg(long, value_name = "DIR", help_heading = "Store")]
     pub store: Option<String>,
@@ -317,6 +325,8 @@ impl Flags {
             ("kubeconfig", &server.kubeconfig),
             ("kubeContext", &server.kube_context),
             ("kubeStatus", &server.kube_status),
+            ("kubeWorkloads", &server.kube_workloads),
+            ("kubeNode", &server.kube_node),
             ("store", &server.store),
             ("storeHistory", &server.store_history),
             ("api", &server.api),

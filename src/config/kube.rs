@@ -19,12 +19,17 @@ pub struct KubeConfig {
     pub context: Option<String>,
     /// Whether statuses are written.
     pub status: bool,
+    /// Whether its pods are workloads.
+    pub workloads: bool,
+    /// Only the pods of this node; all where there is none.
+    pub node: Option<String>,
     /// What this machine or pod is called, to be told from its likes.
     pub host: Option<String>,
 }
 
 /// Settings that mean nothing without `kube`.
-const OTHERS: [&str; 4] = ["kubeNamespaces", "kubeconfig", "kubeContext", "kubeStatus"];
+const OTHERS: [&str; 6] =
+    ["kubeNamespaces", "kubeconfig", "kubeContext", "kubeStatus", "kubeWorkloads", "kubeNode"];
 
 impl KubeConfig {
     pub(super) fn read(
@@ -54,8 +59,13 @@ impl KubeConfig {
             kubeconfig: read.setting("kubeconfig", None, path),
             context: read.setting("kubeContext", None, |v| Ok(Some(text(v)?.to_owned()))),
             status: read.setting("kubeStatus", true, values::boolean),
+            workloads: read.setting("kubeWorkloads", false, values::boolean),
+            node: read.setting("kubeNode", None, |v| Ok(Some(text(v)?.to_owned()))),
             host: environment.variable("HOSTNAME"),
         };
+        if config.node.is_some() && !config.workloads {
+            read.problems.add("--kube-node", "is for --kube-workloads, which is not set");
+        }
         config.misses_none(read, settings);
         Some(config)
     }
@@ -87,6 +97,8 @@ impl KubeConfig {
             ("kubeconfig", json!(self.kubeconfig.as_ref().map(|path| path.display().to_string()))),
             ("kubeContext", json!(self.context)),
             ("kubeStatus", json!(self.status)),
+            ("kubeWorkloads", json!(self.workloads)),
+            ("kubeNode", json!(self.node)),
         ];
         settings.extend(shown.map(|(name, value)| (name.to_owned(), value)));
     }

@@ -8,7 +8,7 @@ use super::{Environment, Problems, document, read};
 
 /// Every setting by its name in files. Flags are the same in kebab-case, variables in
 /// SCREAMING_SNAKE_CASE behind `POSTERN_`.
-const SETTINGS: [&str; 61] = [
+const SETTINGS: [&str; 63] = [
     "admin",
     "api",
     "apiCertificate",
@@ -42,7 +42,9 @@ const SETTINGS: [&str; 61] = [
     "kube",
     "kubeContext",
     "kubeNamespaces",
+    "kubeNode",
     "kubeStatus",
+    "kubeWorkloads",
     "kubeconfig",
     "labels",
     "labelsFile",

@@ -686,19 +686,21 @@ fn probes_are_nowhere_unless_asked_for() {
 #[test]
 fn a_cluster_is_where_policies_come_from_too() {
     let line = "--kube --kube-namespaces shop,istio-system --namespace shop --kubeconfig k \
-                --kube-context x --kube-status false";
+                --kube-context x --kube-status false --kube-workloads true --kube-node n1";
     let config = Given::flags(line).variable("HOSTNAME", "pod-1").load();
     let expected = KubeConfig {
         namespaces: vec!["istio-system".into(), "shop".into()],
         kubeconfig: Some("k".into()),
         context: Some("x".into()),
         status: false,
+        workloads: true,
+        node: Some("n1".into()),
         host: Some("pod-1".into()),
     };
     assert_eq!(config.kube, Some(expected));
     assert_eq!(config.to_json()["kubeNamespaces"], json!(["istio-system", "shop"]));
     let plain = Given::flags("").config(r#"{"kube": true}"#).load().kube.unwrap();
-    assert!(plain.status && plain.namespaces.is_empty());
+    assert!(plain.status && plain.namespaces.is_empty() && !plain.workloads);
     assert_eq!(Given::flags("--policies p --kube=false").load().kube, None);
 }
 
@@ -716,6 +718,7 @@ fn a_cluster_is_where_policies_come_from_too() {
     "--kube --kube-namespaces istio-system",
     "--kube-namespaces: `default` is missing: it is the namespace of a workload"
 )]
+#[case::no_pods("--kube --kube-node n1", "--kube-node: is for --kube-workloads, which is not set")]
 #[case::no_namespace(
     "--kube --kube-namespaces istio-system,default,",
     "--kube-namespaces: a value is missing"

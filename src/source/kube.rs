@@ -1,4 +1,4 @@
-//! Policies from a cluster's API server, as they change there.
+//! Policies, and workloads if wanted, from a cluster's API server, as they change there.
 //!
 //! Each kind is listed and then watched, everywhere or in each of some namespaces. Only whole lists
 //! count: there is no corpus before every list is there, and a list that is made anew replaces what
@@ -12,6 +12,7 @@ mod status;
 mod trouble;
 mod view;
 mod watching;
+mod workloads;
 
 use std::{fmt, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
@@ -32,6 +33,7 @@ pub use trouble::Trouble;
 use outages::Outages;
 use view::View;
 use watching::Place;
+use workloads::{Part, WorkloadsView};
 
 /// Which cluster, and what of it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -42,6 +44,29 @@ pub struct Cluster {
     pub context: Option<String>,
     /// Only these namespaces; all where it is empty.
     pub namespaces: Vec<String>,
+    /// Which of its pods are workloads.
+    pub pods: Pods,
+}
+
+/// Which pods of a cluster are workloads.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Pods {
+    /// None.
+    #[default]
+    None,
+    /// Those in the namespaces of the policies.
+    All,
+    /// Those of them that are on this node.
+    OnNode(String),
+}
+
+impl Pods {
+    fn node(&self) -> Option<&str> {
+        match self {
+            Self::OnNode(node) => Some(node),
+            Self::None | Self::All => None,
+        }
+    }
 }
 
 /// How patient the source is.
@@ -92,8 +117,12 @@ pub struct KubeSource {
     client: ::kube::Client,
     namespace: String,
     places: Vec<Arc<Place>>,
+    /// What is followed in each of the places: first those of policies, then those of workloads.
+    policies: Vec<Kind>,
+    parts: Vec<Part>,
     outages: Arc<Outages>,
     view: View,
+    workloads: WorkloadsView,
     pace: Pace,
 }
 
@@ -110,14 +139,23 @@ impl KubeSource {
         pace: Pace,
         metrics: &Metrics,
     ) -> Result<Self, NotConnected> {
-        let places: Vec<_> = Kind::ALL
-            .into_iter()
-            .flat_map(|kind| {
-                let everywhere = cluster.namespaces.is_empty().then_some(None);
-                let each = cluster.namespaces.iter().map(|namespace| Some(namespace.as_str()));
-                everywhere.into_iter().chain(each).map(move |at| Arc::new(Place::new(kind, at)))
-            })
-            .collect();
+        let everywhere = || cluster.namespaces.is_empty().then_some(None).into_iter();
+        let each = || cluster.namespaces.iter().map(|namespace| Some(namespace.as_str()));
+        let (mut places, mut policies, mut parts) = (Vec::new(), Vec::new(), Vec::new());
+        for kind in Kind::ALL {
+            for at in everywhere().chain(each()) {
+                places.push(Arc::new(Place::new(kind, at)));
+                policies.push(kind);
+            }
+        }
+        if cluster.pods != Pods::None {
+            for part in Part::ALL {
+                for at in everywhere().chain(each()) {
+                    places.push(Arc::new(part.place(at, cluster.pods.node())));
+                    parts.push(part);
+                }
+            }
+        }
         let kube_metrics = metrics.kube();
         let outages = Arc::new(Outages::new(&places, kube_metrics.clone()));
         metrics.register_kube_outages({
@@ -125,8 +163,9 @@ impl KubeSource {
             move || outages.samples()
         });
         let (client, namespace) = connection::connect(cluster, pace, outages.clone()).await?;
-        let view = View::new(places.len(), kube_metrics);
-        Ok(Self { client, namespace, places, outages, view, pace })
+        let view = View::new(policies.len(), kube_metrics.clone());
+        let workloads = WorkloadsView::new(parts.iter().copied(), kube_metrics);
+        Ok(Self { client, namespace, places, policies, parts, outages, view, workloads, pace })
     }
 
     /// Writes to the objects that this source sees. `host` is what this machine or pod is called.
@@ -147,58 +186,92 @@ impl KubeSource {
     /// listens. What cannot be reached stays as it was.
     pub async fn watch(mut self, corpora: watch::Sender<Arc<Corpus>>) {
         let (sender, mut news) = mpsc::channel(256);
+        let (part_sender, mut part_news) = mpsc::channel(256);
         let mut following = JoinSet::new();
-        let follow = |following: &mut JoinSet<usize>, at: usize| {
-            let Some(place) = self.places.get(at).cloned() else { return };
-            let (client, outages) = (self.client.clone(), self.outages.clone());
-            let (pace, sender) = (self.pace, sender.clone());
+        let follow = |source: &Self, following: &mut JoinSet<usize>, at: usize| {
+            let Some(place) = source.places.get(at).cloned() else { return };
+            let (client, outages, pace) =
+                (source.client.clone(), source.outages.clone(), source.pace);
+            if let Some(kind) = source.policies.get(at).copied() {
+                let sender = sender.clone();
+                following.spawn(async move {
+                    watching::follow((at, &place), &kind, client, pace, &outages, sender).await;
+                    at
+                });
+                return;
+            }
+            let part_at = at.saturating_sub(source.policies.len());
+            let Some(part) = source.parts.get(part_at).copied() else { return };
+            let sender = part_sender.clone();
             following.spawn(async move {
-                watching::follow(at, &place, client, pace, &outages, sender).await;
+                watching::follow((at, &place), &part, client, pace, &outages, sender).await;
                 at
             });
         };
         for at in 0..self.places.len() {
-            follow(&mut following, at);
+            follow(&self, &mut following, at);
         }
+        let mut workloads = self.workloads.workloads();
         let mut sent = false;
         loop {
-            tokio::select! {
+            let changed = tokio::select! {
                 () = corpora.closed() => return,
-                Some(ended) = following.join_next() => match ended {
-                    Ok(at) => follow(&mut following, at),
-                    // Nobody would follow that kind any more, and nobody know which one it was.
-                    Err(error) => {
-                        tracing::error!(%error, "following the cluster failed: it begins anew");
-                        following.shutdown().await;
-                        for at in 0..self.places.len() {
-                            follow(&mut following, at);
+                Some(ended) = following.join_next() => {
+                    match ended {
+                        Ok(at) => follow(&self, &mut following, at),
+                        // Nobody would follow that kind any more, and nobody know which one it was.
+                        Err(error) => {
+                            tracing::error!(%error, "following the cluster failed: it begins anew");
+                            following.shutdown().await;
+                            for at in 0..self.places.len() {
+                                follow(&self, &mut following, at);
+                            }
                         }
                     }
-                },
-                Some((at, first)) = news.recv() => {
-                    let mut changed = self.view.take(at, first);
-                    // What has come in the meantime is one change.
-                    for _ in 0..news.max_capacity() {
-                        let Ok((at, more)) = news.try_recv() else { break };
-                        changed |= self.view.take(at, more);
-                    }
-                    if !changed {
-                        continue;
-                    }
-                    if let Some(corpus) = self.view.corpus() {
-                        corpora.send_if_modified(|now| {
-                            let is_new = !sent || **now != corpus;
-                            if is_new {
-                                *now = Arc::new(corpus);
-                            }
-                            is_new
-                        });
-                        sent = true;
-                    }
+                    false
                 }
+                Some(first) = news.recv() => {
+                    let view = &mut self.view;
+                    all_that_came(first, &mut news, |at, news| view.take(at, news))
+                }
+                Some(first) = part_news.recv() => {
+                    let (view, before) = (&mut self.workloads, self.policies.len());
+                    let changed = all_that_came(first, &mut part_news, |at, news| {
+                        view.take(at.saturating_sub(before), news)
+                    });
+                    if changed {
+                        workloads = view.workloads();
+                    }
+                    changed
+                }
+            };
+            if changed && let (Some(corpus), Some(workloads)) = (self.view.corpus(), &workloads) {
+                let corpus = Corpus { workloads: workloads.clone(), ..corpus };
+                corpora.send_if_modified(|now| {
+                    let is_new = !sent || **now != corpus;
+                    if is_new {
+                        *now = Arc::new(corpus);
+                    }
+                    is_new
+                });
+                sent = true;
             }
         }
     }
+}
+
+/// Takes what has come, which is one change. Tells whether it is one.
+fn all_that_came<T>(
+    (at, first): (usize, T),
+    news: &mut mpsc::Receiver<(usize, T)>,
+    mut take: impl FnMut(usize, T) -> bool,
+) -> bool {
+    let mut changed = take(at, first);
+    for _ in 0..news.max_capacity() {
+        let Ok((at, more)) = news.try_recv() else { break };
+        changed |= take(at, more);
+    }
+    changed
 }
 
 #[cfg(test)]

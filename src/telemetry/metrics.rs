@@ -139,7 +139,7 @@ impl Metrics {
     #[cfg(feature = "kube")]
     pub fn register_kube_outages(
         &self,
-        read: impl Fn() -> Vec<(Kind, Duration)> + Send + Sync + 'static,
+        read: impl Fn() -> Vec<(&'static str, Duration)> + Send + Sync + 'static,
     ) {
         let collector = kube::OutageCollector { read: Box::new(read) };
         self.lock().register_collector(Box::new(collector));

@@ -8,7 +8,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{trouble::Trouble, watching::Place};
-use crate::model::Kind;
 use crate::telemetry::metrics::KubeMetrics;
 
 /// How all places stand.
@@ -63,7 +62,7 @@ impl Outages {
             | Trouble::Refused { .. } => tracing::warn!(
                 resource,
                 reason = %trouble,
-                "not followed: policies stay as they were last seen"
+                "not followed: what was last seen of it stays"
             ),
         }
         let failures = standing.failures;
@@ -87,13 +86,16 @@ impl Outages {
     }
 
     /// For how long each kind has not been followed somewhere; zero is well.
-    pub(super) fn samples(&self) -> Vec<(Kind, Duration)> {
-        let all = self.lock();
-        let outage = |kind| {
-            let of_kind = all.iter().filter(|standing| standing.place.kind == kind);
-            of_kind.filter_map(|standing| Some(standing.since?.elapsed())).max()
-        };
-        Kind::ALL.map(|kind| (kind, outage(kind).unwrap_or_default())).into()
+    pub(super) fn samples(&self) -> Vec<(&'static str, Duration)> {
+        let mut longest: Vec<(&'static str, Duration)> = Vec::new();
+        for Standing { place, since, .. } in &*self.lock() {
+            let outage = since.map(|since| since.elapsed()).unwrap_or_default();
+            match longest.iter_mut().find(|(kind, _)| *kind == place.kind) {
+                Some((_, known)) => *known = outage.max(*known),
+                None => longest.push((place.kind, outage)),
+            }
+        }
+        longest
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Standing>> {

@@ -1,4 +1,5 @@
 mod script;
+mod workloads;
 
 use std::path::Path;
 
@@ -317,7 +318,7 @@ async fn a_kubeconfig_that_cannot_be_used_is_named() {
         let cluster = Cluster {
             kubeconfig: Some(kubeconfig.to_owned()),
             context: context.map(Into::into),
-            namespaces: Vec::new(),
+            ..Cluster::default()
         };
         let error = KubeSource::new(&cluster, fast(), &Metrics::new("0")).await.unwrap_err();
         format!("{:#}", anyhow::Error::from(error))

@@ -91,7 +91,7 @@ impl View {
                 before.is_none() || before != place.live
             }
             News::Applied(arrived) => {
-                self.metrics.changed(arrived.id.kind);
+                self.metrics.changed(arrived.id.kind.as_str());
                 let (file, mut seen) = split(*arrived);
                 // There is no change before the list.
                 let Some(live) = &mut place.live else { return false };
@@ -101,7 +101,7 @@ impl View {
                 is_new
             }
             News::Deleted(id) => {
-                self.metrics.changed(id.kind);
+                self.metrics.changed(id.kind.as_str());
                 let name = file_name(&id);
                 self.seen.remove(at, &name);
                 if let Some(live) = &mut place.live {

@@ -1,6 +1,6 @@
 //! One kind in one place: lists and watches it, and begins anew where something may have been missed.
 //!
-//! What the objects become together is `view`'s job.
+//! What the objects become together is the job of `view` and `workloads`.
 
 use std::{pin::pin, sync::Arc};
 
@@ -21,9 +21,12 @@ use crate::model::{Kind, ResourceId};
 /// A kind in a namespace, or in all.
 #[derive(Debug)]
 pub(super) struct Place {
-    pub(super) kind: Kind,
-    pub(super) resource: ApiResource,
-    pub(super) namespace: Option<Arc<str>>,
+    /// What is there, for metrics.
+    pub(super) kind: &'static str,
+    resource: ApiResource,
+    namespace: Option<Arc<str>>,
+    /// Which of them: a field selector.
+    fields: Option<String>,
     /// For people.
     pub(super) resource_name: String,
     /// Where the API has it.
@@ -31,23 +34,36 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// Of policies.
     pub(super) fn new(kind: Kind, namespace: Option<&str>) -> Self {
-        let resource = resource(kind);
-        let ApiResource { plural, api_version, .. } = &resource;
+        Self::of(kind.as_str(), resource(kind), namespace)
+    }
+
+    /// Of any kind.
+    pub(super) fn of(kind: &'static str, resource: ApiResource, namespace: Option<&str>) -> Self {
+        let ApiResource { plural, api_version, group, .. } = &resource;
+        let api = if group.is_empty() { "api" } else { "apis" };
         let (path, within) = match namespace {
             Some(namespace) => (
-                format!("/apis/{api_version}/namespaces/{namespace}/{plural}"),
+                format!("/{api}/{api_version}/namespaces/{namespace}/{plural}"),
                 format!(" in namespace {namespace}"),
             ),
-            None => (format!("/apis/{api_version}/{plural}"), String::new()),
+            None => (format!("/{api}/{api_version}/{plural}"), String::new()),
         };
+        let dot = if group.is_empty() { "" } else { "." };
         Self {
             kind,
-            resource_name: format!("{plural}.{}{within}", schema::GROUP),
+            resource_name: format!("{plural}{dot}{group}{within}"),
             resource,
             namespace: namespace.map(Into::into),
+            fields: None,
             path,
         }
+    }
+
+    /// Only those whose fields are like that.
+    pub(super) fn with_fields(self, fields: String) -> Self {
+        Self { fields: Some(fields), ..self }
     }
 
     fn api(&self, client: Client) -> Api<DynamicObject> {
@@ -67,17 +83,46 @@ pub(super) fn resource(kind: Kind) -> ApiResource {
 
 /// What happened in a place.
 #[derive(Debug)]
-pub(super) enum News {
+pub(super) enum News<T = Box<Arrived>, I = ResourceId> {
     /// A list begins.
     Begun,
     /// One of it.
-    Listed(Box<Arrived>),
+    Listed(T),
     /// All of it has come.
     Complete,
     /// New, or changed.
-    Applied(Box<Arrived>),
+    Applied(T),
     /// Gone.
-    Deleted(ResourceId),
+    Deleted(I),
+}
+
+/// What is made of the objects of a place.
+pub(super) trait Read: Send + Sync {
+    /// An object.
+    type Object: Send;
+    /// What it is known by.
+    type Id: Send;
+
+    /// Reads one.
+    fn object(&self, object: DynamicObject) -> Result<Self::Object, Trouble>;
+
+    /// Reads what it is known by alone.
+    fn id(&self, object: &DynamicObject) -> Result<Self::Id, Trouble>;
+}
+
+/// Policies are kept as they are.
+impl Read for Kind {
+    type Object = Box<Arrived>;
+    type Id = ResourceId;
+
+    fn object(&self, object: DynamicObject) -> Result<Self::Object, Trouble> {
+        Arrived::of(*self, object).map(Box::new)
+    }
+
+    fn id(&self, object: &DynamicObject) -> Result<ResourceId, Trouble> {
+        let (namespace, name) = names(object)?;
+        Ok(ResourceId { kind: *self, namespace: namespace.into(), name: name.into() })
+    }
 }
 
 /// An object, as it came.
@@ -94,7 +139,7 @@ pub(super) struct Arrived {
 
 impl Arrived {
     fn of(kind: Kind, object: DynamicObject) -> Result<Self, Trouble> {
-        let id = id(kind, &object)?;
+        let id = kind.id(&object)?;
         let DynamicObject { mut metadata, mut data, .. } = object;
         metadata.managed_fields = None;
         let resource_version = metadata.resource_version.take();
@@ -114,32 +159,33 @@ impl Arrived {
     }
 }
 
-fn id(kind: Kind, object: &DynamicObject) -> Result<ResourceId, Trouble> {
+/// Namespace and name.
+pub(super) fn names(object: &DynamicObject) -> Result<(&str, &str), Trouble> {
     let metadata = &object.metadata;
     // To leave it out would be a shorter list.
     let Some(name) = metadata.name.as_deref().filter(|name| !name.is_empty()) else {
         return Err(Trouble::Unreadable { message: "an object without a name".into() });
     };
-    let namespace = metadata.namespace.as_deref().unwrap_or_default().into();
-    Ok(ResourceId { kind, namespace, name: name.into() })
+    Ok((metadata.namespace.as_deref().unwrap_or_default(), name))
 }
 
 /// Follows a place until nobody wants to know.
-pub(super) async fn follow(
-    at: usize,
-    place: &Place,
+pub(super) async fn follow<R: Read>(
+    (at, place): (usize, &Place),
+    what: &R,
     client: Client,
     pace: Pace,
     outages: &Outages,
-    news: mpsc::Sender<(usize, News)>,
+    news: mpsc::Sender<(usize, News<R::Object, R::Id>)>,
 ) {
-    let config = watcher::Config::default().page_size(pace.page_size.get());
+    let mut config = watcher::Config::default().page_size(pace.page_size.get());
+    config.field_selector.clone_from(&place.fields);
     let api = place.api(client);
     loop {
         let mut events = pin!(watcher(api.clone(), config.clone()));
         while let Some(event) = events.next().await {
             let trouble = match event {
-                Ok(event) => match read(place.kind, event) {
+                Ok(event) => match read(what, event) {
                     Ok(event) => {
                         if news.send((at, event)).await.is_err() {
                             return;
@@ -160,13 +206,12 @@ pub(super) async fn follow(
     }
 }
 
-fn read(kind: Kind, event: Event<DynamicObject>) -> Result<News, Trouble> {
-    let arrived = |object| Arrived::of(kind, object).map(Box::new);
+fn read<R: Read>(what: &R, event: Event<DynamicObject>) -> Result<News<R::Object, R::Id>, Trouble> {
     Ok(match event {
         Event::Init => News::Begun,
-        Event::InitApply(object) => News::Listed(arrived(object)?),
+        Event::InitApply(object) => News::Listed(what.object(object)?),
         Event::InitDone => News::Complete,
-        Event::Apply(object) => News::Applied(arrived(object)?),
-        Event::Delete(object) => News::Deleted(id(kind, &object)?),
+        Event::Apply(object) => News::Applied(what.object(object)?),
+        Event::Delete(object) => News::Deleted(what.id(&object)?),
     })
 }

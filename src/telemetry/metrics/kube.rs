@@ -56,8 +56,8 @@ impl KubeMetrics {
     }
 
     /// An object was changed or deleted.
-    pub fn changed(&self, kind: Kind) {
-        self.changes.get_or_create_owned(&[("kind", kind.as_str())]).inc();
+    pub fn changed(&self, kind: &'static str) {
+        self.changes.get_or_create_owned(&[("kind", kind)]).inc();
     }
 
     /// A list is complete.
@@ -66,8 +66,8 @@ impl KubeMetrics {
     }
 
     /// A list or a watch failed for this reason.
-    pub fn failed(&self, kind: Kind, reason: &'static str) {
-        self.errors.get_or_create_owned(&[("kind", kind.as_str()), ("reason", reason)]).inc();
+    pub fn failed(&self, kind: &'static str, reason: &'static str) {
+        self.errors.get_or_create_owned(&[("kind", kind), ("reason", reason)]).inc();
     }
 
     /// A status was written, or was not.
@@ -77,7 +77,7 @@ impl KubeMetrics {
 }
 
 pub(super) struct OutageCollector {
-    pub(super) read: Box<dyn Fn() -> Vec<(Kind, Duration)> + Send + Sync>,
+    pub(super) read: Box<dyn Fn() -> Vec<(&'static str, Duration)> + Send + Sync>,
 }
 
 impl fmt::Debug for OutageCollector {
@@ -95,7 +95,7 @@ impl Collector for OutageCollector {
             MetricType::Gauge,
         )?;
         for (kind, outage) in (self.read)() {
-            let labels = [("kind", kind.as_str())];
+            let labels = [("kind", kind)];
             ConstGauge::new(outage.as_secs_f64()).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
