@@ -78,6 +78,7 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
         publisher,
         sync_keys: keys.sync(own_sources),
         metrics: metrics.snapshot(),
+        workload_metrics: metrics.workloads(),
     });
     let control = controller.status();
     let source = PolicySource::open(&config, &metrics).await?;

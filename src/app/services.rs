@@ -36,7 +36,11 @@ pub(super) fn grpc_services(
     spans: Option<Spans>,
 ) -> Result<AuthorizationService> {
     let settings = request_settings(config);
-    let check_metrics = CheckMetrics { decisions: metrics.decisions(), inputs: metrics.inputs() };
+    let check_metrics = CheckMetrics {
+        decisions: metrics.decisions(),
+        inputs: metrics.inputs(),
+        workloads: metrics.workloads(),
+    };
     let mut service =
         AuthorizationService::new(snapshots, Arc::new(keys.sets.clone()), settings, keys.clock)
             .with_unknown_kid_wait(config.key_sources.unknown_kid_wait)

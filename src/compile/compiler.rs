@@ -15,8 +15,8 @@ use crate::model::{
 };
 use crate::plan::rules::TooLarge;
 use crate::plan::{
-    AttachedLayer, Directory, JwtPlan, KeyReference, KeySource, KeySourceId, Layer, Snapshot,
-    WorkloadPlan,
+    AttachedLayer, Directory, JwtPlan, KeyReference, KeySource, KeySourceId, Layer, SeriesNames,
+    Snapshot, WorkloadPlan,
 };
 
 /// Compiles policy sets that follow each other.
@@ -25,6 +25,8 @@ pub struct Compiler {
     mesh: Mesh,
     layers: Kept<AuthorizationPolicy, Option<Arc<Layer>>>,
     tokens: Kept<Resource, Tokens>,
+    series: SeriesNames,
+    compiled: usize,
 }
 
 /// Compiled RequestAuthentications.
@@ -46,8 +48,10 @@ impl Compiler {
         found: &[Workload],
     ) -> Snapshot {
         if self.mesh != settings.mesh {
-            *self = Self { mesh: settings.mesh.clone(), ..Self::default() };
+            let series = self.series.clone();
+            *self = Self { mesh: settings.mesh.clone(), series, ..Self::default() };
         }
+        self.compiled = 0;
         let mut ordered: Vec<&Arc<Resource>> = resources.iter().collect();
         ordered.sort_by(|a, b| {
             attach::precedence(a.metadata()).cmp(&attach::precedence(b.metadata()))
@@ -74,7 +78,14 @@ impl Compiler {
         let key_sources = timeouts.into_iter().map(|(id, timeout)| KeySource { id, timeout });
         let key_sources = key_sources.collect();
         let directory = Directory::new(&workloads);
-        Snapshot { revision, workloads, directory, key_sources }
+        let series = self.series.clone();
+        Snapshot { revision, workloads, directory, series, key_sources }
+    }
+
+    /// How many policies had to be compiled for the last snapshot. One that is attached in different
+    /// company counts each time.
+    pub fn compiled(&self) -> usize {
+        self.compiled
     }
 
     fn workload(&mut self, set: &PolicySet<'_>, workload: &Workload) -> WorkloadPlan {
@@ -82,6 +93,7 @@ impl Compiler {
         let namespaces = attach::namespaces(&mesh, workload);
         let mut plan = WorkloadPlan {
             workload: workload.clone(),
+            series: self.series.of(workload),
             layers: Vec::new(),
             peer: set.peer(&mesh, workload),
             jwt: Arc::default(),
@@ -107,8 +119,9 @@ impl Compiler {
 
     /// `None` where there is more than can be counted.
     fn layer(&mut self, policies: Vec<Arc<AuthorizationPolicy>>) -> Option<Arc<Layer>> {
-        let mesh = &self.mesh;
+        let (mesh, compiled) = (&self.mesh, &mut self.compiled);
         self.layers.get(policies, |policies| {
+            *compiled += policies.len();
             let policies: Vec<_> = policies.iter().map(|p| trust_domain::expand(p, mesh)).collect();
             let build::Built { vocabulary, http, l4 } =
                 build::build(&policies).map_err(|_: TooLarge| ()).ok()?;
@@ -236,3 +249,6 @@ impl<R> Hash for Identical<R> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::model::{Kind, Position, Workload};
 use crate::plan::{CompiledSize, KeySource, Snapshot};
 use crate::source::Corpus;
-use crate::telemetry::metrics::SnapshotMetrics;
+use crate::telemetry::metrics::{SnapshotMetrics, WorkloadMetrics};
 
 use super::{
     decoding::Decode,
@@ -39,6 +39,8 @@ pub struct Parts {
     pub sync_keys: Box<SyncKeys>,
     /// Where to count.
     pub metrics: SnapshotMetrics,
+    /// Where workloads get their names.
+    pub workload_metrics: WorkloadMetrics,
 }
 
 impl fmt::Debug for Parts {
@@ -173,6 +175,7 @@ impl Controller {
                 .cloned(),
         );
         (self.parts.sync_keys)(&both);
+        self.parts.workload_metrics.name(&snapshot.series);
         let old = self.parts.publisher.publish(snapshot);
         self.parts.metrics.published(revision, took);
         self.report(corpus, findings, Some((revision, took, size)));

@@ -19,9 +19,9 @@ use crate::decide;
 use crate::gate;
 use crate::model::{Attributes, Outcome, Reason, Verdict};
 use crate::normalize::PathNormalization;
-use crate::plan::{Snapshot, WorkloadPlan};
+use crate::plan::{Series, Snapshot, WorkloadPlan};
 use crate::telemetry::decision_log::{Decision, DecisionLog, Draft, TraceContext};
-use crate::telemetry::metrics::{DecisionMetrics, Input, InputMetrics};
+use crate::telemetry::metrics::{DecisionMetrics, Input, InputMetrics, WorkloadMetrics};
 use crate::telemetry::otlp::Spans;
 use crate::telemetry::timeline::{Stage, Timeline};
 
@@ -69,6 +69,8 @@ pub struct Checked<R = CheckResponse> {
     pub response: R,
     /// The decision in it.
     pub verdict: Verdict,
+    /// The workload that it is counted for, where that is known.
+    pub series: Option<Series>,
     /// Keys that might have changed it.
     pub wanted: Vec<WantedKey>,
     /// Its event, if it is to be logged.
@@ -86,6 +88,8 @@ pub struct CheckMetrics {
     pub decisions: DecisionMetrics,
     /// Inputs that Envoy does not send.
     pub inputs: InputMetrics,
+    /// Decisions by workload.
+    pub workloads: WorkloadMetrics,
 }
 
 /// The service. Cheap to clone.
@@ -233,6 +237,9 @@ impl AuthorizationService {
         let elapsed = started.elapsed();
         if let Some(metrics) = &self.metrics {
             metrics.decisions.record(&checked.verdict, elapsed);
+            if let Some(series) = checked.series {
+                metrics.workloads.record(series, checked.verdict.outcome());
+            }
         }
         if let (Some(log), Some(event)) = (&self.decision_log, checked.event.take()) {
             log.log(event, elapsed);
@@ -294,7 +301,8 @@ impl AuthorizationService {
                 timeline.end(Stage::Encode);
                 timeline
             });
-            Checked { response, verdict, wanted: Vec::new(), event, timeline, revision }
+            let (series, wanted) = (None, Vec::new());
+            Checked { response, verdict, series, wanted, event, timeline, revision }
         };
         let undecided = |reason| Decision::undecided(reason, snapshot.revision);
         let malformed = |malformed: Malformed, peer_address, timeline: Option<Timeline>| {
@@ -410,7 +418,8 @@ impl AuthorizationService {
             timeline.end(Stage::Encode);
         }
         let wanted = passage.authentication.wanted;
-        Checked { response, verdict, wanted, event, timeline, revision }
+        let series = Some(plan.series);
+        Checked { response, verdict, series, wanted, event, timeline, revision }
     }
 }
 

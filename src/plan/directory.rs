@@ -120,13 +120,14 @@ mod tests {
 
     use super::*;
     use crate::model::MutualTlsMode;
-    use crate::plan::{JwtPlan, PeerPlan};
+    use crate::plan::{JwtPlan, PeerPlan, Series};
 
     fn plan(workload: Workload, mode: MutualTlsMode) -> Arc<WorkloadPlan> {
         static JWT: LazyLock<Arc<JwtPlan>> = LazyLock::new(Arc::default);
         let peer = PeerPlan { mode, ports: BTreeMap::new() };
         let (layers, jwt, invalid) = (Vec::new(), JWT.clone(), Vec::new());
-        Arc::new(WorkloadPlan { workload, layers, peer, jwt, invalid })
+        let series = Series::default();
+        Arc::new(WorkloadPlan { workload, series, layers, peer, jwt, invalid })
     }
 
     fn named(namespace: &str, name: &str, account: &str, address: [u8; 4]) -> Workload {

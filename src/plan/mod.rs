@@ -6,6 +6,7 @@ mod authentication;
 mod directory;
 pub mod index;
 pub mod rules;
+mod series;
 mod size;
 mod trees;
 pub mod vocabulary;
@@ -17,6 +18,7 @@ pub use authentication::{
     ClaimHeader, JwtPlan, JwtRulePlan, KeyReference, KeySource, KeySourceId, PeerPlan, TokenPlaces,
 };
 pub use directory::{Directory, Named};
+pub use series::{Series, SeriesNames};
 pub use size::CompiledSize;
 pub use trees::{DecisionTree, Trees, Unknown};
 
@@ -32,6 +34,8 @@ pub struct Snapshot {
     pub workloads: Vec<Arc<WorkloadPlan>>,
     /// Finds them by what requests say.
     pub directory: Directory,
+    /// What they are counted as.
+    pub series: SeriesNames,
     /// Remote key sets that some rule names, without duplicates.
     pub key_sources: Vec<KeySource>,
 }
@@ -41,6 +45,8 @@ pub struct Snapshot {
 pub struct WorkloadPlan {
     /// The workload.
     pub workload: Workload,
+    /// What it is counted as.
+    pub series: Series,
     /// The attached AuthorizationPolicies, those that hold for most workloads first.
     pub layers: Vec<AttachedLayer>,
     /// Mutual TLS.
@@ -94,7 +100,7 @@ impl WorkloadPlan {
     /// Whether every request gets the same answer from both. May say no where they only look
     /// different.
     pub fn decides_like(&self, other: &Self) -> bool {
-        let Self { workload: _, layers, peer, jwt, invalid } = self;
+        let Self { workload: _, series: _, layers, peer, jwt, invalid } = self;
         let is_same = |(a, b): (&AttachedLayer, &AttachedLayer)| Arc::ptr_eq(&a.layer, &b.layer);
         layers.len() == other.layers.len()
             && layers.iter().zip(&other.layers).all(is_same)

@@ -24,6 +24,7 @@ mod key_sources;
 #[cfg(feature = "kube")]
 mod kube;
 mod token_cache;
+mod workloads;
 
 #[cfg(feature = "api")]
 pub use api::{ApiMetrics, StoreSample};
@@ -36,6 +37,7 @@ pub use key_sources::{KeySourceMetrics, KeySourceSample};
 pub use kube::KubeMetrics;
 use token_cache::TokenCacheCollector;
 pub use token_cache::TokenCacheSample;
+pub use workloads::WorkloadMetrics;
 
 use crate::model::Kind;
 
@@ -53,6 +55,7 @@ pub struct Metrics {
     snapshot: SnapshotMetrics,
     inputs: InputMetrics,
     key_sources: KeySourceMetrics,
+    workloads: WorkloadMetrics,
 }
 
 impl Metrics {
@@ -65,6 +68,7 @@ impl Metrics {
         let inputs = InputMetrics::register(&mut registry);
         let snapshot = SnapshotMetrics::register(&mut registry);
         let key_sources = KeySourceMetrics::register(&mut registry);
+        let workloads = WorkloadMetrics::register(&mut registry);
         Self {
             registry: Mutex::new(registry),
             decisions,
@@ -72,12 +76,18 @@ impl Metrics {
             snapshot,
             inputs,
             key_sources,
+            workloads,
         }
     }
 
     /// The handle of the request path.
     pub fn decisions(&self) -> DecisionMetrics {
         self.decisions.clone()
+    }
+
+    /// The handle that counts decisions by workload.
+    pub fn workloads(&self) -> WorkloadMetrics {
+        self.workloads.clone()
     }
 
     /// The handle of the decision log.

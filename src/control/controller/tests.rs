@@ -76,6 +76,7 @@ impl Bench {
         };
         let count = synced.clone();
         let controller = Controller::new(Parts {
+            workload_metrics: metrics.workloads(),
             settings: Arc::new(Settings { mesh: Mesh::default(), workloads: vec![workload] }),
             decode: Decode::new(decode),
             publisher,

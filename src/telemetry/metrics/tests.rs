@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
-use crate::model::{Reason, RuleId, Shadow, Verdict};
+use crate::model::{Outcome, Reason, RuleId, Shadow, Verdict, Workload};
+use crate::plan::{Series, SeriesNames};
 
 use super::*;
 
@@ -72,6 +73,16 @@ fn all() -> Metrics {
     );
     decisions.record(&Verdict::from_reason(Reason::NoAllowRule), Duration::from_micros(50));
     decisions.record(&Verdict::from_reason(Reason::NoAllowRule), Duration::from_secs(60));
+    let mut names = SeriesNames::default();
+    let workload = Workload {
+        namespace: "shop".into(),
+        labels: [("app".to_owned(), "web".to_owned())].into(),
+        ..Workload::default()
+    };
+    let workloads = metrics.workloads();
+    workloads.record(names.of(&workload), Outcome::Deny);
+    workloads.record(Series::default(), Outcome::Allow);
+    workloads.name(&names);
     let snapshot = metrics.snapshot();
     snapshot.published(42, Duration::from_millis(3));
     snapshot.rejected(1);
