@@ -415,7 +415,12 @@ spec: {{action: DENY, rules: [{{to: [{{operation: {{methods: [{method}]}}}}]}}]}
         )
     };
     folder.file("policies/all.yaml", &(policy("shop", "GET") + &policy("bank", "POST")));
-    folder.file("postern.yaml", "workloads:\n- namespace: bank\n  labels: {app: vault}\n");
+    let config = "
+workloads:
+- {namespace: bank, name: vault, labels: {app: vault}, addresses: [10.0.0.7], serviceAccount: vault}
+- {namespace: shop, name: cart}
+";
+    folder.file("postern.yaml", config);
     let server = Server::start(folder, &["--config", "postern.yaml"]).await;
 
     let ask = async |extensions: &[(&str, &str)], method: &str| {
@@ -430,6 +435,61 @@ spec: {{action: DENY, rules: [{{to: [{{operation: {{methods: [{method}]}}}}]}}]}
     assert_eq!(ask(&bank, "POST").await, "deny_rule");
     assert_eq!(ask(&bank[..1], "GET").await, "unknown_workload");
     assert_eq!(ask(&[("postern.namespace", "nobody")], "GET").await, "unknown_workload");
+    let name = |name| [("postern.workload", name)];
+    assert_eq!(ask(&name("bank/vault"), "POST").await, "deny_rule");
+    assert_eq!(ask(&name("bank/vault"), "GET").await, "no_allow_policy");
+    assert_eq!(ask(&name("bank/nobody"), "POST").await, "unknown_workload");
+    // Both, and they agree, or not.
+    let both = [name("bank/vault").as_slice(), &bank].concat();
+    assert_eq!(ask(&both, "POST").await, "deny_rule");
+    let both = [name("shop/cart").as_slice(), &bank].concat();
+    assert_eq!(ask(&both, "POST").await, "unknown_workload");
+    let (_, metrics) = server.get("/metrics").await;
+    for sample in [
+        r#"postern_workload_decisions_total{workload="bank/vault",outcome="deny"} 3"#,
+        r#"postern_decisions_total{outcome="deny",reason="unknown_workload"} 4"#,
+    ] {
+        assert!(metrics.contains(sample), "{sample}: {metrics}");
+    }
+}
+
+/// One server for the Envoys of a node: each request says where it was sent to.
+#[tokio::test]
+async fn the_destination_says_which_workload() {
+    let folder = Folder::new();
+    let policy = "
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: deny, namespace: bank}
+spec:
+  targetRefs: [{kind: Service, group: '', name: vault}]
+  action: DENY
+  rules: [{to: [{operation: {methods: [POST]}}]}]
+";
+    folder.file("policies/all.yaml", policy);
+    let config = "
+workloadFrom: destination
+workloads:
+- namespace: bank
+  name: vault
+  services: [vault]
+  addresses: [10.0.0.7]
+  serviceAccount: vault
+- {namespace: bank, name: desk, addresses: [10.0.0.8]}
+";
+    folder.file("postern.yaml", config);
+    let server = Server::start(folder, &["--config", "postern.yaml"]).await;
+    let ask = async |destination: &str| {
+        let check = check_request(&format!("{{method: POST, destination: {{{destination}}}}}"));
+        metadata(&server.ask(check).await.unwrap(), "reason")
+    };
+    assert_eq!(ask("ip: 10.0.0.7, port: 80").await, "deny_rule");
+    assert_eq!(ask("ip: 10.0.0.8, port: 80").await, "no_allow_policy");
+    assert_eq!(ask("ip: 10.0.0.9, port: 80").await, "unknown_workload");
+    let mut check = check_request("{method: POST, destination: {ip: 10.0.0.9, port: 80}}");
+    let destination = check.attributes.as_mut().unwrap().destination.as_mut().unwrap();
+    destination.principal = "spiffe://cluster.local/ns/bank/sa/vault".into();
+    assert_eq!(metadata(&server.ask(check).await.unwrap(), "reason"), "deny_rule");
 }
 
 #[tokio::test]

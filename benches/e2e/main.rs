@@ -36,6 +36,7 @@ mod postern_process;
 mod process;
 #[path = "../../tests/api_server/server.rs"]
 mod server;
+mod shared;
 mod start;
 mod store;
 mod swap;
@@ -82,6 +83,8 @@ enum Table {
     Start,
     /// Latency while 10,000 rules are replaced
     Swap,
+    /// 1,000 workloads and 10,000 policies in one process
+    Shared,
     /// The embedded API with 10,000 policies: start, lists, writes, watches
     Store,
 }
@@ -95,7 +98,7 @@ struct Effort {
 
 fn main() {
     let line = CommandLine::parse();
-    let all = [Table::Envoy, Table::Memory, Table::Start, Table::Swap, Table::Store];
+    let all = [Table::Envoy, Table::Memory, Table::Start, Table::Swap, Table::Shared, Table::Store];
     let wanted = if line.tables.is_empty() { all.to_vec() } else { line.tables };
     let effort =
         Effort { time: Duration::from_secs(line.seconds.max(1)), rounds: line.rounds.max(1) };
@@ -114,6 +117,7 @@ fn main() {
             Table::Memory => memory::table(),
             Table::Start => start::table(effort),
             Table::Swap => swap::table(effort),
+            Table::Shared => shared::table(effort),
             Table::Store => store::table(effort),
         }
     }

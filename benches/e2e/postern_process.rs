@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _};
 
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread;
@@ -26,7 +27,12 @@ pub(crate) struct Postern {
 impl Postern {
     /// Starts it and returns when it listens.
     pub(crate) fn start(policies: &Policies) -> Self {
-        let mut child = command(policies, "127.0.0.1:0").stderr(Stdio::piped()).spawn().unwrap();
+        Self::run(command(policies, "127.0.0.1:0"))
+    }
+
+    /// Starts a `serve` like that and returns when it listens.
+    pub(crate) fn run(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let (mut grpc, mut admin) = (None, None);
         while grpc.is_none() || admin.is_none() {
@@ -83,12 +89,17 @@ impl Drop for Postern {
 }
 
 fn command(policies: &Policies, listen: &str) -> Command {
+    command_for(&policies.file(), NAMESPACE, listen)
+}
+
+/// `serve` of these policies.
+pub(crate) fn command_for(policies: &Path, namespace: &str, listen: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_postern"));
     command
         .env_clear()
-        .args(["serve", "--namespace", NAMESPACE, "--log-format", "json"])
+        .args(["serve", "--namespace", namespace, "--log-format", "json"])
         .args(["--admin", "127.0.0.1:0", "--listen", listen, "--policies"])
-        .arg(policies.file() as std::path::PathBuf)
+        .arg(policies)
         .stdin(Stdio::null())
         .stdout(Stdio::null());
     command

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::control::{ControlStatus, Problem, Rejection, Subject};
 use crate::diagnostic::Diagnostic;
-use crate::model::Resource;
+use crate::model::{Resource, Workload};
 use crate::telemetry::metrics::Input;
 
 use super::{Checks, KeySourceStatus};
@@ -82,6 +82,7 @@ pub(super) fn config_dump(
         },
         "size": size(control),
         "resources": control.resources.iter().map(|r| resource(r)).collect::<Vec<_>>(),
+        "foundWorkloads": control.corpus.workloads.iter().map(workload).collect::<Vec<_>>(),
         "rejected": control.rejected.iter().map(rejection).collect::<Vec<_>>(),
         "findings": control.findings.iter().map(diagnostic).collect::<Vec<_>>(),
         "keySources": key_sources.iter().map(key_source).collect::<Vec<_>>(),
@@ -101,6 +102,19 @@ fn size(control: &ControlStatus) -> Value {
         "rules": rules.sum::<usize>(),
         "compiledBytes": control.size.bytes,
         "bytesPerRule": control.size.bytes_per_rule(),
+    })
+}
+
+/// A workload that was found in a cluster; those that are configured are in the configuration.
+fn workload(workload: &Workload) -> Value {
+    let Workload { namespace, labels, name, services, addresses, service_account } = workload;
+    json!({
+        "namespace": namespace,
+        "name": name,
+        "labels": labels,
+        "services": services,
+        "addresses": addresses,
+        "serviceAccount": service_account,
     })
 }
 

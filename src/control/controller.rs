@@ -162,9 +162,9 @@ impl Controller {
         corpus: Arc<Corpus>,
         findings: Vec<Diagnostic>,
     ) {
-        let Compiled { snapshot, took, size } = compiled;
+        let Compiled { snapshot, policies, took, size } = compiled;
         let snapshot = Arc::new(snapshot);
-        let revision = snapshot.revision;
+        let (revision, workloads) = (snapshot.revision, snapshot.workloads.len());
         let sources = snapshot.key_sources.clone();
         // New keys are asked for before, old keys forgotten after the snapshot that names them.
         let mut both = sources.clone();
@@ -187,6 +187,8 @@ impl Controller {
             request_authentications = status.count(Kind::RequestAuthentication),
             peer_authentications = status.count(Kind::PeerAuthentication),
             rejected = status.rejected.len(),
+            workloads,
+            compiled_policies = policies,
             compile_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
             "policy snapshot published"
         );
@@ -270,6 +272,8 @@ impl Controller {
 /// A snapshot and what it cost.
 struct Compiled {
     snapshot: Snapshot,
+    /// How many policies were compiled for it, and not kept from before.
+    policies: usize,
     took: Duration,
     size: CompiledSize,
 }
@@ -286,7 +290,8 @@ impl Compiled {
         let (resources, never) = (inventory.resources(), inventory.never_accepted());
         let snapshot = compiler.compile(revision, (&resources, &never), settings, workloads);
         let took = begun.elapsed();
-        Self { size: snapshot.compiled_size(), snapshot, took }
+        let policies = compiler.compiled();
+        Self { size: snapshot.compiled_size(), snapshot, policies, took }
     }
 }
 

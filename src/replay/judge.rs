@@ -7,7 +7,7 @@ mod bounds;
 mod needs;
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::record::{Authentication, Record, Schema};
@@ -89,7 +89,11 @@ impl Judge {
     /// # Errors
     /// The record's workload cannot be read.
     pub fn judge(&mut self, record: &Record<'_>) -> Result<(After, &WorkloadPlan), NoWorkload> {
+        // As the default workload is kept; no record that says one is empty.
         let text = record.workload.unwrap_or_default();
+        if record.workload == Some("") {
+            return Err(NoWorkload);
+        }
         if !self.benches.contains_key(text) {
             if self.benches.len() >= MOST_BENCHES {
                 self.benches.clear();
@@ -112,9 +116,13 @@ fn read_workload(text: &str) -> Option<Workload> {
         namespace: String,
         #[serde(default)]
         labels: BTreeMap<String, String>,
+        #[serde(default)]
+        name: Option<String>,
+        #[serde(default)]
+        services: BTreeSet<String>,
     }
-    let Written { namespace, labels } = serde_json::from_str(text).ok()?;
-    Some(Workload { namespace, labels, ..Workload::default() })
+    let Written { namespace, labels, name, services } = serde_json::from_str(text).ok()?;
+    Some(Workload { namespace, labels, name, services, ..Workload::default() })
 }
 
 impl Bench {

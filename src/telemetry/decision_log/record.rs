@@ -163,9 +163,15 @@ fn write_verdict(event: &mut Object, decision: &Decision<'_>) {
     }
     event.number("postern.revision", decision.revision);
     if let Some(plan) = plan {
-        let Workload { namespace, labels, .. } = &plan.workload;
+        let Workload { namespace, labels, name, services, .. } = &plan.workload;
         event.object("postern.workload", |workload| {
             workload.text("namespace", namespace);
+            if let Some(name) = name {
+                workload.text("name", name);
+            }
+            if !services.is_empty() {
+                workload.list("services", services.iter().map(String::as_str));
+            }
             workload.object("labels", |object| {
                 for (name, value) in labels {
                     object.text(name, value);

@@ -124,6 +124,8 @@ fn plan(manifest: &str) -> Arc<WorkloadPlan> {
     let workload = Workload {
         namespace: "shop".into(),
         labels: [("a".into(), "b".into())].into(),
+        name: Some("web-1".into()),
+        services: ["web".into()].into(),
         ..Workload::default()
     };
     let settings = PlanSettings { mesh: Mesh::default(), workloads: vec![workload] };
@@ -237,7 +239,9 @@ fn secrets_are_left_out_and_named() {
         event["postern.missing_inputs"],
         json!(["client_address_header", "encode_raw_headers"])
     );
-    assert_eq!(event["postern.workload"], json!({"namespace": "shop", "labels": {"a": "b"}}));
+    let workload =
+        json!({"namespace": "shop", "name": "web-1", "services": ["web"], "labels": {"a": "b"}});
+    assert_eq!(event["postern.workload"], workload);
 }
 
 #[rstest]
