@@ -145,13 +145,17 @@ impl Installation {
             json!({ "apiGroups": ["security.istio.io"], "resources": status, "verbs": ["patch"] }),
             json!({ "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create", "get", "patch", "update"] }),
         ];
+        let of_pods = json!({ "apiGroups": [""], "resources": ["pods", "services"], "verbs": ["get", "list", "watch"] });
+        let reads_pods = pod.argument("--kube-workloads") == Some("true");
         let roles: Vec<_> =
             ["Role", "ClusterRole"].iter().flat_map(|kind| self.of_kind(kind)).collect();
         for role in &roles {
             for rule in each(&role["rules"]) {
-                assert!(allowed.contains(rule), "{rule}");
+                assert!(allowed.contains(rule) || reads_pods && *rule == of_pods, "{rule}");
             }
         }
+        let rules = roles.iter().flat_map(|role| each(&role["rules"]));
+        assert_eq!(rules.filter(|rule| **rule == of_pods).count() > 0, reads_pods);
         let bindings: Vec<_> =
             ["RoleBinding", "ClusterRoleBinding"].iter().flat_map(|k| self.of_kind(k)).collect();
         assert_eq!(roles.len(), bindings.len());

@@ -75,6 +75,10 @@ fn application() -> Value {
     }),
     &[]
 )]
+#[case::service_of_pods(
+    json!({ "workload": { "pods": true }, "policies": { "namespaces": ["istio-system", "shop"] } }),
+    &[]
+)]
 #[case::sidecar(
     json!({
         "shape": "sidecar",
@@ -107,6 +111,7 @@ fn charts_hold(#[case] values: Value, #[case] given: &[&'static str]) {
 #[rstest]
 #[case("service")]
 #[case("service-files")]
+#[case("service-pods")]
 #[case("sidecar")]
 #[case("store")]
 fn overlays_hold(#[case] name: &str) {
@@ -216,6 +221,15 @@ fn listed_namespaces_need_no_cluster_role() {
     let roles = installation.of_kind("Role").map(|role| text(&role["metadata"]["namespace"]));
     assert_eq!(roles.collect::<Vec<_>>(), ["istio-system", "shop", "gate"]);
     assert_eq!(installation.pod().argument("--kube-namespaces"), Some("istio-system,shop"));
+
+    // Nor is there more to read than asked for.
+    let rules = |values: &Value| {
+        let installation = chart(values, &[]);
+        let role = installation.of_kind("ClusterRole").next().unwrap();
+        each(&role["rules"]).len()
+    };
+    assert_eq!(rules(&json!({})), 2);
+    assert_eq!(rules(&json!({ "workload": { "pods": true } })), 3);
 
     // A sidecar writes no status: there are as many as pods.
     let sidecar = chart(&json!({ "shape": "sidecar" }), &[]);

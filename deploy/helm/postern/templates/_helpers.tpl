@@ -101,6 +101,9 @@ seccompProfile:
 {{- end }}
 {{- if eq .Values.shape "sidecar" }}
 - --kube-status=false
+{{- else if .Values.workload.pods }}
+- --kube-workloads=true
+- --workload-from=destination
 {{- end }}
 {{- else }}
 - --policies=/etc/postern/policies
