@@ -3,6 +3,7 @@
 //! No I/O, no async, no text formats: reading manifests is `manifest`'s job, reading protobuf
 //! `extauthz`'s.
 
+mod api_rule;
 mod attributes;
 mod authentication;
 mod authorization;
@@ -12,6 +13,7 @@ mod value;
 mod verdict;
 mod workload;
 
+pub use api_rule::*;
 pub use attributes::*;
 pub use authentication::*;
 pub use authorization::*;
