@@ -12,6 +12,11 @@ pub mod diagnostic;
 pub mod normalize;
 
 // 2 text to words
+
+pub mod path_regex;
+
+pub mod mutation;
+
 pub mod manifest;
 
 // 3 words to plan

@@ -14,7 +14,7 @@ use super::client_address;
 use super::metadata;
 use super::service::RequestSettings;
 use super::view::{AddressView, CheckView, ContextView, HttpView, PeerView, lower};
-use crate::model::{Attributes, Http, Missing, Peer, header_text};
+use crate::model::{Attributes, Exchange, Http, Missing, Peer, StartTime, header_text};
 
 /// What is wrong with a CheckRequest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,14 +107,19 @@ pub(super) fn from_view<'a>(
     settings: &RequestSettings,
     names: impl Iterator<Item = Cow<'a, str>>,
 ) -> Result<Attributes<'a>, Malformed> {
-    let (source_ip, _) = socket(view.source.as_ref());
+    let (source_ip, source_port) = socket(view.source.as_ref());
     let (destination_ip, destination_port) = socket(view.destination.as_ref());
     let (peer, names_are_complete) = peer(view.source.as_ref(), names);
     let sni = view.sni.map(lower);
+    let mut exchange = Exchange { source_port, remote_port: source_port, ..Exchange::default() };
     let mut http = match view.request {
         None => None,
         Some(request) => {
             let http = request.http.ok_or(Malformed::NoHttp)?;
+            exchange.protocol = Cow::Borrowed(http.protocol);
+            exchange.start_time = request.time.and_then(|(seconds, nanoseconds)| {
+                Some(StartTime { seconds, nanoseconds: nanoseconds.try_into().ok()? })
+            });
             Some(from_http(http, settings)?)
         }
     };
@@ -122,6 +127,7 @@ pub(super) fn from_view<'a>(
         (Some(name), Some(http)) => {
             let told = client_address::told(&http.headers, name);
             http.headers.remove(name);
+            exchange.remote_port = Some(0);
             (told, told.is_none())
         }
         // A connection has no headers; its client is the peer.
@@ -130,7 +136,11 @@ pub(super) fn from_view<'a>(
             let forwarded_for = http
                 .as_ref()
                 .and_then(|http| http.headers.values("x-forwarded-for").next().map(header_text));
-            (settings.client_address.remote_ip(source_ip, forwarded_for.as_deref()), false)
+            let forwarded = settings.client_address.remote_ip(None, forwarded_for.as_deref());
+            if forwarded.is_some() {
+                exchange.remote_port = Some(0);
+            }
+            (forwarded.or(source_ip), false)
         }
     };
     let filter_metadata = view
@@ -153,6 +163,7 @@ pub(super) fn from_view<'a>(
         peer,
         http,
         filter_metadata,
+        exchange,
         missing,
     })
 }

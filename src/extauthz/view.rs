@@ -70,6 +70,8 @@ pub(super) enum AddressView<'a> {
 /// `request`
 #[derive(Debug, Default)]
 pub(super) struct RequestView<'a> {
+    /// Seconds since 1970, and nanoseconds, as they came.
+    pub(super) time: Option<(i64, i32)>,
     pub(super) http: Option<HttpView<'a>>,
 }
 
@@ -80,6 +82,7 @@ pub(super) struct HttpView<'a> {
     pub(super) path: &'a str,
     pub(super) host: &'a str,
     pub(super) scheme: &'a str,
+    pub(super) protocol: &'a str,
     headers: HeadersView<'a>,
 }
 
@@ -228,16 +231,29 @@ impl<'a> AddressView<'a> {
 
 impl<'a> RequestView<'a> {
     fn of_message(request: &'a RequestMessage) -> Self {
-        Self { http: request.http.as_ref().map(HttpView::of_message) }
+        let time = request.time.as_ref().map(|time| (time.seconds, time.nanos));
+        Self { time, http: request.http.as_ref().map(HttpView::of_message) }
     }
 
     fn read(&mut self, request: Field<'a>) -> Result<(), Aside> {
         each_field(request.bytes()?, |number, field| match number {
             // When: seconds and nanoseconds.
-            1 => each_field(field.bytes()?, |number, field| match number {
-                1 | 2 => field.varint().map(drop),
-                _ => Ok(()),
-            }),
+            1 => {
+                let time = self.time.get_or_insert_default();
+                each_field(field.bytes()?, |number, field| match number {
+                    1 => {
+                        time.0 = field.varint()?.cast_signed();
+                        Ok(())
+                    }
+                    2 => {
+                        // prost takes the lower half of a larger one.
+                        let nanos = u32::try_from(field.varint()?).map_err(|_| Aside)?;
+                        time.1 = nanos.cast_signed();
+                        Ok(())
+                    }
+                    _ => Ok(()),
+                })
+            }
             2 => self.http.get_or_insert_default().read(field),
             _ => Ok(()),
         })
@@ -253,8 +269,8 @@ impl<'a> HttpView<'a> {
         {
             headers.push_line(lower(key), value, raw_value);
         }
-        let HttpRequest { method, path, host, scheme, .. } = http;
-        Self { method, path, host, scheme, headers }
+        let HttpRequest { method, path, host, scheme, protocol, .. } = http;
+        Self { method, path, host, scheme, protocol, headers }
     }
 
     fn read(&mut self, http: Field<'a>) -> Result<(), Aside> {
@@ -267,7 +283,8 @@ impl<'a> HttpView<'a> {
             4 => set(&mut self.path, field),
             5 => set(&mut self.host, field),
             6 => set(&mut self.scheme, field),
-            1 | 7 | 8 | 10 | 11 => field.text().map(drop),
+            10 => set(&mut self.protocol, field),
+            1 | 7 | 8 | 11 => field.text().map(drop),
             9 => field.varint().map(drop),
             12 => field.bytes().map(drop),
             13 => each_field(field.bytes()?, |number, field| match number {

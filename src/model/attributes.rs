@@ -24,6 +24,8 @@ pub struct Attributes<'a> {
     pub http: Option<Http<'a>>,
     /// Dynamic metadata by filter name.
     pub filter_metadata: Vec<(Cow<'a, str>, Value)>,
+    /// What no condition looks at.
+    pub exchange: Exchange<'a>,
     /// Inputs that the Envoy filter is not configured to send.
     pub missing: Missing,
 }
@@ -45,9 +47,32 @@ impl Attributes<'_> {
                 .into_iter()
                 .map(|(filter, value)| (owned(filter), value))
                 .collect(),
+            exchange: Exchange { protocol: owned(self.exchange.protocol), ..self.exchange },
             missing: self.missing,
         }
     }
+}
+
+/// What only values that are set in requests are made of.
+#[derive(Debug, Clone, Default)]
+pub struct Exchange<'a> {
+    /// `HTTP/1.1`; empty where it is not known.
+    pub protocol: Cow<'a, str>,
+    /// When the request began.
+    pub start_time: Option<StartTime>,
+    /// The port of the peer of the connection.
+    pub source_port: Option<u16>,
+    /// The port of the client behind trusted proxies: 0 where these tell its address.
+    pub remote_port: Option<u16>,
+}
+
+/// A time since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StartTime {
+    /// Whole seconds.
+    pub seconds: i64,
+    /// And what is left, below 1,000,000,000.
+    pub nanoseconds: u32,
 }
 
 /// Inputs that are absent by configuration, so that their absence says nothing about the request.

@@ -90,6 +90,15 @@ impl<T> Deref for Located<T> {
     }
 }
 
+/// A rule of an APIRule of a plan: which APIRule of the plan, which rule of it (both from 0).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AccessRuleId {
+    /// Index in `AccessPlan::api_rules`.
+    pub api_rule: u32,
+    /// Index in the APIRule's `rules`.
+    pub rule: u32,
+}
+
 /// A rule of a compiled plan: which policy of the plan, which rule of that policy (both from 0).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RuleId {
