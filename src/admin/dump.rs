@@ -95,6 +95,7 @@ pub(super) fn config_dump(
 fn size(control: &ControlStatus) -> Value {
     let rules = control.resources.iter().map(|resource| match &**resource {
         Resource::AuthorizationPolicy(policy) => policy.rules.len(),
+        Resource::ApiRule(api) => api.rules.len(),
         Resource::RequestAuthentication(_) | Resource::PeerAuthentication(_) => 0,
     });
     json!({

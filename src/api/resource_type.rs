@@ -24,6 +24,9 @@ impl ResourceType {
         Self::istio("requestauthentications", "RequestAuthentication");
     /// `peerauthentications.security.istio.io`
     pub const PEER_AUTHENTICATION: Self = Self::istio("peerauthentications", "PeerAuthentication");
+    /// `apirules.gateway.kyma-project.io`
+    pub const API_RULE: Self =
+        Self { group: "gateway.kyma-project.io", plural: "apirules", kind: "APIRule" };
     /// `namespaces`
     pub const NAMESPACE: Self = Self { group: "", plural: "namespaces", kind: "Namespace" };
 

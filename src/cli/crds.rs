@@ -31,7 +31,7 @@ enum Output {
 
 impl Crds {
     pub(super) fn run(&self) -> ExitCode {
-        let kinds = if self.kinds.is_empty() { &Kind::ALL[..] } else { &self.kinds };
+        let kinds = if self.kinds.is_empty() { &Kind::ISTIO[..] } else { &self.kinds };
         let definitions = kinds.iter().copied().map(schema::custom_resource_definition);
         match self.output {
             Output::Yaml => {
@@ -57,8 +57,8 @@ fn kind(text: &str) -> Result<Kind, String> {
             .iter()
             .any(|name| text.eq_ignore_ascii_case(name))
     };
-    Kind::ALL.into_iter().find(is_named).ok_or_else(|| {
-        let names = Kind::ALL.map(Kind::as_str);
+    Kind::ISTIO.into_iter().find(is_named).ok_or_else(|| {
+        let names = Kind::ISTIO.map(Kind::as_str);
         format!("the kinds are {}", names.join(", "))
     })
 }

@@ -36,6 +36,7 @@ pub(super) fn by_namespace<'r>(
                 found.tokens.add(&tokens.attachment, resource);
             }
             Resource::PeerAuthentication(peer) => found.peers.add(&peer.attachment, peer),
+            Resource::ApiRule(_) => {}
         }
     }
     namespaces

@@ -186,6 +186,7 @@ impl Controller {
             policies = status.count(Kind::AuthorizationPolicy),
             request_authentications = status.count(Kind::RequestAuthentication),
             peer_authentications = status.count(Kind::PeerAuthentication),
+            api_rules = status.count(Kind::ApiRule),
             rejected = status.rejected.len(),
             workloads,
             compiled_policies = policies,

@@ -61,7 +61,8 @@ impl<'a> Policies<'a> {
         let mut all =
             Self { authorization: Vec::new(), tokens: Vec::new(), peers: Vec::new(), complete };
         for resource in ordered {
-            let scope = Scope::of(resource.metadata(), resource.attachment(), mesh);
+            let Some(attachment) = resource.attachment() else { continue };
+            let scope = Scope::of(resource.metadata(), attachment, mesh);
             match resource {
                 Resource::AuthorizationPolicy(policy) => {
                     let expanded: Arc<AuthorizationPolicy> = expand_trust_domains(policy, mesh);
@@ -73,6 +74,7 @@ impl<'a> Policies<'a> {
                     all.tokens.push(Tokens { scope, rules: &tokens.jwt_rules });
                 }
                 Resource::PeerAuthentication(policy) => all.peers.push(Peers { scope, policy }),
+                Resource::ApiRule(_) => {}
             }
         }
         all

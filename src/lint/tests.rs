@@ -307,7 +307,9 @@ fn read(text: &str) -> Vec<AuthorizationPolicy> {
     assert!(!decoded.has_errors(), "{:?}", decoded.diagnostics);
     let resources = decoded.accepted().map(|resource| match resource {
         Resource::AuthorizationPolicy(policy) => AuthorizationPolicy::clone(policy),
-        Resource::RequestAuthentication(_) | Resource::PeerAuthentication(_) => unreachable!(),
+        Resource::RequestAuthentication(_)
+        | Resource::PeerAuthentication(_)
+        | Resource::ApiRule(_) => unreachable!(),
     });
     resources.collect()
 }

@@ -6,7 +6,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    DecodedDocument, Options, admission, attachment, authentication, authorization, codes,
+    DecodedDocument, Options, admission, api_rule, attachment, authentication, authorization,
+    codes,
     cursor::{At, Fields, list, string},
     metadata, node,
     node::Content,
@@ -183,6 +184,7 @@ impl<'t, 'o> Decoder<'t, 'o> {
             Kind::PeerAuthentication => {
                 Resource::PeerAuthentication(authentication::decode_peer(metadata, spec, report))
             }
+            Kind::ApiRule => Resource::ApiRule(api_rule::decode(metadata, spec, report).into()),
         };
         let decoded = sound && report.errors() == errors;
         admission::check(kind, at, report);
@@ -221,11 +223,11 @@ enum Class {
 fn classify(api_version: &str, kind: &str) -> Class {
     let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
     let singular = kind.strip_suffix("List");
-    let ours = |name: &str| Kind::ALL.into_iter().find(|kind| kind.as_str() == name);
+    let ours = |name: &str| Kind::ISTIO.into_iter().find(|kind| kind.as_str() == name);
     let known = ours(kind).map(Class::Ours).or(singular.and_then(ours).map(Class::OurList));
     if group == GROUP {
         let Some(known) = known else {
-            let names = Kind::ALL.map(Kind::as_str);
+            let names = Kind::ISTIO.map(Kind::as_str);
             let message = format!("`{GROUP}` has no kind {}", quoted(kind));
             let help = suggest::did_you_mean(kind, names)
                 .unwrap_or_else(|| format!("its kinds are `{}`", names.join("`, `")));

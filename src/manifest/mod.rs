@@ -9,6 +9,7 @@ pub mod schema;
 
 mod address;
 mod admission;
+mod api_rule;
 mod attachment;
 mod authentication;
 mod authorization;

@@ -2,7 +2,7 @@
 
 use std::{fmt, ops::Deref, sync::Arc};
 
-/// The kinds of `security.istio.io`.
+/// The kinds of resources that Postern enforces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     /// `AuthorizationPolicy`
@@ -11,11 +11,21 @@ pub enum Kind {
     RequestAuthentication,
     /// `PeerAuthentication`
     PeerAuthentication,
+    /// Kyma's `APIRule`
+    ApiRule,
 }
 
 impl Kind {
     /// Every kind, in the order they are listed to users.
-    pub const ALL: [Self; 3] =
+    pub const ALL: [Self; 4] = [
+        Self::AuthorizationPolicy,
+        Self::RequestAuthentication,
+        Self::PeerAuthentication,
+        Self::ApiRule,
+    ];
+
+    /// The kinds of `security.istio.io`, in the same order.
+    pub const ISTIO: [Self; 3] =
         [Self::AuthorizationPolicy, Self::RequestAuthentication, Self::PeerAuthentication];
 
     /// The kind as manifests write it.
@@ -24,6 +34,7 @@ impl Kind {
             Self::AuthorizationPolicy => "AuthorizationPolicy",
             Self::RequestAuthentication => "RequestAuthentication",
             Self::PeerAuthentication => "PeerAuthentication",
+            Self::ApiRule => "APIRule",
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    AuthorizationPolicy, Kind, PeerAuthentication, Position, RequestAuthentication, ResourceId,
+    ApiRule, AuthorizationPolicy, Kind, PeerAuthentication, Position, RequestAuthentication,
+    ResourceId,
 };
 
 /// The part of `metadata` that decisions and explanations use.
@@ -54,6 +55,8 @@ pub enum Resource {
     RequestAuthentication(RequestAuthentication),
     /// See [`PeerAuthentication`].
     PeerAuthentication(PeerAuthentication),
+    /// See [`ApiRule`]. Shared with every plan that it is part of.
+    ApiRule(Arc<ApiRule>),
 }
 
 impl Resource {
@@ -63,6 +66,7 @@ impl Resource {
             Self::AuthorizationPolicy(_) => Kind::AuthorizationPolicy,
             Self::RequestAuthentication(_) => Kind::RequestAuthentication,
             Self::PeerAuthentication(_) => Kind::PeerAuthentication,
+            Self::ApiRule(_) => Kind::ApiRule,
         }
     }
 
@@ -72,15 +76,17 @@ impl Resource {
             Self::AuthorizationPolicy(r) => &r.metadata,
             Self::RequestAuthentication(r) => &r.metadata,
             Self::PeerAuthentication(r) => &r.metadata,
+            Self::ApiRule(r) => &r.metadata,
         }
     }
 
-    /// What it is attached to.
-    pub fn attachment(&self) -> &Attachment {
+    /// What it is attached to; nothing for an APIRule, whose rules name Services.
+    pub fn attachment(&self) -> Option<&Attachment> {
         match self {
-            Self::AuthorizationPolicy(r) => &r.attachment,
-            Self::RequestAuthentication(r) => &r.attachment,
-            Self::PeerAuthentication(r) => &r.attachment,
+            Self::AuthorizationPolicy(r) => Some(&r.attachment),
+            Self::RequestAuthentication(r) => Some(&r.attachment),
+            Self::PeerAuthentication(r) => Some(&r.attachment),
+            Self::ApiRule(_) => None,
         }
     }
 

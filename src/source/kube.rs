@@ -142,7 +142,7 @@ impl KubeSource {
         let everywhere = || cluster.namespaces.is_empty().then_some(None).into_iter();
         let each = || cluster.namespaces.iter().map(|namespace| Some(namespace.as_str()));
         let (mut places, mut policies, mut parts) = (Vec::new(), Vec::new(), Vec::new());
-        for kind in Kind::ALL {
+        for kind in Kind::ISTIO {
             for at in everywhere().chain(each()) {
                 places.push(Arc::new(Place::new(kind, at)));
                 policies.push(kind);

@@ -139,7 +139,7 @@ fn at_most(mut warnings: Vec<String>) -> Vec<String> {
 }
 
 fn structure_of(kind: Kind) -> &'static Structure {
-    static STRUCTURES: LazyLock<[Structure; 3]> =
+    static STRUCTURES: LazyLock<[Structure; 4]> =
         LazyLock::new(|| Kind::ALL.map(|kind| Structure::read(&schema::of(kind).schema)));
     static NOTHING: LazyLock<Structure> = LazyLock::new(|| Structure::read(&json!({})));
     let index = Kind::ALL.iter().position(|known| *known == kind);

@@ -564,6 +564,7 @@ fn full(resource: ResourceType) -> Value {
                 "outputClaimToHeaders": [{ "header": "h", "claim": "c" }],
             }],
         }),
+        Kind::ApiRule => unreachable!(),
         Kind::PeerAuthentication => json!({
             "selector": { "matchLabels": { "app": "web" } },
             "mtls": { "mode": "STRICT" },

@@ -55,7 +55,7 @@ const NAMESPACE_VERBS: [&str; 7] = ["create", "delete", "get", "list", "patch", 
 
 /// All groups, the core group first.
 pub static GROUPS: LazyLock<Vec<Group>> = LazyLock::new(|| {
-    let policies: Vec<_> = Kind::ALL.into_iter().map(policy).collect();
+    let policies: Vec<_> = Kind::ISTIO.into_iter().map(policy).collect();
     let istio = |name| Version { name, resources: policies.clone() };
     vec![
         Group { name: "", versions: vec![Version { name: "v1", resources: vec![NAMESPACES] }] },
@@ -108,6 +108,7 @@ pub fn resource_type(kind: Kind) -> ResourceType {
         Kind::AuthorizationPolicy => ResourceType::AUTHORIZATION_POLICY,
         Kind::RequestAuthentication => ResourceType::REQUEST_AUTHENTICATION,
         Kind::PeerAuthentication => ResourceType::PEER_AUTHENTICATION,
+        Kind::ApiRule => ResourceType::API_RULE,
     }
 }
 

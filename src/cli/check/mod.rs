@@ -239,7 +239,9 @@ pub(super) fn read_policies(config: &Config) -> Result<(Vec<Arc<Resource>>, Vec<
 /// The policies of another workload answer no question about this one.
 pub(super) fn say_if_nothing_holds(resources: &[Arc<Resource>], snapshot: &Snapshot) {
     let is_about_requests = |resource: &Arc<Resource>| match **resource {
-        Resource::AuthorizationPolicy(_) | Resource::RequestAuthentication(_) => true,
+        Resource::AuthorizationPolicy(_)
+        | Resource::RequestAuthentication(_)
+        | Resource::ApiRule(_) => true,
         Resource::PeerAuthentication(_) => false,
     };
     let read = resources.iter().filter(|resource| is_about_requests(resource)).count();

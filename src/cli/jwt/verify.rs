@@ -152,7 +152,9 @@ fn rules(resources: &[Arc<Resource>], config: &Config) -> Vec<Rule> {
 fn authentication(resource: &Resource) -> Option<&RequestAuthentication> {
     match resource {
         Resource::RequestAuthentication(policy) => Some(policy),
-        Resource::AuthorizationPolicy(_) | Resource::PeerAuthentication(_) => None,
+        Resource::AuthorizationPolicy(_)
+        | Resource::PeerAuthentication(_)
+        | Resource::ApiRule(_) => None,
     }
 }
 

@@ -78,7 +78,9 @@ impl Tokens {
     pub(super) fn replace_keys(&self, resource: &mut Resource) {
         let rules = match resource {
             Resource::RequestAuthentication(authentication) => &mut authentication.jwt_rules,
-            Resource::AuthorizationPolicy(_) | Resource::PeerAuthentication(_) => return,
+            Resource::AuthorizationPolicy(_)
+            | Resource::PeerAuthentication(_)
+            | Resource::ApiRule(_) => return,
         };
         for rule in rules {
             // A rule without an issuer takes the tokens of all.

@@ -27,11 +27,14 @@ const RESERVED: [&str; 3] = [
 pub(crate) fn check(kind: Kind, document: &At<'_>, report: &mut Report<'_>) {
     annotations(kind, document, report);
     let Some(spec) = document.get("spec") else { return };
-    attachment::check(kind, &spec, report);
+    if kind != Kind::ApiRule {
+        attachment::check(kind, &spec, report);
+    }
     match kind {
         Kind::AuthorizationPolicy => authorization::check(&spec, report),
         Kind::RequestAuthentication => authentication::check_request(&spec, report),
         Kind::PeerAuthentication => authentication::check_peer(&spec, report),
+        Kind::ApiRule => {}
     }
 }
 

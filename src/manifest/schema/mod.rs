@@ -57,6 +57,7 @@ pub fn of(kind: Kind) -> &'static KindSchema {
         Kind::AuthorizationPolicy => &SCHEMAS.authorization_policy,
         Kind::RequestAuthentication => &SCHEMAS.request_authentication,
         Kind::PeerAuthentication => &SCHEMAS.peer_authentication,
+        Kind::ApiRule => &SCHEMAS.api_rule,
     }
 }
 
@@ -106,6 +107,7 @@ struct Schemas {
     authorization_policy: KindSchema,
     request_authentication: KindSchema,
     peer_authentication: KindSchema,
+    api_rule: KindSchema,
 }
 
 static SCHEMAS: LazyLock<Schemas> = LazyLock::new(|| {
@@ -116,6 +118,7 @@ static SCHEMAS: LazyLock<Schemas> = LazyLock::new(|| {
         authorization_policy: read(&data, Kind::AuthorizationPolicy),
         request_authentication: read(&data, Kind::RequestAuthentication),
         peer_authentication: read(&data, Kind::PeerAuthentication),
+        api_rule: read(&data, Kind::ApiRule),
     }
 });
 

@@ -49,7 +49,7 @@ impl KubeMetrics {
             "Statuses written to objects of the cluster, by how that ended",
             metrics.status_writes.clone(),
         );
-        for kind in Kind::ALL {
+        for kind in Kind::ISTIO {
             metrics.changes.get_or_create_owned(&[("kind", kind.as_str())]);
         }
         metrics
