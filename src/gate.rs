@@ -1,9 +1,12 @@
 //! The whole way of one request: what comes before tokens, tokens, rules.
 
+use crate::access::{self, Ask, Introspection, Tokens};
 use crate::authn::{self, Authentication, Verifier};
 use crate::decide;
 use crate::decide::reference::{self, RuleTrace};
-use crate::model::{Action, Attributes, Identity, MutualTlsMode, Peer, Reason, Value, Verdict};
+use crate::model::{
+    Action, Attributes, Identity, MutualTlsMode, Outcome, Peer, Reason, Value, Verdict,
+};
 use crate::plan::WorkloadPlan;
 
 /// What came of a request.
@@ -13,6 +16,8 @@ pub struct Passage {
     pub verdict: Verdict,
     /// What its tokens said and how it was changed; nothing where it did not get that far.
     pub authentication: Authentication,
+    /// What introspection endpoints have to be asked first: without that, the request is denied.
+    pub asks: Vec<Ask>,
 }
 
 impl Passage {
@@ -28,22 +33,27 @@ pub fn pass(
     attributes: &mut Attributes<'_>,
     verifier: &Verifier<'_>,
 ) -> Passage {
-    pass_and_tell(plan, attributes, verifier, || ())
+    pass_and_tell(plan, attributes, verifier, Introspection::NotHere, || ())
 }
 
-/// As [`pass`], and says when tokens have been dealt with, if it comes to that.
+/// As [`pass`], with what is known of tokens that endpoints are asked about, and says when tokens have
+/// been dealt with, if it comes to that.
+///
+/// Where there are [`Passage::asks`], whoever can ask has the request, as it came, pass again with the
+/// answers.
 pub fn pass_and_tell(
     plan: &WorkloadPlan,
     attributes: &mut Attributes<'_>,
     verifier: &Verifier<'_>,
+    introspection: Introspection<'_>,
     after_tokens: impl FnOnce(),
 ) -> Passage {
     forget_peer_where_disabled(plan, attributes);
     if let Some(reason) = decide::before_tokens(plan, attributes) {
         return refused(reason, Authentication::default());
     }
-    let authentication = match &mut attributes.http {
-        Some(http) => authn::authenticate(&plan.jwt, http, verifier),
+    let mut authentication = match &mut attributes.http {
+        Some(http) => authn::authenticate(decide::token_rules(plan, http), http, verifier),
         None => Authentication::default(),
     };
     after_tokens();
@@ -51,8 +61,24 @@ pub fn pass_and_tell(
         return refused(Reason::Jwt(error), authentication);
     }
     let identity = Identity { claims: authentication.claims.as_deref() };
-    let verdict = decide::decide(plan, attributes, &identity);
-    Passage { verdict, authentication }
+    if plan.access.is_none() {
+        let verdict = decide::decide(plan, attributes, &identity);
+        return Passage { verdict, authentication, asks: Vec::new() };
+    }
+    let (verdict, asks, wanted) = match &attributes.http {
+        Some(http) => {
+            let mut tokens = Tokens::new(http, verifier, introspection);
+            let verdict = decide::decide_examining(plan, attributes, &identity, &mut tokens);
+            (verdict, tokens.asks, tokens.wanted)
+        }
+        None => (decide::decide(plan, attributes, &identity), Vec::new(), Vec::new()),
+    };
+    authentication.wanted.extend(wanted);
+    if verdict.outcome() == Outcome::Allow {
+        let claims = authentication.claims.as_deref();
+        access::apply(plan, attributes, claims, &mut authentication.changes);
+    }
+    Passage { verdict, authentication, asks }
 }
 
 /// What became of a request's tokens, as somebody else found out.
@@ -112,7 +138,10 @@ pub fn explain(
         Reason::NoAllowPolicy
         | Reason::AllowRule(_)
         | Reason::DenyRule(_)
-        | Reason::NoAllowRule => true,
+        | Reason::NoAllowRule
+        | Reason::ApiRule(_)
+        | Reason::ApiRuleRefused(..)
+        | Reason::NoApiRule => true,
         Reason::CustomProviderUndefined(_)
         | Reason::PeerUnauthenticated
         | Reason::Jwt(_)
@@ -141,5 +170,5 @@ pub fn forget_peer_where_disabled(plan: &WorkloadPlan, attributes: &mut Attribut
 }
 
 fn refused(reason: Reason, authentication: Authentication) -> Passage {
-    Passage { verdict: Verdict::from_reason(reason), authentication }
+    Passage { verdict: Verdict::from_reason(reason), authentication, asks: Vec::new() }
 }

@@ -39,6 +39,8 @@ pub mod authn;
 
 pub mod decide;
 
+pub mod access;
+
 pub mod gate;
 
 pub mod witness;

@@ -38,8 +38,7 @@ pub enum InvalidPathRegex {
 const SIZE_LIMIT: usize = 256 << 10;
 
 /// Characters that mean something else than themselves.
-const SPECIAL: &[char] =
-    &['\\', '.', '+', '*', '?', '(', ')', '|', '[', ']', '{', '}', '^', '$'];
+const SPECIAL: &[char] = &['\\', '.', '+', '*', '?', '(', ')', '|', '[', ']', '{', '}', '^', '$'];
 
 impl PathRegex {
     /// Compiles a path. `/*` is every path, as Kyma has it, and not any number of slashes.
@@ -94,11 +93,8 @@ fn is_special(c: char) -> bool {
 }
 
 fn regex(text: &str) -> Result<Regex, InvalidPathRegex> {
-    RegexBuilder::new(text)
-        .size_limit(SIZE_LIMIT)
-        .dfa_size_limit(SIZE_LIMIT)
-        .build()
-        .map_err(|error| match error {
+    RegexBuilder::new(text).size_limit(SIZE_LIMIT).dfa_size_limit(SIZE_LIMIT).build().map_err(
+        |error| match error {
             regex::Error::CompiledTooBig(_) => InvalidPathRegex::TooLarge,
             _ if is_backtracking(text) => InvalidPathRegex::Backtracking,
             error => {
@@ -106,7 +102,8 @@ fn regex(text: &str) -> Result<Regex, InvalidPathRegex> {
                 let last = text.lines().last().unwrap_or_default();
                 InvalidPathRegex::Syntax(last.trim_start_matches("error: ").to_owned())
             }
-        })
+        },
+    )
 }
 
 fn is_backtracking(text: &str) -> bool {

@@ -222,6 +222,7 @@ fn turn(snapshot: &Snapshot) -> f64 {
                 destination_port: Some(8080),
                 sni: "".into(),
                 filter_metadata: Vec::new(),
+                exchange: postern::model::Exchange::default(),
                 missing: Missing::default(),
             }
         })

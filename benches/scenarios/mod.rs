@@ -191,6 +191,7 @@ impl Call {
                 headers: Headers::new(lines, false),
             }),
             filter_metadata: Vec::new(),
+            exchange: postern::model::Exchange::default(),
             missing: Missing::default(),
         }
     }

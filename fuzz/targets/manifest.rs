@@ -54,6 +54,7 @@ fn attributes(http: bool) -> Attributes<'static> {
             headers: Headers::new(lines, false),
         }),
         filter_metadata: Vec::new(),
+        exchange: postern::model::Exchange::default(),
         missing: Missing::default(),
     }
 }

@@ -279,6 +279,7 @@ fn attributes(u: U<'_, '_>) -> Result<Attributes<'static>> {
         peer: Peer { names: many(u, 2, |u| Ok(word(u, PEERS)?.into()))? },
         http: if u.ratio(4, 5)? { Some(http(u)?) } else { None },
         filter_metadata: many(u, 1, |u| Ok(("f".into(), value(u, 2)?)))?,
+        exchange: postern::model::Exchange::default(),
         missing: Missing {
             peer_certificate: u.ratio(1, 5)?,
             tls_session: u.ratio(1, 5)?,

@@ -29,7 +29,8 @@ use crate::model::{Http, JwtError};
 use crate::plan::{JwtPlan, JwtRulePlan, KeySourceId};
 
 pub use inspect::{Inspection, inspect};
-pub use requirement::{Authentication, Changes};
+pub use introspection::ScopeStrategy;
+pub use requirement::{Authentication, Changes, VerifiedToken};
 pub use token::CLOCK_SKEW_SECONDS;
 pub use token_cache::{TokenCache, TokenCacheStatus};
 pub use vouched::{Signer, Vouching};
@@ -120,6 +121,17 @@ pub fn check_token(
     verifier: &Verifier<'_>,
 ) -> Result<Option<Box<str>>, JwtError> {
     requirement::check_token(rule, token, verifier)
+}
+
+/// Verifies one token with the keys of a rule, wherever it stands. Keys that might verify it, if they
+/// could be had, are added to `wanted`.
+pub fn verify_token(
+    rule: &JwtRulePlan,
+    token: &str,
+    verifier: &Verifier<'_>,
+    wanted: &mut Vec<WantedKey>,
+) -> Result<VerifiedToken, JwtError> {
+    requirement::verify_token(rule, token, verifier, wanted)
 }
 
 /// Requests whose tokens are not looked at: those outside the prefix `/` that Istio's rules are

@@ -283,6 +283,41 @@ fn key_set<'k>(
     }
 }
 
+/// A token that was verified.
+#[derive(Debug)]
+pub struct VerifiedToken {
+    /// What it says.
+    pub claims: Arc<Value>,
+    /// `alg`
+    pub algorithm: &'static str,
+    /// Whether it says which key it is signed with, and the set has one of that name.
+    pub names_its_key: bool,
+}
+
+pub(super) fn verify_token(
+    rule: &JwtRulePlan,
+    text: &str,
+    verifier: &Verifier<'_>,
+    wanted: &mut Vec<WantedKey>,
+) -> Result<VerifiedToken, JwtError> {
+    let mut walk = Walk { verifier, result: Authentication::default() };
+    let parsed = walk.token(rule, text);
+    for key in walk.result.wanted {
+        if !wanted.contains(&key) {
+            wanted.push(key);
+        }
+    }
+    let parsed = parsed?;
+    let mut fetched = None;
+    let key_set = key_set(rule, verifier.keys, &mut fetched);
+    let kid = &parsed.token.key_id;
+    Ok(VerifiedToken {
+        claims: parsed.claims(&rule.space_delimited),
+        algorithm: parsed.token.algorithm_name(),
+        names_its_key: !kid.is_empty() && key_set.is_some_and(|keys| keys.names(kid)),
+    })
+}
+
 /// What one rule says of one token, wherever it stands: the `kid` of the key that verified it.
 pub(super) fn check_token(
     rule: &JwtRulePlan,

@@ -116,6 +116,11 @@ impl Token {
         keys.signer(self.algorithm, Some(&self.key_id), input, &self.signature)
     }
 
+    /// `alg`
+    pub(super) fn algorithm_name(&self) -> &'static str {
+        self.algorithm.name()
+    }
+
     /// What the middle section holds; can be had once.
     pub(super) fn take_payload(&mut self) -> Value {
         std::mem::replace(&mut self.payload, Value::Null)

@@ -8,10 +8,11 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::access::{Access, Forms, Scope};
 use super::attachments::{NamespaceResources, by_namespace};
-use super::{Rejected, Settings, attach, authentication, build, trust_domain};
+use super::{Rejected, Settings, access, attach, authentication, build, trust_domain};
 use crate::model::{
-    AuthorizationPolicy, JwtRule, Kind, Mesh, Metadata, Resource, ResourceId, Workload,
+    ApiRule, AuthorizationPolicy, JwtRule, Kind, Mesh, Metadata, Resource, ResourceId, Workload,
 };
 use crate::plan::rules::TooLarge;
 use crate::plan::{
@@ -25,9 +26,14 @@ pub struct Compiler {
     mesh: Mesh,
     layers: Kept<AuthorizationPolicy, Option<Arc<Layer>>>,
     tokens: Kept<Resource, Tokens>,
+    forms: Kept<ApiRule, Forms>,
+    access: HashMap<AccessKey, (Access, bool)>,
     series: SeriesNames,
     compiled: usize,
 }
+
+/// What an [`Access`] is made of: the APIRules, for whom, and the RequestAuthentications.
+type AccessKey = (Identical<ApiRule>, Scope, Identical<Resource>);
 
 /// Compiled RequestAuthentications.
 #[derive(Debug, Clone)]
@@ -61,7 +67,16 @@ impl Compiler {
         for rejected in rejected {
             refused.entry(&rejected.id.namespace).or_default().push(rejected);
         }
-        let set = PolicySet { namespaces, refused };
+        let api_rules = ordered.iter().filter_map(|resource| match &***resource {
+            Resource::ApiRule(api_rule) => Some(api_rule),
+            Resource::AuthorizationPolicy(_)
+            | Resource::RequestAuthentication(_)
+            | Resource::PeerAuthentication(_) => None,
+        });
+        let knows_services = |workload: &Workload| !workload.services.is_empty();
+        let by_service = settings.workloads.iter().chain(found).any(knows_services);
+        let api_rules = ApiRules::new(api_rules.collect(), by_service);
+        let set = PolicySet { namespaces, refused, api_rules };
         let workloads: Vec<_> = settings
             .workloads
             .iter()
@@ -69,12 +84,17 @@ impl Compiler {
             .map(|workload| Arc::new(self.workload(&set, workload)))
             .collect();
         let mut timeouts = BTreeMap::new();
-        for (id, timeout) in self.tokens.used().flat_map(|tokens| &*tokens.key_sources) {
+        let of_access = self.access.values().filter(|(_, used)| *used);
+        let of_access = of_access.flat_map(|(access, _)| &*access.key_sources);
+        let of_tokens = self.tokens.used().flat_map(|tokens| &*tokens.key_sources);
+        for (id, timeout) in of_tokens.chain(of_access) {
             let longest = timeouts.entry(id.clone()).or_insert(*timeout);
             *longest = (*timeout).max(*longest);
         }
         self.layers.forget_unused();
         self.tokens.forget_unused();
+        self.forms.forget_unused();
+        self.access.retain(|_, (_, used)| std::mem::take(used));
         let key_sources = timeouts.into_iter().map(|(id, timeout)| KeySource { id, timeout });
         let key_sources = key_sources.collect();
         let directory = Directory::new(&workloads);
@@ -97,6 +117,7 @@ impl Compiler {
             layers: Vec::new(),
             peer: set.peer(&mesh, workload),
             jwt: Arc::default(),
+            access: None,
             invalid: set.invalid(&mesh, workload),
         };
         let mut tokens = Vec::new();
@@ -113,8 +134,43 @@ impl Compiler {
             add_layer(&mut plan, layer.as_ref(), narrow);
             tokens.extend(resources.tokens.every(namespace, &mesh, workload).into_iter().cloned());
         }
-        plan.jwt = self.tokens.get(tokens, tokens_of).plan;
+        let (api_rules, scope) = set.api_rules.of(workload);
+        if api_rules.is_empty() {
+            plan.jwt = self.tokens.get(tokens, tokens_of).plan;
+        } else {
+            self.add_access(&mut plan, api_rules, scope, tokens);
+        }
         plan
+    }
+
+    fn add_access(
+        &mut self,
+        plan: &mut WorkloadPlan,
+        api_rules: Vec<Arc<ApiRule>>,
+        scope: Scope,
+        tokens: Vec<Arc<Resource>>,
+    ) {
+        let mut compiled = Vec::new();
+        for api_rule in &api_rules {
+            let count = &mut self.compiled;
+            let forms = self.forms.get(vec![api_rule.clone()], |_| {
+                *count += 1;
+                access::forms(api_rule)
+            });
+            match forms {
+                Some(forms) => compiled.push((api_rule.clone(), forms)),
+                None => plan.invalid.push(id_of(Kind::ApiRule, &api_rule.metadata)),
+            }
+        }
+        let key = (Identical(api_rules), scope, Identical(tokens));
+        if let Some((access, used)) = self.access.get_mut(&key) {
+            *used = true;
+            (plan.jwt, plan.access) = (access.jwt.clone(), Some(access.plan.clone()));
+            return;
+        }
+        let access = access::access(&compiled, &key.1, &jwt_rules(&key.2.0));
+        (plan.jwt, plan.access) = (access.jwt.clone(), Some(access.plan.clone()));
+        self.access.insert(key, (access, true));
     }
 
     /// `None` where there is more than can be counted.
@@ -144,21 +200,28 @@ fn add_layer(
         (Some(layer), Some(first_policy)) => {
             plan.layers.push(AttachedLayer { first_policy, layer: layer.clone() });
         }
-        (_, _) => plan.invalid.extend(policies().iter().map(|policy| {
-            let Metadata { namespace, name, .. } = &policy.metadata;
-            let kind = Kind::AuthorizationPolicy;
-            ResourceId { kind, namespace: namespace.clone(), name: name.clone() }
-        })),
+        (_, _) => plan.invalid.extend(
+            policies().iter().map(|policy| id_of(Kind::AuthorizationPolicy, &policy.metadata)),
+        ),
     }
 }
 
-fn tokens_of(resources: &[Arc<Resource>]) -> Tokens {
+fn id_of(kind: Kind, Metadata { namespace, name, .. }: &Metadata) -> ResourceId {
+    ResourceId { kind, namespace: namespace.clone(), name: name.clone() }
+}
+
+fn jwt_rules(resources: &[Arc<Resource>]) -> Vec<&JwtRule> {
     let mut rules: Vec<&JwtRule> = Vec::new();
     for resource in resources {
         if let Resource::RequestAuthentication(tokens) = &**resource {
             rules.extend(&tokens.jwt_rules);
         }
     }
+    rules
+}
+
+fn tokens_of(resources: &[Arc<Resource>]) -> Tokens {
+    let rules = jwt_rules(resources);
     let plan = authentication::jwt_plan(&rules);
     let sorted = authentication::sorted(&rules);
     let remote = sorted.into_iter().zip(&plan.rules).filter_map(|(rule, plan)| match &plan.keys {
@@ -172,6 +235,50 @@ fn tokens_of(resources: &[Arc<Resource>]) -> Tokens {
 struct PolicySet<'r> {
     namespaces: HashMap<&'r str, NamespaceResources<'r>>,
     refused: HashMap<&'r str, Vec<&'r Rejected>>,
+    api_rules: ApiRules<'r>,
+}
+
+/// The APIRules of one revision, in their order.
+struct ApiRules<'r> {
+    all: Vec<&'r Arc<ApiRule>>,
+    /// By namespace and name of a Service, the places of those with a rule for it; `None` where no
+    /// Services are known.
+    by_service: Option<HashMap<(&'r str, &'r str), Vec<usize>>>,
+}
+
+impl<'r> ApiRules<'r> {
+    fn new(all: Vec<&'r Arc<ApiRule>>, by_service: bool) -> Self {
+        let by_service = by_service.then(|| {
+            let mut places: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
+            for (place, api_rule) in all.iter().enumerate() {
+                for rule in &api_rule.rules {
+                    let key = (rule.service.namespace.as_str(), rule.service.name.as_str());
+                    places.entry(key).or_default().push(place);
+                }
+            }
+            places
+        });
+        Self { all, by_service }
+    }
+
+    /// Those that hold for a workload, and which of their rules do.
+    fn of(&self, workload: &Workload) -> (Vec<Arc<ApiRule>>, Scope) {
+        let Some(by_service) = &self.by_service else {
+            return (self.all.iter().copied().cloned().collect(), Scope::Hosts);
+        };
+        let Workload { namespace, services, .. } = workload;
+        let mut places: Vec<usize> = services
+            .iter()
+            .filter_map(|service| by_service.get(&(namespace.as_str(), service.as_str())))
+            .flatten()
+            .copied()
+            .collect();
+        places.sort_unstable();
+        places.dedup();
+        let own = places.into_iter().filter_map(|place| self.all.get(place).copied().cloned());
+        let scope = Scope::Services { namespace: namespace.clone(), names: services.clone() };
+        (own.collect(), scope)
+    }
 }
 
 impl PolicySet<'_> {

@@ -2,6 +2,7 @@
 //!
 //! Total: everything that can be wrong with a resource was refused by `manifest`.
 
+mod access;
 mod attach;
 mod attachments;
 mod authentication;

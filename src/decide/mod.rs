@@ -4,6 +4,7 @@
 //! verdict. Finding and verifying tokens is `authn`'s job, building plans `compile`'s.
 //! [`reference`] is the slow twin that interprets the policies as written.
 
+mod access;
 mod candidates;
 mod certainty;
 mod evaluate;
@@ -15,6 +16,9 @@ use crate::plan::{DecisionTree, Trees, WorkloadPlan};
 use candidates::first_match;
 use request::Request;
 
+pub use access::{
+    Examiner, Finding, NoExaminer, SCOPE_CLAIMS, Subject, entries, subject, token_rules,
+};
 pub use certainty::Certainty;
 
 /// What is decided before tokens are looked at: invalid policies, PeerAuthentication, CUSTOM rules.
@@ -33,31 +37,60 @@ pub fn before_tokens(plan: &WorkloadPlan, attributes: &Attributes<'_>) -> Option
         .map(Reason::CustomProviderUndefined)
 }
 
-/// Decides a request whose tokens have been dealt with: DENY, then ALLOW, AUDIT and dry-run beside
-/// them. `attributes` are as they are after token processing.
+/// Decides a request whose tokens have been dealt with: DENY, then ALLOW and APIRules, AUDIT and
+/// dry-run beside them. `attributes` are as they are after token processing.
+///
+/// Nothing is found out for access strategies that need it: see [`decide_examining`].
 pub fn decide(
     plan: &WorkloadPlan,
     attributes: &Attributes<'_>,
     identity: &Identity<'_>,
+) -> Verdict {
+    decide_examining(plan, attributes, identity, &mut NoExaminer)
+}
+
+/// As [`decide`], with somebody who can find out what access strategies of APIRules ask for; asked
+/// only where it counts.
+pub fn decide_examining(
+    plan: &WorkloadPlan,
+    attributes: &Attributes<'_>,
+    identity: &Identity<'_>,
+    examiner: &mut dyn Examiner,
 ) -> Verdict {
     let request = Request::new(attributes, identity);
     let first = |tree: fn(&Trees) -> &DecisionTree| first_rule(plan, tree, request);
 
     let deny = first(|trees| &trees.deny);
     let allow = || first(|trees| &trees.allow);
+    let mut access = || match &plan.access {
+        Some(_) => access::reason(plan, attributes, identity, examiner),
+        None => None,
+    };
+    // What an ALLOW rule lets through needs no APIRule, and the other way round.
+    let open =
+        |allow: Option<RuleId>, has_allow: bool, access: &mut dyn FnMut() -> Option<Reason>| {
+            match allow {
+                Some(rule) => Reason::AllowRule(rule),
+                None => access().unwrap_or(if has_allow {
+                    Reason::NoAllowRule
+                } else {
+                    Reason::NoAllowPolicy
+                }),
+            }
+        };
     let reason = match deny {
         Some(rule) => Reason::DenyRule(rule),
-        None if !plan.has_allow() => Reason::NoAllowPolicy,
-        None => allow().map_or(Reason::NoAllowRule, Reason::AllowRule),
+        None if plan.has_allow() => open(allow(), true, &mut access),
+        None => open(None, false, &mut access),
     };
     let shadow = plan.has_shadow().then(|| {
         let deny_rule = first(|trees| &trees.shadow_deny);
         let allow_rule = first(|trees| &trees.shadow_allow);
         let reason = match (deny.or(deny_rule), allow_rule) {
             (Some(rule), _) => Reason::DenyRule(rule),
-            (None, _) if !plan.has_allow() && !plan.has_shadow_allow() => Reason::NoAllowPolicy,
             (None, shadow_rule) => {
-                allow().or(shadow_rule).map_or(Reason::NoAllowRule, Reason::AllowRule)
+                let has_allow = plan.has_allow() || plan.has_shadow_allow();
+                open(allow().or(shadow_rule), has_allow, &mut access)
             }
         };
         Shadow { reason, deny_rule, allow_rule }

@@ -3,6 +3,7 @@
 //! It records what it sees, so it is also what explanations are made of. Every test that compares
 //! it with the compiled plan is a proof about both.
 
+mod access;
 mod entry;
 mod pattern;
 mod trace;
@@ -13,6 +14,7 @@ use crate::model::{
 };
 use crate::plan::{Unknown, WorkloadPlan};
 
+pub use access::access_rule;
 pub use trace::{AlternativeTrace, FieldTrace, RuleTrace};
 
 /// What [`super::before_tokens`] says of CUSTOM rules.
@@ -40,8 +42,11 @@ pub fn decide(
     {
         (Some(rule), _) => Reason::DenyRule(rule),
         (None, Some(rule)) => Reason::AllowRule(rule),
-        (None, None) if has_allow => Reason::NoAllowRule,
-        (None, None) => Reason::NoAllowPolicy,
+        (None, None) => access::reason(plan, attributes, identity).unwrap_or(if has_allow {
+            Reason::NoAllowRule
+        } else {
+            Reason::NoAllowPolicy
+        }),
     };
 
     let deny = walk.matching(is_deny, false).first().copied();

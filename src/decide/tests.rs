@@ -291,6 +291,7 @@ pub(crate) fn attributes() -> impl Strategy<Value = Attributes<'static>> {
             peer: Peer { names: names.into_iter().map(Cow::Borrowed).collect() },
             http,
             filter_metadata: metadata.into_iter().map(|v| ("f".into(), v)).collect(),
+            exchange: crate::model::Exchange::default(),
             missing: Missing {
                 peer_certificate: missing[0],
                 tls_session: missing[1],

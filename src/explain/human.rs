@@ -7,7 +7,7 @@ use super::{Decided, action_name, field, id_of, met, unmet};
 use crate::decide::Certainty;
 use crate::decide::reference::{FieldTrace, RuleTrace};
 use crate::manifest::text::quoted;
-use crate::model::{Action, MutualTlsMode, Outcome, Reason, RuleId, Value};
+use crate::model::{AccessRuleId, Action, MutualTlsMode, Outcome, Reason, RuleId, Value};
 use crate::witness::Change;
 
 /// Below the word that says the outcome.
@@ -73,6 +73,11 @@ impl Decided<'_> {
         format!("{} rules[{}]", self.policy_id(rule), rule.rule)
     }
 
+    /// `APIRule/shop/orders rules[1] (/headers, GET)`
+    fn access_rule(&self, id: AccessRuleId) -> String {
+        self.plan.access.as_ref().map_or_else(String::new, |access| access.describe(id))
+    }
+
     fn why(&self, reason: Reason) -> String {
         match reason {
             Reason::AllowRule(rule) | Reason::DenyRule(rule) => self.name(rule),
@@ -90,6 +95,12 @@ impl Decided<'_> {
             Reason::NoAllowRule => {
                 "ALLOW policies hold, and none of their rules matches".to_owned()
             }
+            Reason::ApiRule(rule) => self.access_rule(rule),
+            Reason::ApiRuleRefused(rule, refusal) => {
+                let status = refusal.status();
+                format!("{}: refused with {status}: {refusal}", self.access_rule(rule))
+            }
+            Reason::NoApiRule => "no rule of an APIRule is for this request".to_owned(),
             Reason::PeerUnauthenticated => {
                 "mutual TLS is STRICT, and the peer has no identity".to_owned()
             }

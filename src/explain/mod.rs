@@ -68,7 +68,8 @@ impl<'p> Decided<'p> {
 
     fn malformed(plan: &'p WorkloadPlan, malformed: Malformed) -> Self {
         let verdict = Verdict::from_reason(Reason::MalformedRequest);
-        let passage = Passage { verdict, authentication: Authentication::default() };
+        let passage =
+            Passage { verdict, authentication: Authentication::default(), asks: Vec::new() };
         Self {
             plan,
             explanation: Explanation { passage, rules: Vec::new() },
@@ -115,7 +116,10 @@ impl Decided<'_> {
             | Reason::NoAllowPolicy
             | Reason::AllowRule(_)
             | Reason::DenyRule(_)
-            | Reason::NoAllowRule => true,
+            | Reason::NoAllowRule
+            | Reason::ApiRule(_)
+            | Reason::ApiRuleRefused(..)
+            | Reason::NoApiRule => true,
         };
         let mut traces: Vec<_> = self.explanation.rules.iter().filter(|_| reached).collect();
         traces.sort_by_key(|trace| self.policy(trace.id).map(|policy| order(&policy.action)));

@@ -3,7 +3,7 @@
 //! The same message as the slow twin's in `response`, field for field.
 
 use super::metadata::{is_readable, write_member, write_value};
-use super::reply::{ACCESS_DENIED, Answer, Realm, Reply, Report, code_of};
+use super::reply::{Answer, Realm, Reply, Report, code_of, denial};
 use super::wire::Writer;
 use crate::authn::Changes;
 use crate::model::{Http, Reason, RuleId, Value, header_text};
@@ -35,19 +35,17 @@ pub(super) fn bytes(Reply { report, answer }: &Reply<'_>) -> Vec<u8> {
 }
 
 fn denied(out: &mut Writer, report: &Report<'_>, realm: Option<&Realm<'_>>) {
-    if let Reason::Jwt(error) = report.verdict.reason {
-        refused(out, error.status(), realm, &error.to_string());
-    } else {
-        refused(out, 403, None, ACCESS_DENIED);
-    }
+    let (status, header, body) = denial(report.verdict.reason, realm);
+    let header = header.as_ref().map(|(name, value)| (*name, value.as_str()));
+    refused(out, status, header, &body);
 }
 
-fn refused(out: &mut Writer, http_status: u16, realm: Option<&Realm<'_>>, body: &str) {
+fn refused(out: &mut Writer, http_status: u16, header: Option<(&str, &str)>, body: &str) {
     out.message(1, |status| status.varint(1, code_of(http_status) as u64));
     out.message(2, |denied| {
         denied.message(1, |status| status.varint(1, u64::from(http_status)));
-        if let Some(realm) = realm {
-            set(denied, "www-authenticate", &realm.challenge());
+        if let Some((name, value)) = header {
+            set(denied, name, value);
         }
         denied.text(3, body);
     });
@@ -93,6 +91,7 @@ fn dynamic_metadata(metadata: &mut Writer, report: &Report<'_>) {
     write_member(metadata, "revision", |value| value.double(2, report.revision as f64));
     if let Some(plan) = plan {
         rule_fields(metadata, plan, verdict.reason.rule());
+        access_rule_fields(metadata, plan, verdict.reason);
         if !report.audited_by.is_empty() {
             write_member(metadata, "audited_by", |value| {
                 value.message(6, |list| {
@@ -112,6 +111,7 @@ fn dynamic_metadata(metadata: &mut Writer, report: &Report<'_>) {
                     text(members, "decision", &[shadow.outcome().as_str()]);
                     text(members, "reason", &[shadow.reason.as_str()]);
                     rule_fields(members, plan, shadow.reason.rule());
+                    access_rule_fields(members, plan, shadow.reason);
                 });
             });
         }
@@ -140,6 +140,14 @@ fn rule_fields(metadata: &mut Writer, plan: &WorkloadPlan, rule: Option<RuleId>)
     let Some(rule) = rule else { return };
     if let Some([namespace, name]) = policy_name(plan, rule) {
         text(metadata, "policy", &[namespace, "/", name]);
+        write_member(metadata, "rule", |value| value.double(2, f64::from(rule.rule)));
+    }
+}
+
+fn access_rule_fields(metadata: &mut Writer, plan: &WorkloadPlan, reason: Reason) {
+    let Some(rule) = reason.access_rule() else { return };
+    if let Some([namespace, name]) = plan.api_rule(rule) {
+        text(metadata, "api_rule", &[namespace, "/", name]);
         write_member(metadata, "rule", |value| value.double(2, f64::from(rule.rule)));
     }
 }

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use tonic::Code;
 
 use crate::authn::Changes;
-use crate::model::{Http, RuleId, Value, Verdict, header_text};
+use crate::model::{Http, Reason, Refusal, RuleId, Value, Verdict, header_text};
 use crate::plan::WorkloadPlan;
 
 /// The body of native RBAC's denial.
@@ -47,6 +47,37 @@ pub(super) fn code_of(status: u16) -> Code {
         400 => Code::InvalidArgument,
         401 => Code::Unauthenticated,
         _ => Code::PermissionDenied,
+    }
+}
+
+/// Status, one header and body of a denial by policies.
+pub(super) fn denial(
+    reason: Reason,
+    realm: Option<&Realm<'_>>,
+) -> (u16, Option<(&'static str, String)>, Cow<'static, str>) {
+    let status = reason.denial_status().unwrap_or(403);
+    let challenge = || realm.map(|realm| ("www-authenticate", realm.challenge()));
+    match reason {
+        Reason::Jwt(error) => (status, challenge(), error.to_string().into()),
+        Reason::ApiRuleRefused(_, refusal) => {
+            let header = match refusal {
+                Refusal::TooManyRequests { retry_after: Some(seconds) } => {
+                    Some(("retry-after", seconds.to_string()))
+                }
+                _ if status == 401 => challenge(),
+                _ => None,
+            };
+            // What is said to callers tells nothing of rules.
+            let body = match (refusal, status) {
+                (Refusal::Jwt(error), _) => error.to_string().into(),
+                (_, 401) => "access credentials are missing or not good".into(),
+                (_, 429) => "too many requests".into(),
+                (_, 500) => "access credentials cannot be looked at".into(),
+                (_, _) => ACCESS_DENIED.into(),
+            };
+            (status, header, body)
+        }
+        _ => (status, None, ACCESS_DENIED.into()),
     }
 }
 

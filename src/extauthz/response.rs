@@ -15,7 +15,7 @@ use envoy_types::pb::google::rpc::Status;
 use tonic::Code;
 
 use super::metadata::{readable_members, to_value};
-use super::reply::{ACCESS_DENIED, Answer, Realm, Reply, Report, code_of};
+use super::reply::{Answer, Realm, Reply, Report, code_of, denial};
 use crate::authn::Changes;
 use crate::model::{Http, JwtError, Outcome, Reason, RuleId, Value, header_text};
 use crate::plan::WorkloadPlan;
@@ -39,13 +39,9 @@ fn allowed(report: &Report<'_>, http: Option<&Http<'_>>, changes: &Changes) -> C
 }
 
 fn denied(report: &Report<'_>, realm: Option<&Realm<'_>>) -> CheckResponse {
-    let (status, body, headers) = match (report.verdict.reason, realm) {
-        (Reason::Jwt(error), realm) => {
-            (error.status(), error.to_string(), realm.map(www_authenticate).into_iter().collect())
-        }
-        (_, _) => (403, ACCESS_DENIED.to_owned(), Vec::new()),
-    };
-    refused(report, status, headers, body)
+    let (status, header, body) = denial(report.verdict.reason, realm);
+    let headers = header.into_iter().map(|(name, value)| set(name, value)).collect();
+    refused(report, status, headers, body.into_owned())
 }
 
 fn refused(
@@ -63,10 +59,6 @@ fn refused(
             body,
         })),
     }
-}
-
-fn www_authenticate(realm: &Realm<'_>) -> HeaderValueOption {
-    set("www-authenticate", realm.challenge())
 }
 
 fn ok_response(http: &Http<'_>, changes: &Changes) -> OkHttpResponse {
@@ -105,6 +97,7 @@ fn dynamic_metadata(report: &Report<'_>) -> Struct {
     ];
     if let Some(plan) = plan {
         fields.extend(rule_fields(plan, verdict.reason.rule()));
+        fields.extend(access_rule_fields(plan, verdict.reason));
         if !report.audited_by.is_empty() {
             let names = report.audited_by.iter().filter_map(|rule| policy_name(plan, *rule));
             fields.push(("audited_by", Value::List(names.map(Value::String).collect())));
@@ -115,6 +108,7 @@ fn dynamic_metadata(report: &Report<'_>) -> Struct {
                 ("reason", text(shadow.reason.as_str())),
             ];
             members.extend(rule_fields(plan, shadow.reason.rule()));
+            members.extend(access_rule_fields(plan, shadow.reason));
             fields.push(("shadow", object(members)));
         }
     }
@@ -133,6 +127,17 @@ fn rule_fields(plan: &WorkloadPlan, rule: Option<RuleId>) -> Vec<(&'static str, 
     named
         .map(|(rule, name)| {
             vec![("policy", Value::String(name)), ("rule", number(u64::from(rule.rule)))]
+        })
+        .unwrap_or_default()
+}
+
+/// Likewise, of the rule of an APIRule.
+fn access_rule_fields(plan: &WorkloadPlan, reason: Reason) -> Vec<(&'static str, Value)> {
+    let found = reason.access_rule().and_then(|id| Some((id, plan.api_rule(id)?)));
+    found
+        .map(|(id, [namespace, name])| {
+            let name = Value::String(format!("{namespace}/{name}"));
+            vec![("api_rule", name), ("rule", number(u64::from(id.rule)))]
         })
         .unwrap_or_default()
 }

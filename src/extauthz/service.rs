@@ -12,6 +12,7 @@ use super::reply::{Answer, Realm, Reply, Report};
 use super::view::CheckView;
 use super::workload::{WorkloadFrom, WorkloadView};
 use super::{CertificateNames, ClientAddress, Malformed, attributes, encode, response};
+use crate::access::{Answered, Ask, Asking, Introspection};
 use crate::authn::clock::Clock;
 use crate::authn::{self, KeyLookup, TokenCache, Verifier, WantedKey};
 use crate::control::publish::SnapshotCell;
@@ -24,6 +25,9 @@ use crate::telemetry::decision_log::{Decision, DecisionLog, Draft, TraceContext}
 use crate::telemetry::metrics::{DecisionMetrics, Input, InputMetrics, WorkloadMetrics};
 use crate::telemetry::otlp::Spans;
 use crate::telemetry::timeline::{Stage, Timeline};
+
+/// The longest that an introspection endpoint is waited for, however long Envoy would.
+const INTROSPECTION_WAIT: Duration = Duration::from_secs(10);
 
 /// How requests are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +77,8 @@ pub struct Checked<R = CheckResponse> {
     pub series: Option<Series>,
     /// Keys that might have changed it.
     pub wanted: Vec<WantedKey>,
+    /// What introspection endpoints have to be asked first.
+    pub asks: Vec<Ask>,
     /// Its event, if it is to be logged.
     pub event: Option<Draft>,
     /// How long each stage took, where spans are made of that.
@@ -101,6 +107,7 @@ pub struct AuthorizationService {
     certificates: CertificateNames,
     clock: Clock,
     unknown_kid_wait: Duration,
+    asking: Option<Asking>,
     token_cache: Option<Arc<TokenCache>>,
     metrics: Option<CheckMetrics>,
     decision_log: Option<DecisionLog>,
@@ -130,6 +137,7 @@ impl AuthorizationService {
             certificates: CertificateNames::default(),
             clock,
             unknown_kid_wait: Duration::ZERO,
+            asking: None,
             token_cache: None,
             metrics: None,
             decision_log: None,
@@ -142,6 +150,12 @@ impl AuthorizationService {
     #[must_use]
     pub fn with_unknown_kid_wait(self, unknown_kid_wait: Duration) -> Self {
         Self { unknown_kid_wait, ..self }
+    }
+
+    /// Has introspection endpoints asked about tokens, for not longer than Envoy waits for the answer.
+    #[must_use]
+    pub fn with_introspection(self, asking: Asking) -> Self {
+        Self { asking: Some(asking), ..self }
     }
 
     /// Has tokens that were verified before not verified again.
@@ -182,7 +196,8 @@ impl AuthorizationService {
         let snapshot = self.snapshots.load();
         let timeline = self.timeline();
         let view = CheckView::of_message(check);
-        let mut checked = self.answer_by(&snapshot, view, (now, timeline), response::message);
+        let here = Introspection::NotHere;
+        let mut checked = self.answer_by(&snapshot, view, (now, timeline), here, response::message);
         debug_assert_eq!(response::outcome_of(&checked.response), checked.verdict.outcome());
         self.record(&mut checked, started);
         checked
@@ -191,32 +206,55 @@ impl AuthorizationService {
     /// Answers one encoded CheckRequest with the keys that are there. Fails only for what is none.
     pub fn answer_bytes(&self, message: &[u8]) -> Result<Checked<Vec<u8>>, DecodeError> {
         let started = Instant::now();
-        let mut checked = self.decide(message)?;
+        let mut checked = self.decide(message, Introspection::NotHere)?;
         self.record(&mut checked, started);
         Ok(checked)
     }
 
     /// Answers one encoded CheckRequest as [`AuthorizationService::answer_bytes`] does, but where a
-    /// token names a key that is not there, looks for it for at most `within`, which is asked for
-    /// only then, and is never more than was configured.
+    /// token names a key that is not there, looks for it, and where an introspection endpoint has to
+    /// be asked, asks it; for at most `within`, which is asked for only then, and never for longer
+    /// than was configured.
     pub async fn answer_bytes_within(
         &self,
         message: &[u8],
-        within: impl FnOnce(Duration) -> Duration,
+        within: impl Fn(Duration) -> Duration,
     ) -> Result<Checked<Vec<u8>>, DecodeError> {
         let started = Instant::now();
-        let mut checked = self.decide(message)?;
-        if !checked.wanted.is_empty() {
-            let within = within(self.unknown_kid_wait).min(self.unknown_kid_wait);
-            if self.keys.seek(&checked.wanted, within).await {
-                checked = self.decide(message)?;
-            }
+        let mut answers = Vec::new();
+        let mut checked = self.decide(message, self.introspection(&answers))?;
+        if checked.wanted.is_empty() && checked.asks.is_empty() {
+            self.record(&mut checked, started);
+            return Ok(checked);
+        }
+        let left = |most| within(most).saturating_sub(started.elapsed()).min(most);
+        if !checked.wanted.is_empty()
+            && self.keys.seek(&checked.wanted, left(self.unknown_kid_wait)).await
+        {
+            checked = self.decide(message, self.introspection(&answers))?;
+        }
+        // A second time where policies have changed meanwhile, so that something else is asked.
+        for _ in 0..2 {
+            let (Some(ask), Some(asking)) = (checked.asks.pop(), &self.asking) else { break };
+            answers.push(asking.ask(ask, left(INTROSPECTION_WAIT)).await);
+            checked = self.decide(message, self.introspection(&answers))?;
         }
         self.record(&mut checked, started);
         Ok(checked)
     }
 
-    fn decide(&self, message: &[u8]) -> Result<Checked<Vec<u8>>, DecodeError> {
+    fn introspection<'a>(&self, answers: &'a [Answered]) -> Introspection<'a> {
+        match self.asking {
+            Some(_) => Introspection::Answers(answers),
+            None => Introspection::NotHere,
+        }
+    }
+
+    fn decide(
+        &self,
+        message: &[u8],
+        introspection: Introspection<'_>,
+    ) -> Result<Checked<Vec<u8>>, DecodeError> {
         let snapshot = self.snapshots.load();
         let timeline = self.timeline();
         if let Ok(view) = CheckView::read(message) {
@@ -224,13 +262,15 @@ impl AuthorizationService {
                 &snapshot,
                 view,
                 (self.clock.unix_seconds(), timeline),
+                introspection,
                 encode::bytes,
             ));
         }
         // Wrong or unusual. Whoever can read it all says which.
         let check = CheckRequest::decode(message)?;
         let view = CheckView::of_message(&check);
-        Ok(self.answer_by(&snapshot, view, (self.clock.unix_seconds(), timeline), encode::bytes))
+        let now = (self.clock.unix_seconds(), timeline);
+        Ok(self.answer_by(&snapshot, view, now, introspection, encode::bytes))
     }
 
     fn record<R>(&self, checked: &mut Checked<R>, started: Instant) {
@@ -284,6 +324,7 @@ impl AuthorizationService {
         snapshot: &Snapshot,
         view: CheckView<'_>,
         (now, mut timeline): (u64, Option<Timeline>),
+        introspection: Introspection<'_>,
         write: impl Fn(&Reply<'_>) -> R,
     ) -> Checked<R> {
         let revision = snapshot.revision;
@@ -301,8 +342,8 @@ impl AuthorizationService {
                 timeline.end(Stage::Encode);
                 timeline
             });
-            let (series, wanted) = (None, Vec::new());
-            Checked { response, verdict, series, wanted, event, timeline, revision }
+            let (series, wanted, asks) = (None, Vec::new(), Vec::new());
+            Checked { response, verdict, series, wanted, asks, event, timeline, revision }
         };
         let undecided = |reason| Decision::undecided(reason, snapshot.revision);
         let malformed = |malformed: Malformed, peer_address, timeline: Option<Timeline>| {
@@ -355,8 +396,8 @@ impl AuthorizationService {
             return refuse(Reason::UnknownWorkload, answer, event, timeline);
         };
         // The realm names the path as the client sent it, token and all; tokens change it below.
-        let realm =
-            (!plan.jwt.rules.is_empty()).then(|| attributes.http.as_ref().map(Realm::of)).flatten();
+        let has_tokens = !plan.jwt.rules.is_empty() || plan.access.is_some();
+        let realm = has_tokens.then(|| attributes.http.as_ref().map(Realm::of)).flatten();
 
         let verifier = Verifier {
             keys: self.keys.as_ref(),
@@ -369,11 +410,12 @@ impl AuthorizationService {
         } else {
             None
         };
-        let mut passage = gate::pass_and_tell(plan, &mut attributes, &verifier, || {
-            if let Some(timeline) = &mut timeline {
-                timeline.end(Stage::Tokens);
-            }
-        });
+        let mut passage =
+            gate::pass_and_tell(plan, &mut attributes, &verifier, introspection, || {
+                if let Some(timeline) = &mut timeline {
+                    timeline.end(Stage::Tokens);
+                }
+            });
         if let Some(name) = &self.settings.client_address_header {
             passage.authentication.changes.note_header(name);
         }
@@ -419,7 +461,8 @@ impl AuthorizationService {
         }
         let wanted = passage.authentication.wanted;
         let series = Some(plan.series);
-        Checked { response, verdict, series, wanted, event, timeline, revision }
+        let asks = passage.asks;
+        Checked { response, verdict, series, wanted, asks, event, timeline, revision }
     }
 }
 
@@ -437,11 +480,7 @@ pub fn plan_of<'s>(
 
 /// The HTTP status of a denial by policies.
 fn denial_status(verdict: Verdict) -> Option<u16> {
-    match verdict.outcome() {
-        Outcome::Allow => None,
-        Outcome::Deny if let Reason::Jwt(error) = verdict.reason => Some(error.status()),
-        Outcome::Deny => Some(403),
-    }
+    verdict.reason.denial_status()
 }
 
 fn trace_of(attributes: &Attributes<'_>) -> Option<TraceContext> {

@@ -1,6 +1,6 @@
 //! What was decided, and why. The outcome follows from the reason, so they cannot disagree.
 
-use super::RuleId;
+use super::{AccessRuleId, Refusal, RuleId};
 
 /// ALLOW or DENY; AUDIT stands beside them in [`Verdict`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -32,6 +32,12 @@ pub enum Reason {
     DenyRule(RuleId),
     /// ALLOW policies apply, and none of their rules matched.
     NoAllowRule,
+    /// This rule of an APIRule lets the request through.
+    ApiRule(AccessRuleId),
+    /// This rule of an APIRule is the one for the request, and does not let it through.
+    ApiRuleRefused(AccessRuleId, Refusal),
+    /// APIRules are to say who may pass, and none of their rules is for the request.
+    NoApiRule,
     /// This CUSTOM rule matched, and its provider is not defined.
     CustomProviderUndefined(RuleId),
     /// PeerAuthentication is STRICT and the peer has no identity.
@@ -50,9 +56,11 @@ impl Reason {
     /// The outcome this reason leads to.
     pub fn outcome(self) -> Outcome {
         match self {
-            Self::NoAllowPolicy | Self::AllowRule(_) => Outcome::Allow,
+            Self::NoAllowPolicy | Self::AllowRule(_) | Self::ApiRule(_) => Outcome::Allow,
             Self::DenyRule(_)
             | Self::NoAllowRule
+            | Self::ApiRuleRefused(..)
+            | Self::NoApiRule
             | Self::CustomProviderUndefined(_)
             | Self::PeerUnauthenticated
             | Self::Jwt(_)
@@ -69,6 +77,9 @@ impl Reason {
             Self::AllowRule(_) => "allow_rule",
             Self::DenyRule(_) => "deny_rule",
             Self::NoAllowRule => "no_allow_rule",
+            Self::ApiRule(_) => "api_rule",
+            Self::ApiRuleRefused(..) => "api_rule_refused",
+            Self::NoApiRule => "no_api_rule",
             Self::CustomProviderUndefined(_) => "custom_provider_undefined",
             Self::PeerUnauthenticated => "peer_unauthenticated",
             Self::Jwt(_) => "jwt",
@@ -79,11 +90,14 @@ impl Reason {
     }
 
     /// Every value [`Reason::as_str`] can take, so that metrics can list them from the start.
-    pub const LABELS: [&'static str; 10] = [
+    pub const LABELS: [&'static str; 13] = [
         "no_allow_policy",
         "allow_rule",
         "deny_rule",
         "no_allow_rule",
+        "api_rule",
+        "api_rule_refused",
+        "no_api_rule",
         "custom_provider_undefined",
         "peer_unauthenticated",
         "jwt",
@@ -100,11 +114,52 @@ impl Reason {
             }
             Self::NoAllowPolicy
             | Self::NoAllowRule
+            | Self::ApiRule(_)
+            | Self::ApiRuleRefused(..)
+            | Self::NoApiRule
             | Self::PeerUnauthenticated
             | Self::Jwt(_)
             | Self::InvalidPolicy
             | Self::UnknownWorkload
             | Self::MalformedRequest => None,
+        }
+    }
+
+    /// The rule of an APIRule that decided, where one did.
+    pub fn access_rule(self) -> Option<AccessRuleId> {
+        match self {
+            Self::ApiRule(rule) | Self::ApiRuleRefused(rule, _) => Some(rule),
+            Self::AllowRule(_)
+            | Self::DenyRule(_)
+            | Self::CustomProviderUndefined(_)
+            | Self::NoAllowPolicy
+            | Self::NoAllowRule
+            | Self::NoApiRule
+            | Self::PeerUnauthenticated
+            | Self::Jwt(_)
+            | Self::InvalidPolicy
+            | Self::UnknownWorkload
+            | Self::MalformedRequest => None,
+        }
+    }
+
+    /// The HTTP status of the answer, where policies deny.
+    pub fn denial_status(self) -> Option<u16> {
+        match self {
+            Self::Jwt(error) => Some(error.status()),
+            Self::ApiRuleRefused(_, refusal) => Some(refusal.status()),
+            _ if self.outcome() == Outcome::Allow => None,
+            Self::NoAllowPolicy
+            | Self::AllowRule(_)
+            | Self::ApiRule(_)
+            | Self::DenyRule(_)
+            | Self::NoAllowRule
+            | Self::NoApiRule
+            | Self::CustomProviderUndefined(_)
+            | Self::PeerUnauthenticated
+            | Self::InvalidPolicy
+            | Self::UnknownWorkload
+            | Self::MalformedRequest => Some(403),
         }
     }
 }

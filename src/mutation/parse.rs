@@ -142,7 +142,9 @@ impl Written<'_> {
         let length = match self.length {
             None => None,
             Some(_) if !can_be_cut => return Err(self.wrong("it takes no length")),
-            Some(length) => Some(length.parse().map_err(|_| self.wrong("the length is too large"))?),
+            Some(length) => {
+                Some(length.parse().map_err(|_| self.wrong("the length is too large"))?)
+            }
         };
         Ok(Piece::Operator { operator, length })
     }
@@ -235,7 +237,9 @@ impl Written<'_> {
         // The older way to write it: `(["filter", "name"])`.
         let old = written.strip_prefix('[').and_then(|w| w.strip_suffix(']'));
         let names: Vec<Box<str>> = match old {
-            Some(list) => list.split(',').map(|name| name.trim().trim_matches('"').into()).collect(),
+            Some(list) => {
+                list.split(',').map(|name| name.trim().trim_matches('"').into()).collect()
+            }
             None => written.split(':').map(Into::into).collect(),
         };
         match names.split_first() {

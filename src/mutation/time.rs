@@ -27,14 +27,28 @@ enum Part {
     /// This many digits of the second's fraction.
     Fraction(usize),
     AmPm,
-    Weekday { short: bool },
-    MonthName { short: bool },
+    Weekday {
+        short: bool,
+    },
+    MonthName {
+        short: bool,
+    },
     Zone(&'static str),
 }
 
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September",
-    "October", "November", "December",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
 ];
 const WEEKDAYS: [&str; 7] =
     ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
@@ -192,7 +206,7 @@ mod tests {
     #[case("%F %T", 951_782_400, "2000-02-29 00:00:00")]
     #[case("%F", 4_107_542_399, "2100-02-28")]
     #[case("%F", 4_107_542_400, "2100-03-01")]
-    #[case("%a %d %b %y %j", 1_795_000_000, "Thu 18 Nov 26 322")]
+    #[case("%a %d %b %y %j", 1_795_000_000, "Wed 18 Nov 26 322")]
     #[case("%I %p|%e|%B|%A", 1_788_307_200, "12 AM| 2|September|Wednesday")]
     #[case("%s.%3f %9f %f %1f", 7, "7.012 012345678 012345678 0")]
     #[case("%E6S%z %Z 100%%", 61, "01.012345+0000 UTC 100%")]

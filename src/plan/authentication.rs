@@ -32,7 +32,7 @@ pub struct JwtPlan {
 }
 
 /// One `jwtRules[]` entry, ready to use.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct JwtRulePlan {
     /// Empty takes any issuer.
     pub issuer: Box<str>,

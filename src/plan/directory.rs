@@ -127,7 +127,8 @@ mod tests {
         let peer = PeerPlan { mode, ports: BTreeMap::new() };
         let (layers, jwt, invalid) = (Vec::new(), JWT.clone(), Vec::new());
         let series = Series::default();
-        Arc::new(WorkloadPlan { workload, series, layers, peer, jwt, invalid })
+        let access = None;
+        Arc::new(WorkloadPlan { workload, series, layers, peer, jwt, access, invalid })
     }
 
     fn named(namespace: &str, name: &str, account: &str, address: [u8; 4]) -> Workload {

@@ -2,6 +2,7 @@
 //!
 //! Immutable once built; `compile` builds it, `decide` and `authn` read it.
 
+mod access;
 mod authentication;
 mod directory;
 pub mod index;
@@ -14,6 +15,7 @@ pub mod vocabulary;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+pub use access::{AccessPlan, AccessRulePlan, HostPlan, PathMatch, Route, host_of};
 pub use authentication::{
     ClaimHeader, JwtPlan, JwtRulePlan, KeyReference, KeySource, KeySourceId, PeerPlan, TokenPlaces,
 };
@@ -22,7 +24,7 @@ pub use series::{Series, SeriesNames};
 pub use size::CompiledSize;
 pub use trees::{DecisionTree, Trees, Unknown};
 
-use crate::model::{AuthorizationPolicy, ResourceId, RuleId, Workload};
+use crate::model::{AccessRuleId, AuthorizationPolicy, ResourceId, RuleId, Workload};
 use vocabulary::{Attribute, Vocabulary};
 
 /// All plans of one revision of the policies. Immutable; replaced whole.
@@ -53,6 +55,8 @@ pub struct WorkloadPlan {
     pub peer: PeerPlan,
     /// Tokens.
     pub jwt: Arc<JwtPlan>,
+    /// APIRules; `None` without any.
+    pub access: Option<Arc<AccessPlan>>,
     /// Resources that may apply and have never had an accepted form: everything is denied.
     pub invalid: Vec<ResourceId>,
 }
@@ -86,7 +90,11 @@ impl Snapshot {
         let mut seen = HashSet::new();
         let layers = self.workloads.iter().flat_map(|plan| &plan.layers);
         let distinct = layers.filter(|attached| seen.insert(Arc::as_ptr(&attached.layer)));
-        distinct.map(|attached| attached.layer.compiled_size()).sum()
+        let layers: CompiledSize = distinct.map(|attached| attached.layer.compiled_size()).sum();
+        let mut seen = HashSet::new();
+        let plans = self.workloads.iter().filter_map(|plan| plan.access.as_ref());
+        let distinct = plans.filter(|access| seen.insert(Arc::as_ptr(access)));
+        layers + distinct.map(|access| access.compiled_size()).sum()
     }
 }
 
@@ -94,18 +102,20 @@ impl WorkloadPlan {
     /// What deciding takes in memory. The policies as written, kept for explanations, are not part
     /// of it.
     pub fn compiled_size(&self) -> CompiledSize {
-        self.layers.iter().map(|attached| attached.layer.compiled_size()).sum()
+        let access = self.access.iter().map(|access| access.compiled_size());
+        self.layers.iter().map(|attached| attached.layer.compiled_size()).chain(access).sum()
     }
 
     /// Whether every request gets the same answer from both. May say no where they only look
     /// different.
     pub fn decides_like(&self, other: &Self) -> bool {
-        let Self { workload: _, series: _, layers, peer, jwt, invalid } = self;
+        let Self { workload: _, series: _, layers, peer, jwt, access, invalid } = self;
         let is_same = |(a, b): (&AttachedLayer, &AttachedLayer)| Arc::ptr_eq(&a.layer, &b.layer);
         layers.len() == other.layers.len()
             && layers.iter().zip(&other.layers).all(is_same)
             && *peer == other.peer
             && Arc::ptr_eq(jwt, &other.jwt)
+            && access.as_ref().map(Arc::as_ptr) == other.access.as_ref().map(Arc::as_ptr)
             && *invalid == other.invalid
     }
 
@@ -120,6 +130,12 @@ impl WorkloadPlan {
         let attached = self.layers.get(behind.checked_sub(1)?)?;
         let policy = attached.layer.policies.get(at(rule.policy - attached.first_policy))?;
         Some(policy)
+    }
+
+    /// Namespace and name of the APIRule that a rule belongs to.
+    pub fn api_rule(&self, rule: AccessRuleId) -> Option<[&str; 2]> {
+        let (api_rule, _) = self.access.as_ref()?.rule(rule)?;
+        Some([&api_rule.metadata.namespace, &api_rule.metadata.name])
     }
 
     /// The trees for a kind of traffic, of each layer.

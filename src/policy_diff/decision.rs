@@ -2,7 +2,7 @@
 
 use super::side::{Answer, Side};
 use super::{KnownRules, View, is_allowed};
-use crate::model::{Reason, RuleId};
+use crate::model::{AccessRuleId, Reason, RuleId};
 use crate::plan::WorkloadPlan;
 
 /// A decision as it is shown.
@@ -75,6 +75,10 @@ fn place(plan: &WorkloadPlan, rule: RuleId) -> Option<String> {
     Some(format!("{}:{}", policy.metadata.file.as_ref()?, position.line))
 }
 
+fn access_rule(plan: &WorkloadPlan, id: AccessRuleId) -> String {
+    plan.access.as_ref().map_or_else(String::new, |access| access.describe(id))
+}
+
 fn why(plan: &WorkloadPlan, reason: Reason) -> String {
     match reason {
         Reason::AllowRule(rule) | Reason::DenyRule(rule) => name(plan, rule),
@@ -83,6 +87,11 @@ fn why(plan: &WorkloadPlan, reason: Reason) -> String {
         }
         Reason::NoAllowPolicy => "no DENY rule matches, and no ALLOW policy holds".to_owned(),
         Reason::NoAllowRule => "ALLOW policies hold, and none of their rules matches".to_owned(),
+        Reason::ApiRule(rule) => access_rule(plan, rule),
+        Reason::ApiRuleRefused(rule, refusal) => {
+            format!("{}: refused with {}: {refusal}", access_rule(plan, rule), refusal.status())
+        }
+        Reason::NoApiRule => "no rule of an APIRule is for this request".to_owned(),
         Reason::PeerUnauthenticated => {
             "mutual TLS is STRICT, and the peer has no identity".to_owned()
         }

@@ -274,6 +274,7 @@ fn attributes<'r>(record: &'r Record<'_>) -> Result<Attributes<'r>, Lacking> {
         peer: Peer { names: names.collect() },
         http,
         filter_metadata: metadata(record.metadata.as_ref()),
+        exchange: crate::model::Exchange::default(),
         missing: Missing {
             peer_certificate: is_missing("include_peer_certificate"),
             tls_session: is_missing("include_tls_session"),

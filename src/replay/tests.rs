@@ -120,6 +120,7 @@ impl Request {
                 .iter()
                 .map(|v| ("envoy.filters.f".into(), v.clone()))
                 .collect(),
+            exchange: crate::model::Exchange::default(),
             missing: self.missing,
         }
     }

@@ -96,9 +96,15 @@ impl Timeline {
 
     /// Which rule decided.
     pub fn note_rule(&mut self, plan: &WorkloadPlan, reason: Reason) {
-        self.rule = reason.rule().and_then(|rule| {
-            let metadata = &plan.policy(rule)?.metadata;
-            Some((format!("{}/{}", metadata.namespace, metadata.name), rule.rule))
+        let api_rule = reason.access_rule().and_then(|rule| {
+            let [namespace, name] = plan.api_rule(rule)?;
+            Some((format!("{namespace}/{name}"), rule.rule))
+        });
+        self.rule = api_rule.or_else(|| {
+            reason.rule().and_then(|rule| {
+                let metadata = &plan.policy(rule)?.metadata;
+                Some((format!("{}/{}", metadata.namespace, metadata.name), rule.rule))
+            })
         });
     }
 }

@@ -289,6 +289,7 @@ fn attributes() -> impl Strategy<Value = Attributes<'static>> {
                 .map(|k| ("f".into(), Value::Object(vec![("k".to_owned(), k)])))
                 .into_iter()
                 .collect(),
+            exchange: crate::model::Exchange::default(),
             missing: Missing {
                 peer_certificate: missing[0],
                 tls_session: missing[1],

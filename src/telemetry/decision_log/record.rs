@@ -72,6 +72,9 @@ impl Decision<'_> {
             | Reason::AllowRule(_)
             | Reason::DenyRule(_)
             | Reason::NoAllowRule
+            | Reason::ApiRule(_)
+            | Reason::ApiRuleRefused(..)
+            | Reason::NoApiRule
             | Reason::Jwt(_) => true,
             Reason::CustomProviderUndefined(_)
             | Reason::PeerUnauthenticated
@@ -141,6 +144,10 @@ fn write_verdict(event: &mut Object, decision: &Decision<'_>) {
     event.text("postern.outcome", verdict.outcome().as_str());
     event.text("postern.reason", verdict.reason.as_str());
     write_rule(event, "postern.policy", "postern.rule", *plan, verdict.reason.rule());
+    write_access_rule(event, "postern.api_rule", "postern.rule", *plan, verdict.reason);
+    if let Reason::ApiRuleRefused(_, refusal) = verdict.reason {
+        event.text("postern.error", &refusal.to_string());
+    }
     if let Reason::Jwt(error) = verdict.reason {
         event.text("postern.error", &error.to_string());
     } else if let Some(problem) = decision.malformed {
@@ -159,6 +166,7 @@ fn write_verdict(event: &mut Object, decision: &Decision<'_>) {
             event.text("outcome", shadow.outcome().as_str());
             event.text("reason", shadow.reason.as_str());
             write_rule(event, "policy", "rule", *plan, shadow.reason.rule());
+            write_access_rule(event, "api_rule", "rule", *plan, shadow.reason);
         });
     }
     event.number("postern.revision", decision.revision);
@@ -191,6 +199,20 @@ fn write_rule(
     let (Some(plan), Some(rule)) = (plan, rule) else { return };
     if let Some([namespace, name]) = policy_name(plan, rule) {
         event.texts_joined(policy, &[namespace, "/", name]);
+        event.number(number, rule.rule);
+    }
+}
+
+fn write_access_rule(
+    event: &mut Object,
+    api_rule: &str,
+    number: &str,
+    plan: Option<&WorkloadPlan>,
+    reason: Reason,
+) {
+    let (Some(plan), Some(rule)) = (plan, reason.access_rule()) else { return };
+    if let Some([namespace, name]) = plan.api_rule(rule) {
+        event.texts_joined(api_rule, &[namespace, "/", name]);
         event.number(number, rule.rule);
     }
 }

@@ -184,6 +184,7 @@ fn attributes() -> Attributes<'static> {
             headers: Headers::new(lines.into(), true),
         }),
         filter_metadata: vec![("envoy.filters.f".into(), metadata)],
+        exchange: crate::model::Exchange::default(),
         missing: Missing { client_address: true, ..Missing::default() },
     }
 }

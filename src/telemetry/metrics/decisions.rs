@@ -17,7 +17,7 @@ use prometheus_client::{
 
 use super::super::histogram::DurationHistogram;
 use super::super::shards::Shards;
-use crate::model::{JwtError, Outcome, Reason, RuleId, Verdict};
+use crate::model::{AccessRuleId, JwtError, Outcome, Reason, Refusal, RuleId, Verdict};
 
 /// Counts decisions. Recording is a few additions to counters that hardly any other thread uses.
 #[derive(Debug, Clone)]
@@ -29,6 +29,9 @@ struct DecisionCounters {
     allow_rule: AtomicU64,
     deny_rule: AtomicU64,
     no_allow_rule: AtomicU64,
+    api_rule: AtomicU64,
+    api_rule_refused: AtomicU64,
+    no_api_rule: AtomicU64,
     custom_provider_undefined: AtomicU64,
     peer_unauthenticated: AtomicU64,
     jwt: AtomicU64,
@@ -93,6 +96,9 @@ impl DecisionCounters {
             Reason::AllowRule(_) => &self.allow_rule,
             Reason::DenyRule(_) => &self.deny_rule,
             Reason::NoAllowRule => &self.no_allow_rule,
+            Reason::ApiRule(_) => &self.api_rule,
+            Reason::ApiRuleRefused(..) => &self.api_rule_refused,
+            Reason::NoApiRule => &self.no_api_rule,
             Reason::CustomProviderUndefined(_) => &self.custom_provider_undefined,
             Reason::PeerUnauthenticated => &self.peer_unauthenticated,
             Reason::Jwt(_) => &self.jwt,
@@ -122,11 +128,15 @@ struct Decisions(Counters);
 impl EncodeMetric for Decisions {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
         const RULE: RuleId = RuleId { policy: 0, rule: 0 };
+        const ACCESS_RULE: AccessRuleId = AccessRuleId { api_rule: 0, rule: 0 };
         let reasons = [
             Reason::NoAllowPolicy,
             Reason::AllowRule(RULE),
             Reason::DenyRule(RULE),
             Reason::NoAllowRule,
+            Reason::ApiRule(ACCESS_RULE),
+            Reason::ApiRuleRefused(ACCESS_RULE, Refusal::Unauthorized),
+            Reason::NoApiRule,
             Reason::CustomProviderUndefined(RULE),
             Reason::PeerUnauthenticated,
             Reason::Jwt(JwtError::BadFormat),
