@@ -3,7 +3,7 @@
 use crate::access::{self, Ask, Introspection, Tokens};
 use crate::authn::{self, Authentication, Verifier};
 use crate::decide;
-use crate::decide::reference::{self, RuleTrace};
+use crate::decide::reference::{self, AccessTrace, RuleTrace};
 use crate::model::{
     Action, Attributes, Identity, MutualTlsMode, Outcome, Peer, Reason, Value, Verdict,
 };
@@ -119,6 +119,9 @@ pub struct Explanation {
     /// How every rule of every attached policy fared, CUSTOM rules on the request as it came, the
     /// others as tokens left it; only CUSTOM rules where tokens were not reached or refused.
     pub rules: Vec<RuleTrace>,
+    /// How the rules of APIRules fared that are for the request's host; `None` where APIRules have
+    /// nothing to do with it, or were not reached.
+    pub access: Option<Vec<AccessTrace>>,
 }
 
 /// Decides as [`pass`] does, and shows the walk.
@@ -149,11 +152,13 @@ pub fn explain(
         | Reason::UnknownWorkload
         | Reason::MalformedRequest => false,
     };
+    let mut access = None;
     if reached_rules {
+        access = reference::access_traces(plan, attributes);
         let after = reference::traces(plan, attributes, &passage.identity());
         rules.extend(after.into_iter().filter(|trace| !is_custom(trace)));
     }
-    Explanation { passage, rules }
+    Explanation { passage, rules, access }
 }
 
 /// Mode DISABLE is plaintext only: there is no peer identity, whatever the connection says.

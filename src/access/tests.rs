@@ -257,8 +257,9 @@ fn deny_rules_come_first_and_allow_rules_stand_beside() {
     ];
     let with_deny = snapshot(resources.clone(), workload(&["httpbin"]));
     assert!(matches!(get(&with_deny, "/open"), Reason::DenyRule(_)));
-    let without: Vec<_> = resources.into_iter().filter(|r| &*r.metadata().name != "deny-too");
-    let without = snapshot(without.collect(), workload(&["httpbin"]));
+    let without: Vec<_> =
+        resources.into_iter().filter(|r| &*r.metadata().name != "deny-too").collect();
+    let without = snapshot(without, workload(&["httpbin"]));
     assert_eq!(get(&without, "/open"), Reason::ApiRule(id(0, 0)));
     assert!(matches!(get(&without, "/mine"), Reason::AllowRule(_)));
     let refused = Reason::ApiRuleRefused(id(0, 1), Refusal::Unauthorized);

@@ -6,10 +6,12 @@ use anyhow::{Context as _, Result};
 use tokio::{runtime::Handle, time::timeout};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 
+use crate::access::Asking;
 use crate::admin::KeySourceStatus;
 use crate::authn::clock::Clock;
+use crate::authn::introspection::{Destinations, Introspector};
 use crate::authn::jwks::{self, AttemptResult, KeySets, Schedule};
-use crate::config::{KeySourceClient, KeySourcesConfig};
+use crate::config::{IntrospectionConfig, KeySourceClient, KeySourcesConfig};
 use crate::control::SyncKeys;
 use crate::outbound::{Client, ClientSettings, DialGuard};
 use crate::plan::KeySource;
@@ -19,6 +21,8 @@ use crate::telemetry::metrics::{KeySourceSample, Metrics};
 #[derive(Debug, Clone)]
 pub(super) struct KeySources {
     pub(super) sets: KeySets,
+    /// What fetches them.
+    client: Client,
     pub(super) clock: Clock,
 }
 
@@ -32,7 +36,7 @@ impl KeySources {
             refreshes.refreshed(attempt.result.as_str());
         });
         let (client, schedule) = (client(config)?, schedule(config));
-        let sets = KeySets::new(client, schedule, clock, observer, Handle::current());
+        let sets = KeySets::new(client.clone(), schedule, clock, observer, Handle::current());
         let sampled = sets.clone();
         metrics.register_key_sources(move || {
             let now = clock.now();
@@ -43,7 +47,19 @@ impl KeySources {
             };
             sampled.status().into_iter().map(sample).collect()
         });
-        Ok(Self { sets, clock })
+        Ok(Self { sets, client, clock })
+    }
+
+    /// Who asks introspection endpoints, over the same client.
+    pub(super) fn asking(&self, config: &IntrospectionConfig) -> Result<Asking> {
+        let destinations = config.destinations.iter().map(String::as_str);
+        let destinations =
+            Destinations::of(destinations).context("--introspection-destinations")?;
+        Ok(Asking {
+            introspector: Introspector::new(self.client.clone(), destinations, self.clock),
+            introspection_url: config.url.clone(),
+            timeout: config.timeout,
+        })
     }
 
     /// For control. `own` are wanted always, whatever policies say.
@@ -58,7 +74,7 @@ impl KeySources {
 
     /// For the admin endpoints.
     pub(super) fn status(&self) -> Arc<dyn Fn() -> Vec<KeySourceStatus> + Send + Sync> {
-        let Self { sets, clock } = self.clone();
+        let Self { sets, client: _, clock } = self.clone();
         Arc::new(move || {
             let now = clock.now();
             let status = sets.status().into_iter().map(|source| KeySourceStatus {

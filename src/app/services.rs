@@ -44,6 +44,7 @@ pub(super) fn grpc_services(
     let mut service =
         AuthorizationService::new(snapshots, Arc::new(keys.sets.clone()), settings, keys.clock)
             .with_unknown_kid_wait(config.key_sources.unknown_kid_wait)
+            .with_introspection(keys.asking(&config.introspection)?)
             .with_metrics(check_metrics);
     if let Some(decision_log) = decision_log {
         service = service.with_decision_log(decision_log);

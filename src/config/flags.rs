@@ -178,6 +178,18 @@ pub struct ServerFlags {
     #[arg(long, value_name = "FILE", help_heading = "Keys")]
     pub jwks_ca_certificates: Option<String>,
 
+    /// Servers that callers' tokens may be sent to, so that these say whether they are good
+    #[arg(long, value_name = "URL,...", help_heading = "Keys")]
+    pub introspection_destinations: Option<String>,
+
+    /// The introspection endpoint of APIRules that name none
+    #[arg(long, value_name = "URL", help_heading = "Keys")]
+    pub introspection_url: Option<String>,
+
+    /// How long one question to an introspection endpoint may take [default: 500ms]
+    #[arg(long, value_name = "TIME", help_heading = "Keys")]
+    pub introspection_timeout: Option<String>,
+
     /// How much memory verified tokens may take; 0 verifies each time [default: 32MiB]
     #[arg(long, value_name = "SIZE", help_heading = "Keys")]
     pub token_cache_size: Option<String>,
@@ -318,6 +330,9 @@ impl Flags {
             ("jwksStartupTimeout", &server.jwks_startup_timeout),
             ("jwksBlockedCidrs", &server.jwks_blocked_cidrs),
             ("jwksCaCertificates", &server.jwks_ca_certificates),
+            ("introspectionDestinations", &server.introspection_destinations),
+            ("introspectionUrl", &server.introspection_url),
+            ("introspectionTimeout", &server.introspection_timeout),
             ("tokenCacheSize", &server.token_cache_size),
             ("maxMessageSize", &server.max_message_size),
             ("kube", &server.kube),

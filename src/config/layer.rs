@@ -8,7 +8,7 @@ use super::{Environment, Problems, document, read};
 
 /// Every setting by its name in files. Flags are the same in kebab-case, variables in
 /// SCREAMING_SNAKE_CASE behind `POSTERN_`.
-const SETTINGS: [&str; 63] = [
+const SETTINGS: [&str; 66] = [
     "admin",
     "api",
     "apiCertificate",
@@ -31,6 +31,9 @@ const SETTINGS: [&str; 63] = [
     "decisionLogHeaders",
     "decisionLogRedact",
     "decisionLogSample",
+    "introspectionDestinations",
+    "introspectionTimeout",
+    "introspectionUrl",
     "jwksBlockedCidrs",
     "jwksCaCertificates",
     "jwksClients",

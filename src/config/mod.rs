@@ -7,6 +7,7 @@ mod address;
 mod decision_log;
 mod document;
 mod flags;
+mod introspection;
 mod key_sources;
 mod kube;
 mod layer;
@@ -39,6 +40,7 @@ use crate::telemetry::logging::{LogFilter, LogFormat};
 pub use address::{Address, InvalidAddress};
 pub use decision_log::{DecisionLogConfig, DecisionLogTarget};
 pub use flags::{Flags, PolicyFlags, ServerFlags};
+pub use introspection::IntrospectionConfig;
 pub use key_sources::{KeySourceClient, KeySourcesConfig};
 pub use kube::KubeConfig;
 pub use opentelemetry::OtlpExport;
@@ -97,6 +99,8 @@ pub struct Config {
     pub shutdown_grace: Duration,
     /// How remote key sets are fetched.
     pub key_sources: KeySourcesConfig,
+    /// Whom tokens are sent to that only their issuer can read.
+    pub introspection: IntrospectionConfig,
     /// How much memory verified tokens may take, in bytes; 0 keeps none.
     pub token_cache_size: usize,
     /// The largest CheckRequest, in bytes.
@@ -269,6 +273,7 @@ impl Config {
         });
         if let Value::Object(settings) = &mut settings {
             self.key_sources.show(settings);
+            self.introspection.show(settings);
             if self.traces.is_some() {
                 settings.insert("traces".into(), json!("otlp"));
             }
@@ -365,6 +370,7 @@ impl Reader<'_> {
                 values::shutdown_grace,
             ),
             key_sources: KeySourcesConfig::read(self),
+            introspection: IntrospectionConfig::read(self),
             token_cache_size: self.setting("tokenCacheSize", 32 << 20, values::token_cache_size),
             max_message_size: self.setting("maxMessageSize", 4 << 20, values::message_size),
             max_headers_size: self.setting(

@@ -223,7 +223,10 @@ fn everything_can_be_set_in_a_file() {
       "jwksStartupTimeout": "10s",
       "jwksBlockedCidrs": [],
       "jwksCaCertificates": null,
-      "jwksClients": []
+      "jwksClients": [],
+      "introspectionDestinations": [],
+      "introspectionUrl": null,
+      "introspectionTimeout": "500ms"
     }
     "#);
 }

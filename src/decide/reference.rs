@@ -14,7 +14,7 @@ use crate::model::{
 };
 use crate::plan::{Unknown, WorkloadPlan};
 
-pub use access::access_rule;
+pub use access::{AccessTrace, access_rule, access_traces};
 pub use trace::{AlternativeTrace, FieldTrace, RuleTrace};
 
 /// What [`super::before_tokens`] says of CUSTOM rules.

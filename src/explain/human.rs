@@ -7,7 +7,7 @@ use super::{Decided, action_name, field, id_of, met, unmet};
 use crate::decide::Certainty;
 use crate::decide::reference::{FieldTrace, RuleTrace};
 use crate::manifest::text::quoted;
-use crate::model::{AccessRuleId, Action, MutualTlsMode, Outcome, Reason, RuleId, Value};
+use crate::model::{Action, MutualTlsMode, Outcome, Reason, RuleId, Value};
 use crate::witness::Change;
 
 /// Below the word that says the outcome.
@@ -73,11 +73,6 @@ impl Decided<'_> {
         format!("{} rules[{}]", self.policy_id(rule), rule.rule)
     }
 
-    /// `APIRule/shop/orders rules[1] (/headers, GET)`
-    fn access_rule(&self, id: AccessRuleId) -> String {
-        self.plan.access.as_ref().map_or_else(String::new, |access| access.describe(id))
-    }
-
     fn why(&self, reason: Reason) -> String {
         match reason {
             Reason::AllowRule(rule) | Reason::DenyRule(rule) => self.name(rule),
@@ -132,6 +127,9 @@ impl Decided<'_> {
     fn details(&self) -> Vec<String> {
         if let Some(rule) = self.reason().rule() {
             return self.trace(rule).map(|trace| self.matching(trace)).unwrap_or_default();
+        }
+        if let Some(rule) = self.reason().access_rule() {
+            return self.access_details(rule);
         }
         if self.reason() != Reason::NoAllowRule {
             return Vec::new();
@@ -238,11 +236,14 @@ impl Decided<'_> {
         }
         let others = traces.iter().filter(|trace| !self.is_custom(trace.id));
         others.for_each(|trace| self.walk_rule(trace, text));
+        for line in self.access_walk() {
+            text.add(format_args!("{line}"));
+        }
         for policy in self.plan.policies().filter(|policy| policy.rules.is_empty()) {
             let action = action_name(&policy.action);
             text.add(format_args!("{} ({action}): has no rules", id_of(policy)));
         }
-        if self.plan.layers.is_empty() {
+        if self.plan.layers.is_empty() && self.explanation.access.is_none() {
             text.add(format_args!("no AuthorizationPolicy holds for {}", self.workload()));
         }
     }

@@ -22,6 +22,14 @@ pub fn json(decided: &Decided<'_>, walk: bool) -> Json {
         set("rule", json!(rule.rule));
         set("matched", trace.map_or_else(|| json!([]), |trace| decided.fields(trace)));
     }
+    if let Some(rule) = verdict.reason.access_rule() {
+        set("apiRule", json!(decided.api_rule_id(rule)));
+        set("rule", json!(rule.rule));
+    }
+    if let Reason::ApiRuleRefused(_, refusal) = verdict.reason {
+        set("error", json!(refusal.to_string()));
+        set("status", json!(refusal.status()));
+    }
     let misses: Vec<_> = decided.misses.iter().map(|miss| decided.miss_json(miss)).collect();
     if let Some(nearest) = misses.first() {
         set("nearest", nearest.clone());
@@ -51,6 +59,9 @@ pub fn json(decided: &Decided<'_>, walk: bool) -> Json {
     if walk {
         let rules = decided.walked().into_iter().map(|trace| decided.rule_json(trace));
         set("rules", rules.collect());
+        if let Some(access) = decided.access_json() {
+            set("apiRules", access);
+        }
     }
     Json::Object(object)
 }

@@ -2,6 +2,7 @@
 //!
 //! Shows what `gate` found out; decides nothing.
 
+mod access;
 mod field;
 mod human;
 mod json;
@@ -72,7 +73,7 @@ impl<'p> Decided<'p> {
             Passage { verdict, authentication: Authentication::default(), asks: Vec::new() };
         Self {
             plan,
-            explanation: Explanation { passage, rules: Vec::new() },
+            explanation: Explanation { passage, rules: Vec::new(), access: None },
             malformed: Some(malformed),
             is_http: true,
             principal: None,

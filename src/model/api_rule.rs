@@ -98,6 +98,22 @@ pub enum AccessStrategy {
     },
 }
 
+impl AccessStrategy {
+    /// As it is written, v2's as `extAuth`.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::NoAuth => "no_auth",
+            Self::Noop => "noop",
+            Self::Anonymous => "anonymous",
+            Self::Unauthorized => "unauthorized",
+            Self::Jwt(_) | Self::OathkeeperJwt(_) => "jwt",
+            Self::Introspection(_) => "oauth2_introspection",
+            Self::ExtAuth { .. } => "extAuth",
+        }
+    }
+}
+
 /// A token of one of some issuers that one of some lists of demands holds for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct JwtAccess {

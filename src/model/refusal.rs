@@ -76,6 +76,11 @@ pub enum Demand {
 }
 
 impl Refusal {
+    /// Whether it says only that nobody was there who could have found out.
+    pub fn is_for_want_of_an_examiner(self) -> bool {
+        matches!(self, Self::NotAsked | Self::NotVerified | Self::ProviderUndefined)
+    }
+
     /// The HTTP status of the answer: Istio's for its `jwt`, Oathkeeper's for the others.
     pub fn status(self) -> u16 {
         match self {

@@ -155,7 +155,21 @@ impl Bench {
         if !wanting.is_empty() {
             return bounds::judge(plan, &mut attributes, tokens, &wanting);
         }
+        // A record has no tokens, only what policies of then made of them.
+        let no_tokens = || After::CannotTell(Lacking("http.request.header.authorization".into()));
+        let looks_at_own_tokens = attributes.http.as_ref().is_some_and(|http| {
+            let host = plan.access.as_ref().and_then(|access| access.host(&http.host));
+            host.is_some_and(|host| host.jwt.is_some())
+        });
+        if looks_at_own_tokens {
+            return no_tokens();
+        }
         match gate::pass_recorded(plan, &mut attributes, tokens) {
+            Some(Verdict { reason: Reason::ApiRuleRefused(_, refusal), .. })
+                if refusal.is_for_want_of_an_examiner() =>
+            {
+                no_tokens()
+            }
             Some(Verdict { reason, .. }) => After::Decided(reason),
             None => After::TokenRefused,
         }

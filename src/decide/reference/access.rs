@@ -8,33 +8,61 @@ use crate::model::{
 use crate::path_regex::PathRegex;
 use crate::plan::WorkloadPlan;
 
+/// How a rule of an APIRule fares whose hosts have the request's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AccessTrace {
+    /// Which.
+    pub id: AccessRuleId,
+    /// Whether `methods` has the request's.
+    pub method: bool,
+    /// Whether the request's path fits `path`.
+    pub path: bool,
+}
+
+impl AccessTrace {
+    /// Whether the rule is for the request, where none before it is.
+    pub fn fits(&self) -> bool {
+        self.method && self.path
+    }
+}
+
+/// How the rules fare that are the workload's, in their order; `None` where APIRules have nothing to
+/// do with the request.
+pub fn access_traces(plan: &WorkloadPlan, attributes: &Attributes<'_>) -> Option<Vec<AccessTrace>> {
+    let access = plan.access.as_ref()?;
+    let is_own = |rule: &AccessRule| {
+        let Workload { namespace, services, .. } = &plan.workload;
+        !access.is_closed
+            || *namespace == rule.service.namespace && services.contains(&rule.service.name)
+    };
+    let mut traces = Vec::new();
+    for (number, api_rule) in (0u32..).zip(&access.api_rules) {
+        let Some(http) = &attributes.http else { break };
+        if !fits_host(api_rule, http) {
+            continue;
+        }
+        for (position, rule) in (0u32..).zip(&api_rule.rules).filter(|(_, rule)| is_own(rule)) {
+            let id = AccessRuleId { api_rule: number, rule: position };
+            traces.push(AccessTrace {
+                id,
+                method: rule.methods.iter().any(|method| *method.value == *http.method),
+                path: fits_path(rule, http.path_without_query()),
+            });
+        }
+    }
+    (access.is_closed || !traces.is_empty()).then_some(traces)
+}
+
 /// What [`super::super::subject`] says: whether APIRules have to do with the request, and which rule
 /// of them is the request's.
 pub fn access_rule(
     plan: &WorkloadPlan,
     attributes: &Attributes<'_>,
 ) -> (bool, Option<AccessRuleId>) {
-    let Some(access) = &plan.access else { return (false, None) };
-    let is_own = |rule: &AccessRule| {
-        let Workload { namespace, services, .. } = &plan.workload;
-        !access.is_closed
-            || *namespace == rule.service.namespace && services.contains(&rule.service.name)
-    };
-    let mut is_subject = access.is_closed;
-    let Some(http) = &attributes.http else { return (is_subject, None) };
-    for (number, api_rule) in (0u32..).zip(&access.api_rules) {
-        let has_own = api_rule.rules.iter().any(is_own);
-        if !has_own || !fits_host(api_rule, http) {
-            continue;
-        }
-        is_subject = true;
-        for (position, rule) in (0u32..).zip(&api_rule.rules) {
-            if is_own(rule) && fits(rule, http) {
-                return (true, Some(AccessRuleId { api_rule: number, rule: position }));
-            }
-        }
+    match access_traces(plan, attributes) {
+        None => (false, None),
+        Some(traces) => (true, traces.iter().find(|trace| trace.fits()).map(|trace| trace.id)),
     }
-    (is_subject, None)
 }
 
 fn fits_host(api_rule: &ApiRule, http: &Http<'_>) -> bool {
@@ -47,13 +75,11 @@ fn fits_host(api_rule: &ApiRule, http: &Http<'_>) -> bool {
     })
 }
 
-fn fits(rule: &AccessRule, http: &Http<'_>) -> bool {
-    let path = http.path_without_query();
-    let fits_path = match &rule.path {
+fn fits_path(rule: &AccessRule, path: &str) -> bool {
+    match &rule.path {
         AccessPath::Regex(regex) => PathRegex::slow(regex).is_ok_and(|regex| regex.matches(path)),
         AccessPath::Template(template) => pattern::fits(&pattern::template(template), path),
-    };
-    fits_path && rule.methods.iter().any(|method| *method.value == *http.method)
+    }
 }
 
 /// What the rule's strategies say, which are not compiled.

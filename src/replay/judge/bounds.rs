@@ -58,6 +58,10 @@ pub(super) fn judge(
     if let Some(rule) = deny.surely {
         return deny.exactly(Reason::DenyRule(rule), reaches_deny);
     }
+    if plan.access.is_some() && allow.surely.is_none() {
+        // Which rule of an APIRule it is may depend on what is not known, too.
+        return cannot_tell();
+    }
     if has_allow && allow.possibly.is_none() {
         return allow.exactly(Reason::NoAllowRule, reaches_allow);
     }
