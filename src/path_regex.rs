@@ -78,6 +78,20 @@ impl PathRegex {
         }
     }
 
+    /// Whether it is proved that every path that fits `other` fits this. `false` says nothing.
+    pub fn covers(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (_, Fast::Literal(path)) => self.matches(path),
+            (Fast::Prefix(start), Fast::Prefix(longer)) => longer.starts_with(&**start),
+            (Fast::Prefix(start), Fast::Regex(regex)) => {
+                literal_start(regex.as_str()).starts_with(&**start)
+            }
+            (Fast::Regex(one), Fast::Regex(other)) => one.as_str() == other.as_str(),
+            (Fast::Literal(_), Fast::Prefix(_) | Fast::Regex(_))
+            | (Fast::Regex(_), Fast::Prefix(_)) => false,
+        }
+    }
+
     /// What it holds on the heap, in bytes, roughly.
     pub fn heap_size(&self) -> usize {
         match &self.0 {
@@ -86,6 +100,22 @@ impl PathRegex {
             Fast::Regex(regex) => 4096 + regex.as_str().len(),
         }
     }
+}
+
+/// What every path begins with that fits `^(?:..)$`. A path has no line breaks.
+fn literal_start(anchored: &str) -> &str {
+    let inside = anchored.strip_prefix("^(?:").unwrap_or_default();
+    if inside.contains('|') {
+        return "";
+    }
+    let end = inside.find(is_special).unwrap_or(inside.len());
+    let (start, rest) = inside.split_at_checked(end).unwrap_or_default();
+    if rest.starts_with(['*', '?', '{']) {
+        // The last character may be missing.
+        let last = start.chars().next_back().map_or(0, char::len_utf8);
+        return start.get(..start.len() - last).unwrap_or_default();
+    }
+    start
 }
 
 fn is_special(c: char) -> bool {
@@ -154,6 +184,22 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_covered_fits(
+            wider in "/[ab.*|]{0,3}(\\.\\*)?",
+            regex in "/[ab.*|?]{0,5}(\\.\\*)?",
+            paths in prop::collection::vec("/?[ab|]{0,5}", 8),
+        ) {
+            let (Ok(wider), Ok(regex)) = (PathRegex::parse(&wider), PathRegex::parse(&regex)) else {
+                return Ok(());
+            };
+            if wider.covers(&regex) {
+                for path in paths {
+                    prop_assert!(!regex.matches(&path) || wider.matches(&path), "{path}");
+                }
+            }
+        }
+
         #[test]
         fn shortcuts_change_nothing(
             regex in "/[ab.*|]{0,5}(\\.\\*)?",

@@ -54,6 +54,10 @@ codes! {
     DEFAULT_PORT_IN_HOST = 526, "default-port-in-host", "a host with a port that clients leave out";
     HTTP_ON_OTHER_PORT = 527, "http-on-tcp-port", "HTTP fields for the port of another protocol";
 
+    // 0530-0539: APIRules.
+    API_RULE_OPENED = 530, "api-rule-is-opened", "a rule of an APIRule whose requests an earlier one lets through";
+    API_RULE_NOT_REACHED = 531, "api-rule-not-reached", "a rule of an APIRule that no request reaches";
+
     // 0540-0549: the annotation that ignores findings.
     UNUSED_IGNORE = 540, "unused-ignore", "an ignored code that was not found";
     BAD_IGNORE = 541, "bad-ignore", "an ignored code that does not exist, or cannot be ignored";

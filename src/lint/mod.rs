@@ -6,6 +6,7 @@
 
 pub mod codes;
 
+mod access;
 mod cover;
 mod filing;
 mod identity;
@@ -50,9 +51,15 @@ pub struct Subject<'a> {
 pub fn lint(subject: Subject<'_>) -> Vec<Diagnostic> {
     let policies = Policies::new(subject);
     let mut findings = Vec::new();
-    for family in
-        [never::find, cover::find, tokens::find, identity::find, values::find, shape::find]
-    {
+    for family in [
+        never::find,
+        cover::find,
+        tokens::find,
+        identity::find,
+        values::find,
+        shape::find,
+        access::find,
+    ] {
         family(&policies, &mut findings);
     }
     let mut found: Vec<_> = findings.into_iter().map(Finding::into_diagnostic).collect();

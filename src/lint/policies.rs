@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::compile::{expand_trust_domains, precedence};
 use crate::model::{
-    Action, AuthorizationPolicy, JwtRule, Kind, Metadata, PeerAuthentication, Position, Resource,
-    ResourceId,
+    Action, ApiRule, AuthorizationPolicy, JwtRule, Kind, Metadata, PeerAuthentication, Position,
+    Resource, ResourceId,
 };
 
 use super::meaning::Meaning;
@@ -21,6 +21,8 @@ pub(super) struct Policies<'a> {
     pub(super) tokens: Vec<Tokens<'a>>,
     /// Oldest first, root namespace first.
     pub(super) peers: Vec<Peers<'a>>,
+    /// In their order.
+    pub(super) api_rules: Vec<&'a ApiRule>,
     /// Whether nothing is missing from the set.
     pub(super) complete: bool,
 }
@@ -58,8 +60,21 @@ impl<'a> Policies<'a> {
             let (a, b) = (a.metadata(), b.metadata());
             (is_elsewhere(a), precedence(a)).cmp(&(is_elsewhere(b), precedence(b)))
         });
-        let mut all =
-            Self { authorization: Vec::new(), tokens: Vec::new(), peers: Vec::new(), complete };
+        let mut api_rules: Vec<&ApiRule> = Vec::new();
+        api_rules.extend(resources.iter().filter_map(|resource| match &**resource {
+            Resource::ApiRule(api_rule) => Some(&**api_rule),
+            Resource::AuthorizationPolicy(_)
+            | Resource::RequestAuthentication(_)
+            | Resource::PeerAuthentication(_) => None,
+        }));
+        api_rules.sort_by(|a, b| precedence(&a.metadata).cmp(&precedence(&b.metadata)));
+        let mut all = Self {
+            authorization: Vec::new(),
+            tokens: Vec::new(),
+            peers: Vec::new(),
+            api_rules,
+            complete,
+        };
         for resource in ordered {
             let Some(attachment) = resource.attachment() else { continue };
             let scope = Scope::of(resource.metadata(), attachment, mesh);
