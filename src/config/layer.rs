@@ -8,7 +8,7 @@ use super::{Environment, Problems, document, read};
 
 /// Every setting by its name in files. Flags are the same in kebab-case, variables in
 /// SCREAMING_SNAKE_CASE behind `POSTERN_`.
-const SETTINGS: [&str; 63] = [
+const SETTINGS: [&str; 67] = [
     "admin",
     "api",
     "apiCertificate",
@@ -21,6 +21,9 @@ const SETTINGS: [&str; 63] = [
     "apiKubeconfig",
     "apiMostWatches",
     "apiRoles",
+    "apiRuleDefaultDomain",
+    "apiRuleDomains",
+    "apiRuleJwtHandler",
     "apiTokens",
     "clientAddressHeader",
     "config",
@@ -40,6 +43,7 @@ const SETTINGS: [&str; 63] = [
     "jwksUnknownKidInterval",
     "jwksUnknownKidWait",
     "kube",
+    "kubeApiRules",
     "kubeContext",
     "kubeNamespaces",
     "kubeNode",
