@@ -35,7 +35,7 @@ pub enum InvalidPathRegex {
 }
 
 /// What one compiled expression may take, in bytes.
-const SIZE_LIMIT: usize = 256 << 10;
+const SIZE_LIMIT: usize = 1 << 20;
 
 /// Characters that mean something else than themselves.
 const SPECIAL: &[char] = &['\\', '.', '+', '*', '?', '(', ')', '|', '[', ']', '{', '}', '^', '$'];
@@ -123,17 +123,18 @@ fn is_special(c: char) -> bool {
 }
 
 fn regex(text: &str) -> Result<Regex, InvalidPathRegex> {
-    RegexBuilder::new(text).size_limit(SIZE_LIMIT).dfa_size_limit(SIZE_LIMIT).build().map_err(
-        |error| match error {
-            regex::Error::CompiledTooBig(_) => InvalidPathRegex::TooLarge,
-            _ if is_backtracking(text) => InvalidPathRegex::Backtracking,
-            error => {
-                let text = error.to_string();
-                let last = text.lines().last().unwrap_or_default();
-                InvalidPathRegex::Syntax(last.trim_start_matches("error: ").to_owned())
-            }
-        },
-    )
+    let built = RegexBuilder::new(text).size_limit(SIZE_LIMIT).dfa_size_limit(SIZE_LIMIT).build();
+    built.map_err(|error| {
+        if matches!(error, regex::Error::CompiledTooBig(_)) {
+            return InvalidPathRegex::TooLarge;
+        }
+        if is_backtracking(text) {
+            return InvalidPathRegex::Backtracking;
+        }
+        let text = error.to_string();
+        let last = text.lines().last().unwrap_or_default();
+        InvalidPathRegex::Syntax(last.trim_start_matches("error: ").to_owned())
+    })
 }
 
 fn is_backtracking(text: &str) -> bool {

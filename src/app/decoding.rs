@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::control::{Decode, Decoded, Document};
-use crate::manifest::{self, Options};
+use crate::manifest::{self, Claims, Options};
 use crate::source::PolicyFile;
 
 /// Decodes as [`manifest::decode_files`] does.
@@ -33,6 +33,8 @@ struct File {
     name: Arc<str>,
     text: Arc<str>,
     decoded: Decoded,
+    /// What others may claim too.
+    claims: Claims,
     /// Whether it says something that is about all files together.
     is_about_all: bool,
 }
@@ -69,6 +71,7 @@ impl Known {
         }
         let mut all = Decoded { documents: Vec::with_capacity(files.len()), ..Decoded::default() };
         for File { decoded, .. } in &self.files {
+            all.services.extend(decoded.services.iter().cloned());
             all.documents.extend(decoded.documents.iter().cloned());
             all.diagnostics.extend(decoded.diagnostics.iter().cloned());
         }
@@ -82,6 +85,7 @@ fn is_sum_of_parts(files: &[File]) -> bool {
     let mut resources = HashSet::with_capacity(files.len());
     let names_differ = files.is_sorted_by(|one, other| one.name < other.name);
     names_differ
+        && !Claims::meet(files.iter().map(|file| &file.claims))
         && files.iter().all(|file| {
             let mut ids = file.decoded.documents.iter().filter_map(|document| document.id.as_ref());
             !file.is_about_all && ids.all(|id| resources.insert(id))
@@ -94,17 +98,22 @@ impl File {
         let ids = |file: &Self| -> Vec<_> {
             file.decoded.documents.iter().map(|document| document.id.clone()).collect()
         };
-        !self.is_about_all && ids(self) == ids(other)
+        !self.is_about_all && self.claims == other.claims && ids(self) == ids(other)
     }
 
     fn decode(file: &PolicyFile, options: &Options) -> Self {
-        let decoded = decode(std::slice::from_ref(file), options);
+        let (decoded, claims) = read(std::slice::from_ref(file), options);
         let is_about_all = decoded.diagnostics.iter().any(|found| found.file.is_none());
-        Self { name: file.name.clone(), text: file.text.clone(), decoded, is_about_all }
+        Self { name: file.name.clone(), text: file.text.clone(), decoded, claims, is_about_all }
     }
 }
 
 fn decode(files: &[PolicyFile], options: &Options) -> Decoded {
+    read(files, options).0
+}
+
+/// Also what the documents claim that those of other files may claim.
+fn read(files: &[PolicyFile], options: &Options) -> (Decoded, Claims) {
     let texts = files.iter().map(|file| (&*file.name, file.text.as_bytes()));
     let decoded = manifest::decode_files(texts, options);
     let documents = decoded.documents.into_iter().map(|document| Document {
@@ -113,7 +122,8 @@ fn decode(files: &[PolicyFile], options: &Options) -> Decoded {
         id: document.id,
         attachment: document.attachment,
     });
-    Decoded { documents: documents.collect(), diagnostics: decoded.diagnostics }
+    let (diagnostics, services) = (decoded.diagnostics, decoded.services);
+    (Decoded { documents: documents.collect(), diagnostics, services }, decoded.claims)
 }
 
 #[cfg(test)]

@@ -45,6 +45,7 @@ impl PolicySource {
                 kubeconfig: kube.kubeconfig.clone(),
                 context: kube.context.clone(),
                 namespaces: kube.namespaces.clone(),
+                api_rules: kube.api_rules,
                 pods: match &kube.node {
                     _ if !kube.workloads => Pods::None,
                     Some(node) => Pods::OnNode(node.clone()),

@@ -22,7 +22,8 @@ use crate::telemetry::otlp::Spans;
 /// Text to resources. A resource without a namespace is in the workload's.
 pub(crate) fn decode(config: &Config) -> Decode {
     let namespace = config.settings.workloads.first().map_or("default", |w| &w.namespace);
-    decoding::decoder(manifest::Options { default_namespace: namespace.into() })
+    let default_namespace = namespace.into();
+    decoding::decoder(manifest::Options { default_namespace, api_rules: config.api_rules.clone() })
 }
 
 /// Adds every gRPC service but health; gives the one that decides.

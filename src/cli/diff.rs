@@ -102,7 +102,8 @@ impl Diff {
 
 /// What holds for the workload.
 fn plan(config: &Config) -> Result<Arc<WorkloadPlan>> {
-    let (resources, _) = read_policies(config)?;
+    let mut config = config.clone();
+    let (resources, _) = read_policies(&mut config)?;
     let snapshot = compile(1, &resources, &[], &config.settings);
     say_if_nothing_holds(&resources, &snapshot);
     snapshot.workloads.first().cloned().context("no workload is configured")

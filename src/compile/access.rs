@@ -57,6 +57,9 @@ pub(super) struct Access {
 /// The rules of one APIRule; `None` where one of them cannot be compiled.
 pub(super) type Forms = Option<Arc<[Arc<AccessRulePlan>]>>;
 
+/// An APIRule with its compiled rules.
+pub(super) type Compiled = (Arc<ApiRule>, Arc<[Arc<AccessRulePlan>]>);
+
 /// Compiles the rules of an APIRule.
 pub(super) fn forms(api_rule: &ApiRule) -> Forms {
     // Admission refuses what cannot be compiled; unchecked, it closes.
@@ -66,11 +69,7 @@ pub(super) fn forms(api_rule: &ApiRule) -> Forms {
 /// Puts the compiled rules of APIRules together, which are in their order.
 ///
 /// `tokens` are the rules of RequestAuthentications that hold for the workload.
-pub(super) fn access(
-    api_rules: &[(Arc<ApiRule>, Arc<[Arc<AccessRulePlan>]>)],
-    scope: &Scope,
-    tokens: &[&JwtRule],
-) -> Access {
+pub(super) fn access(api_rules: &[Compiled], scope: &Scope, tokens: &[&JwtRule]) -> Access {
     let is_closed = matches!(scope, Scope::Services { .. });
     let mut plan = AccessPlan { is_closed, ..AccessPlan::default() };
     // Of each route, in the order of the routes.

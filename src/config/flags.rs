@@ -52,6 +52,18 @@ pub struct PolicyFlags {
     #[arg(long, value_name = "FILE", help_heading = "Mesh")]
     pub mesh_config: Option<String>,
 
+    /// What follows a host of one label in an APIRule [default: none, such hosts are refused]
+    #[arg(long, value_name = "DOMAIN", help_heading = "APIRules")]
+    pub api_rule_default_domain: Option<String>,
+
+    /// The domains that hosts of APIRules may be in [default: any]
+    #[arg(long, value_name = "DOMAIN,...", help_heading = "APIRules")]
+    pub api_rule_domains: Option<String>,
+
+    /// Kyma's jwtHandler, ory or istio [default: the form that the oldest APIRule has]
+    #[arg(long, value_name = "HANDLER", help_heading = "APIRules")]
+    pub api_rule_jwt_handler: Option<String>,
+
     /// `use_remote_address` of Envoy's listener [default: false]
     #[arg(long, value_name = "BOOL", help_heading = "Requests")]
     pub use_remote_address: Option<String>,
@@ -229,6 +241,17 @@ pub struct ServerFlags {
     #[arg(long, value_name = "BOOL", help_heading = "Kubernetes")]
     pub kube_workloads: Option<String>,
 
+    /// Whether its APIRules are followed, and in which version; true is v1beta1 [default: false]
+    #[arg(
+        long,
+        value_name = "VERSION",
+        help_heading = "Kubernetes",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub kube_api_rules: Option<String>,
+
     /// Only those of this node [default: all]
     #[arg(long, value_name = "NAME", help_heading = "Kubernetes")]
     pub kube_node: Option<String>,
@@ -300,6 +323,9 @@ impl Flags {
             ("trustDomain", &policy.trust_domain),
             ("trustDomainAliases", &policy.trust_domain_aliases),
             ("meshConfig", &policy.mesh_config),
+            ("apiRuleDefaultDomain", &policy.api_rule_default_domain),
+            ("apiRuleDomains", &policy.api_rule_domains),
+            ("apiRuleJwtHandler", &policy.api_rule_jwt_handler),
             ("useRemoteAddress", &policy.use_remote_address),
             ("xffNumTrustedHops", &policy.xff_num_trusted_hops),
             ("clientAddressHeader", &policy.client_address_header),
@@ -341,6 +367,7 @@ impl Flags {
             ("kubeContext", &server.kube_context),
             ("kubeStatus", &server.kube_status),
             ("kubeWorkloads", &server.kube_workloads),
+            ("kubeApiRules", &server.kube_api_rules),
             ("kubeNode", &server.kube_node),
             ("store", &server.store),
             ("storeHistory", &server.store_history),

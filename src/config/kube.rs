@@ -21,6 +21,8 @@ pub struct KubeConfig {
     pub status: bool,
     /// Whether its pods are workloads.
     pub workloads: bool,
+    /// In which version its APIRules are followed; not at all where there is none.
+    pub api_rules: Option<&'static str>,
     /// Only the pods of this node; all where there is none.
     pub node: Option<String>,
     /// What this machine or pod is called, to be told from its likes.
@@ -28,8 +30,15 @@ pub struct KubeConfig {
 }
 
 /// Settings that mean nothing without `kube`.
-const OTHERS: [&str; 6] =
-    ["kubeNamespaces", "kubeconfig", "kubeContext", "kubeStatus", "kubeWorkloads", "kubeNode"];
+const OTHERS: [&str; 7] = [
+    "kubeNamespaces",
+    "kubeconfig",
+    "kubeContext",
+    "kubeStatus",
+    "kubeWorkloads",
+    "kubeApiRules",
+    "kubeNode",
+];
 
 impl KubeConfig {
     pub(super) fn read(
@@ -60,6 +69,7 @@ impl KubeConfig {
             context: read.setting("kubeContext", None, |v| Ok(Some(text(v)?.to_owned()))),
             status: read.setting("kubeStatus", true, values::boolean),
             workloads: read.setting("kubeWorkloads", false, values::boolean),
+            api_rules: read.setting("kubeApiRules", None, api_rules),
             node: read.setting("kubeNode", None, |v| Ok(Some(text(v)?.to_owned()))),
             host: environment.variable("HOSTNAME"),
         };
@@ -99,8 +109,25 @@ impl KubeConfig {
             ("kubeStatus", json!(self.status)),
             ("kubeWorkloads", json!(self.workloads)),
             ("kubeNode", json!(self.node)),
+            ("kubeApiRules", json!(self.api_rules.unwrap_or("false"))),
         ];
         settings.extend(shown.map(|(name, value)| (name.to_owned(), value)));
+    }
+}
+
+/// Whether, or a version.
+fn api_rules(value: &Value) -> Result<Option<&'static str>, String> {
+    if let Value::Bool(value) = value {
+        return Ok(value.then_some("v1beta1"));
+    }
+    match text(value)? {
+        "false" => Ok(None),
+        "true" | "v1beta1" => Ok(Some("v1beta1")),
+        "v2alpha1" => Ok(Some("v2alpha1")),
+        "v2" => Ok(Some("v2")),
+        other => {
+            Err(format!("`{other}` is none of `true`, `false`, `v1beta1`, `v2alpha1` and `v2`"))
+        }
     }
 }
 

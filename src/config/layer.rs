@@ -8,7 +8,7 @@ use super::{Environment, Problems, document, read};
 
 /// Every setting by its name in files. Flags are the same in kebab-case, variables in
 /// SCREAMING_SNAKE_CASE behind `POSTERN_`.
-const SETTINGS: [&str; 66] = [
+const SETTINGS: [&str; 70] = [
     "admin",
     "api",
     "apiCertificate",
@@ -21,6 +21,9 @@ const SETTINGS: [&str; 66] = [
     "apiKubeconfig",
     "apiMostWatches",
     "apiRoles",
+    "apiRuleDefaultDomain",
+    "apiRuleDomains",
+    "apiRuleJwtHandler",
     "apiTokens",
     "clientAddressHeader",
     "config",
@@ -43,6 +46,7 @@ const SETTINGS: [&str; 66] = [
     "jwksUnknownKidInterval",
     "jwksUnknownKidWait",
     "kube",
+    "kubeApiRules",
     "kubeContext",
     "kubeNamespaces",
     "kubeNode",

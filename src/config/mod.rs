@@ -4,6 +4,7 @@
 //! The only place that reads the environment. Acting on it is `app`'s job.
 
 mod address;
+mod api_rules;
 mod decision_log;
 mod document;
 mod flags;
@@ -33,7 +34,8 @@ use serde_json::{Value, json};
 use crate::authn::DEFAULT_MAX_TOKEN_SIZE;
 use crate::compile::Settings;
 use crate::extauthz::{RequestSettings, WorkloadFrom};
-use crate::model::{Mesh, Workload};
+use crate::manifest::ApiRuleOptions;
+use crate::model::{Mesh, Service, Workload};
 use crate::normalize::PathNormalization;
 use crate::telemetry::logging::{LogFilter, LogFormat};
 
@@ -85,6 +87,8 @@ pub struct Config {
     pub path_normalization: PathNormalization,
     /// Names of the mesh config's `extensionProviders`.
     pub extension_providers: Vec<String>,
+    /// How APIRules are read.
+    pub api_rules: ApiRuleOptions,
     /// Which events are logged.
     pub log_level: LogFilter,
     /// How they look.
@@ -241,6 +245,14 @@ impl Config {
         }
     }
 
+    /// Tells the workloads which of these Services lead to them.
+    pub fn found_by(&mut self, services: &[Service]) {
+        if !services.is_empty() {
+            let settings = Arc::make_mut(&mut self.settings);
+            settings.workloads.iter_mut().for_each(|workload| workload.found_by(services));
+        }
+    }
+
     /// The whole configuration as it is in effect, for people. No setting holds a secret; one that
     /// ever does is listed here as `<redacted>`.
     pub fn to_json(&self) -> Value {
@@ -274,6 +286,7 @@ impl Config {
         if let Value::Object(settings) = &mut settings {
             self.key_sources.show(settings);
             self.introspection.show(settings);
+            api_rules::show(&self.api_rules, settings);
             if self.traces.is_some() {
                 settings.insert("traces".into(), json!("otlp"));
             }
@@ -358,6 +371,7 @@ impl Reader<'_> {
                 PathNormalization::None,
                 values::path_normalization,
             ),
+            api_rules: api_rules::read(self, &mesh_config.extension_providers),
             extension_providers: mesh_config.extension_providers,
             log_level: self.setting("logLevel", LogFilter::default(), values::log_filter),
             log_format: format.unwrap_or(plain),

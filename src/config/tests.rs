@@ -692,6 +692,7 @@ fn a_cluster_is_where_policies_come_from_too() {
                 --kube-context x --kube-status false --kube-workloads true --kube-node n1";
     let config = Given::flags(line).variable("HOSTNAME", "pod-1").load();
     let expected = KubeConfig {
+        api_rules: None,
         namespaces: vec!["istio-system".into(), "shop".into()],
         kubeconfig: Some("k".into()),
         context: Some("x".into()),

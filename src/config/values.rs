@@ -15,7 +15,7 @@ use crate::telemetry::logging::{LogFilter, LogFormat};
 
 use super::address::{self, Address};
 
-type Parsed<T> = Result<T, String>;
+pub(super) type Parsed<T> = Result<T, String>;
 
 pub(super) const DEFAULT_ADMIN: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8282);

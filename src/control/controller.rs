@@ -3,13 +3,13 @@
 //! Off the async threads: decoding and compiling a large policy set takes longer than a request may
 //! wait.
 
-use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::HashSet, fmt, sync::Arc, time::Duration};
 
 use tokio::{sync::watch, task::spawn_blocking, time::Instant};
 
 use crate::compile::{Compiler, Settings};
 use crate::diagnostic::{Code, Diagnostic, Severity};
-use crate::model::{Kind, Position, Workload};
+use crate::model::{Kind, Position, Service, Workload};
 use crate::plan::{CompiledSize, KeySource, Snapshot};
 use crate::source::Corpus;
 use crate::telemetry::metrics::{SnapshotMetrics, WorkloadMetrics};
@@ -288,12 +288,27 @@ impl Compiled {
         workloads: &[Workload],
     ) -> Self {
         let begun = Instant::now();
+        let (settings, workloads) = found_by(inventory.services(), settings, workloads);
         let (resources, never) = (inventory.resources(), inventory.never_accepted());
-        let snapshot = compiler.compile(revision, (&resources, &never), settings, workloads);
+        let snapshot = compiler.compile(revision, (&resources, &never), &settings, &workloads);
         let took = begun.elapsed();
         let policies = compiler.compiled();
         Self { size: snapshot.compiled_size(), snapshot, policies, took }
     }
+}
+
+/// The workloads, each with the Services that lead to it.
+fn found_by<'w>(
+    services: &[Service],
+    settings: &'w Settings,
+    found: &'w [Workload],
+) -> (Cow<'w, Settings>, Cow<'w, [Workload]>) {
+    let (mut settings, mut found) = (Cow::Borrowed(settings), Cow::Borrowed(found));
+    if !services.is_empty() {
+        let known = settings.to_mut().workloads.iter_mut();
+        known.chain(found.to_mut()).for_each(|workload| workload.found_by(services));
+    }
+    (settings, found)
 }
 
 fn findings(diagnostics: &[Diagnostic]) -> Vec<Diagnostic> {

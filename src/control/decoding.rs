@@ -5,7 +5,7 @@
 use std::{fmt, sync::Arc};
 
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::model::{Attachment, Resource, ResourceId};
+use crate::model::{Attachment, Resource, ResourceId, Service};
 use crate::source::PolicyFile;
 
 /// The documents of all files, and everything that is wrong with them.
@@ -15,6 +15,8 @@ pub struct Decoded {
     pub documents: Vec<Document>,
     /// In the same order.
     pub diagnostics: Vec<Diagnostic>,
+    /// Services, which say which workloads are meant by their names.
+    pub services: Vec<Service>,
 }
 
 /// One document that is about a resource.

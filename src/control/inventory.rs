@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::compile::Rejected;
 use crate::diagnostic::Diagnostic;
-use crate::model::{Attachment, Resource, ResourceId};
+use crate::model::{Attachment, Resource, ResourceId, Service};
 use crate::source::SourceProblem;
 
 use super::{
@@ -27,6 +27,8 @@ use super::{
 pub(super) struct Inventory {
     /// By resource. One list: there are thousands, and almost all stay as they are.
     entries: Vec<Entry>,
+    /// The Services that the files name, in the order of their names.
+    services: Vec<Service>,
     /// What is refused in its present form, by subject.
     pub(super) rejections: Vec<Rejection>,
 }
@@ -92,14 +94,29 @@ impl Inventory {
         unreadable: &[SourceProblem],
         now: Instant,
     ) -> Self {
+        let mut decoded = decoded;
+        let services = std::mem::take(&mut decoded.services);
         let Reading { documents, broken, problems } = Reading::of(decoded, unreadable);
+        let mut next = Self { services, ..Self::default() };
+        if !broken.is_empty() || !unreadable.is_empty() {
+            // They may stand where nothing could be read.
+            let gone = |it: &&Service| {
+                !next
+                    .services
+                    .iter()
+                    .any(|new| (&new.namespace, &new.name) == (&it.namespace, &it.name))
+            };
+            let kept: Vec<_> = self.services.iter().filter(gone).cloned().collect();
+            next.services.extend(kept);
+        }
+        next.services.sort();
+        next.services.dedup();
         // What the files do not name any more is gone, unless it may stand where nothing could be
         // read.
         let may_stand = |entry: &&Entry| {
             broken.contains(&entry.file)
                 || unreadable.iter().any(|problem| problem.covers(&entry.file))
         };
-        let mut next = Self::default();
         let mut before = self.entries.iter().peekable();
         let mut documents = documents.into_iter().peekable();
         while let Some((id, document)) = documents.next() {
@@ -171,10 +188,16 @@ impl Inventory {
             .collect()
     }
 
+    /// The Services that are known.
+    pub(super) fn services(&self) -> &[Service] {
+        &self.services
+    }
+
     /// Whether both lead to the same snapshot.
     pub(super) fn same_meaning(&self, other: &Self) -> bool {
         let pairs = self.entries.iter().zip(&other.entries);
-        self.entries.len() == other.entries.len()
+        self.services == other.services
+            && self.entries.len() == other.entries.len()
             && pairs.into_iter().all(|(a, b)| a.id == b.id && a.form == b.form)
     }
 }

@@ -33,8 +33,11 @@ fn service_with(
     rejected: &[Rejected],
     settings: RequestSettings,
 ) -> AuthorizationService {
-    let decoded =
-        manifest::decode(policies, None, &manifest::Options { default_namespace: "foo".into() });
+    let decoded = manifest::decode(
+        policies,
+        None,
+        &manifest::Options { default_namespace: "foo".into(), ..manifest::Options::default() },
+    );
     assert!(!decoded.has_errors(), "{:?}", decoded.diagnostics);
     let resources: Vec<_> = decoded.accepted().cloned().map(Arc::new).collect();
     let compile_settings = Settings {

@@ -13,7 +13,7 @@ pub(super) fn find(policies: &Policies<'_>, findings: &mut Vec<Finding>) {
         // Those that come before it and are for all of its hosts.
         let before = policies.api_rules.iter().take(number);
         let before = before.copied().filter(|other| covers_hosts(other, api_rule));
-        let before: Vec<_> = before.flat_map(|other| rules(other)).collect();
+        let before: Vec<_> = before.flat_map(rules).collect();
         let own: Vec<_> = rules(api_rule).collect();
         for (at, rule) in api_rule.rules.iter().enumerate() {
             let earlier = before.iter().chain(own.iter().take(at));

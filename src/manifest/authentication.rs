@@ -89,7 +89,7 @@ fn claim_to_header(at: &At<'_>, report: &mut Report<'_>) -> ClaimToHeader {
     pair
 }
 
-fn duration(at: &At<'_>, report: &mut Report<'_>) -> Option<Duration> {
+pub(super) fn duration(at: &At<'_>, report: &mut Report<'_>) -> Option<Duration> {
     let text = string(at, report)?;
     let duration = parse_duration(&text);
     if duration.is_none() {

@@ -34,15 +34,15 @@ codes! {
     UNKNOWN_FIELD = 102, "the kind has no such field";
     WRONG_TYPE = 103, "a value has the wrong type";
     UNKNOWN_VALUE = 104, "a value is not among those the field allows";
-    UNKNOWN_KIND = 105, "the group `security.istio.io` has no such kind";
-    UNKNOWN_VERSION = 106, "the group `security.istio.io` has no such version";
+    UNKNOWN_KIND = 105, "the group has no such kind";
+    UNKNOWN_VERSION = 106, "the group has no such version";
     BAD_IP_BLOCK = 107, "not an IP address or CIDR range";
     BAD_PORT = 108, "not a port number";
     BAD_CONDITION_KEY = 109, "not a key that `when` conditions know";
     BAD_DURATION = 110, "not a duration";
     BAD_NAME = 111, "not a valid name of a resource or namespace";
     BAD_TIMESTAMP = 112, "not an RFC 3339 time";
-    WRONG_GROUP = 113, "a kind of `security.istio.io` under another group";
+    WRONG_GROUP = 113, "a kind of Istio or Kyma under another group";
     DUPLICATE_RESOURCE = 114, "the same kind, namespace and name twice";
 
     // 0200-0299: what Istio's webhook and CRD schemas demand of a whole resource.
@@ -72,6 +72,28 @@ codes! {
     PRESENCE_REQUIRED = 223, "`presence: REQUIRED`, which is not enforced";
     BAD_PORT_LEVEL_MTLS = 224, "`portLevelMtls` without entries or without selector labels";
 
+    // 0250-0299: what Kyma's CRD and controller demand of an APIRule, and what cannot be carried on.
+    BAD_HOST = 250, "not a host that an APIRule can have";
+    HOST_OCCUPIED = 251, "a host that an older APIRule has";
+    NO_ACCESS_RULES = 252, "an APIRule without rules";
+    DUPLICATE_ACCESS_RULE = 253, "two rules of an APIRule for the same path and method";
+    NO_SERVICE = 254, "a rule of an APIRule without a Service";
+    NO_ACCESS_STRATEGIES = 255, "a rule of an APIRule that does not say who may call";
+    UNKNOWN_HANDLER = 256, "no access strategy or mutator has that name";
+    HANDLER_CONFIG = 257, "the config of an access strategy that has none";
+    STRATEGY_COMBINATION = 258, "access strategies that cannot stand beside each other";
+    JWT_FORM = 259, "a `jwt` access strategy in the form of the other handler";
+    BAD_JWT_ACCESS = 260, "authentications or authorizations that Kyma would refuse";
+    BAD_ACCESS_PATH = 261, "not a path that a rule of an APIRule can have";
+    UNSUPPORTED_REGEX = 262, "a regular expression that linear time cannot evaluate";
+    BAD_MUTATOR = 263, "a mutator that Kyma or Envoy would refuse";
+    UNSUPPORTED_HANDLER = 264, "an access strategy or mutator of Oathkeeper that Postern does not carry on";
+    BAD_GATEWAY = 265, "not a name of a gateway";
+    UNKNOWN_PROVIDER = 266, "an authorizer that is no extension provider of the mesh";
+    OUT_OF_RANGE = 267, "a number that the field does not allow";
+    BAD_URL = 268, "not a URL that can be asked";
+    SERVICE_WITHOUT_SELECTOR = 269, "a Service without selector labels behind a rule with `jwt`";
+
     // 0300-0399: accepted, and worth a look.
     SELECTOR_WITHOUT_LABELS = 300, "a selector without labels selects every workload";
     DENY_HTTP_ONLY = 301, "a DENY rule of HTTP attributes only denies all plain TCP traffic";
@@ -79,6 +101,8 @@ codes! {
     PRIVATE_KEY = 303, "`jwks` holds private or symmetric key material";
     NULL_FIELD = 304, "a field that is null counts as absent";
     DUPLICATE_HEADER = 305, "two claims are written to the same header";
+    DEPRECATED_VERSION = 306, "a version of APIRule that Kyma has deprecated";
+    FROM_PARAMETERS = 307, "`fromParameters` for `fromParams`, as Kyma's documentation had it";
     IGNORED_KINDS = 390, "documents of other groups are ignored";
 
     // 0400-0499: the request file of `check`.

@@ -46,6 +46,13 @@ impl<'n> At<'n> {
         Self { node, path: Path::default() }
     }
 
+    /// The place of a field that is not there: that of the mapping it should be in.
+    pub(crate) fn absent(&self, name: &str) -> Spot {
+        let path = self.path.to_string();
+        let path = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+        Spot { position: self.node.position, width: self.node.width, path }
+    }
+
     fn child(&self, entry: &'n Entry) -> Self {
         let step = Step::Field(self.path.clone(), &entry.key);
         Self { node: &entry.value, path: Path(Some(Rc::new(step))) }
@@ -158,6 +165,23 @@ pub(crate) fn boolean(at: &At<'_>, report: &mut Report<'_>) -> Option<bool> {
             None
         }
     }
+}
+
+/// A whole number that is not negative.
+pub(crate) fn number(at: &At<'_>, report: &mut Report<'_>) -> Option<u64> {
+    let value = match &at.node.content {
+        Content::Number(text) => text.parse().ok(),
+        Content::Null
+        | Content::Bool(_)
+        | Content::OldBool { .. }
+        | Content::String(_)
+        | Content::Sequence(_)
+        | Content::Mapping(_) => None,
+    };
+    if value.is_none() {
+        wrong_type(at, "a whole number", report);
+    }
+    value
 }
 
 /// Every item of a list. A bad item is an error, so that no list gets shorter unnoticed.

@@ -12,18 +12,38 @@ use super::{
     metadata, node,
     node::Content,
     problem::{Problem, Report},
-    schema::{GROUP, VERSIONS},
-    suggest,
+    schema::{self, GROUP},
+    service, suggest,
     text::{Text, quoted},
 };
 use crate::diagnostic::Diagnostic;
-use crate::model::{Kind, Resource};
+use crate::model::{ApiRuleVersion, Kind, Resource, Service};
+
+/// What is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ours {
+    /// Of Istio's group, whose versions are alike.
+    Istio(Kind),
+    ApiRule(ApiRuleVersion),
+    Service,
+}
+
+impl Ours {
+    /// The kind, where it is one of a resource.
+    fn kind(self) -> Option<Kind> {
+        match self {
+            Self::Istio(kind) => Some(kind),
+            Self::ApiRule(_) => Some(Kind::ApiRule),
+            Self::Service => None,
+        }
+    }
+}
 
 /// What a document is.
 enum Envelope<'n> {
-    Ours(Kind),
+    Ours(Ours),
     /// Its items, and what they are where they do not say.
-    List(Vec<At<'n>>, Option<Kind>),
+    List(Vec<At<'n>>, Option<Ours>),
     Foreign(String),
     Refused,
 }
@@ -33,6 +53,7 @@ pub(crate) struct Decoder<'t, 'o> {
     report: Report<'t>,
     options: &'o Options,
     documents: Vec<DecodedDocument>,
+    services: Vec<Service>,
     ignored: &'o mut BTreeMap<String, usize>,
 }
 
@@ -43,11 +64,12 @@ impl<'t, 'o> Decoder<'t, 'o> {
         options: &'o Options,
         ignored: &'o mut BTreeMap<String, usize>,
     ) -> Self {
-        Self { report: Report::new(text), options, documents: Vec::new(), ignored }
+        let (documents, services) = (Vec::new(), Vec::new());
+        Self { report: Report::new(text), options, documents, services, ignored }
     }
 
-    pub(crate) fn finish(self) -> (Vec<DecodedDocument>, Vec<Diagnostic>) {
-        (self.documents, self.report.diagnostics)
+    pub(crate) fn finish(self) -> (Vec<DecodedDocument>, Vec<Service>, Vec<Diagnostic>) {
+        (self.documents, self.services, self.report.diagnostics)
     }
 
     pub(crate) fn document(&mut self, document: node::Document) {
@@ -65,9 +87,10 @@ impl<'t, 'o> Decoder<'t, 'o> {
         let envelope = self.envelope(&at, None);
         let is_foreign = matches!(envelope, Envelope::Foreign(_));
         let sound = problems.is_empty();
-        if let Envelope::Ours(kind) = &envelope {
+        if let Envelope::Ours(ours) = &envelope {
             let namespace = &self.options.default_namespace;
-            self.report.resource = metadata::identity(*kind, &at, namespace);
+            let kind = ours.kind();
+            self.report.resource = kind.and_then(|kind| metadata::identity(kind, &at, namespace));
         }
         // Kubernetes may read a foreign document in its own way; nobody asked us.
         for problem in problems.into_iter().filter(|_| !is_foreign) {
@@ -80,8 +103,8 @@ impl<'t, 'o> Decoder<'t, 'o> {
     fn broken(&mut self, at: &At<'_>, problems: Vec<Problem>) {
         let text_of = |name: &str| at.get(name).and_then(|at| at.str()).unwrap_or_default();
         let kind = match classify(text_of("apiVersion"), text_of("kind")) {
-            Class::Ours(kind) => Some(kind),
-            Class::OurList(_) | Class::List | Class::Foreign | Class::Wrong(..) => None,
+            Class::Ours(ours) => ours.kind(),
+            Class::List(_) | Class::Foreign | Class::Wrong(..) => None,
         };
         let id =
             kind.and_then(|kind| metadata::identity(kind, at, &self.options.default_namespace));
@@ -101,7 +124,14 @@ impl<'t, 'o> Decoder<'t, 'o> {
 
     fn open(&mut self, at: &At<'_>, envelope: Envelope<'_>, sound: bool) {
         match envelope {
-            Envelope::Ours(kind) => self.resource(kind, at, sound),
+            Envelope::Ours(Ours::Istio(kind)) => self.resource(kind, None, at, sound),
+            Envelope::Ours(Ours::ApiRule(version)) => {
+                self.resource(Kind::ApiRule, Some(version), at, sound);
+            }
+            Envelope::Ours(Ours::Service) => {
+                let namespace = &self.options.default_namespace;
+                self.services.extend(service::decode(at, namespace, &mut self.report));
+            }
             Envelope::List(items, inherited) => {
                 for item in items {
                     self.report.resource = None;
@@ -114,7 +144,7 @@ impl<'t, 'o> Decoder<'t, 'o> {
         }
     }
 
-    fn envelope<'n>(&mut self, at: &At<'n>, inherited: Option<Kind>) -> Envelope<'n> {
+    fn envelope<'n>(&mut self, at: &At<'n>, inherited: Option<Ours>) -> Envelope<'n> {
         let report = &mut self.report;
         if !matches!(at.node.content, Content::Mapping(_)) {
             let message = "expected a resource, a mapping with `apiVersion` and `kind`";
@@ -144,9 +174,8 @@ impl<'t, 'o> Decoder<'t, 'o> {
             return inherited.map_or(Envelope::Refused, Envelope::Ours);
         };
         match classify(&api_version, &kind) {
-            Class::Ours(kind) => Envelope::Ours(kind),
-            Class::OurList(kind) => Envelope::List(items(at, report), Some(kind)),
-            Class::List => Envelope::List(items(at, report), None),
+            Class::Ours(ours) => Envelope::Ours(ours),
+            Class::List(inherited) => Envelope::List(items(at, report), inherited),
             Class::Foreign => Envelope::Foreign(kind),
             Class::Wrong(code, message, help) => {
                 let place = if code == codes::UNKNOWN_KIND { kind_at } else { api_version_at };
@@ -157,7 +186,7 @@ impl<'t, 'o> Decoder<'t, 'o> {
     }
 
     /// One resource. `sound` is whether its text had no problems.
-    fn resource(&mut self, kind: Kind, at: &At<'_>, sound: bool) {
+    fn resource(&mut self, kind: Kind, version: Option<ApiRuleVersion>, at: &At<'_>, sound: bool) {
         let namespace: &Arc<str> = &self.options.default_namespace;
         let id = metadata::identity(kind, at, namespace);
         self.report.resource.clone_from(&id);
@@ -184,7 +213,12 @@ impl<'t, 'o> Decoder<'t, 'o> {
             Kind::PeerAuthentication => {
                 Resource::PeerAuthentication(authentication::decode_peer(metadata, spec, report))
             }
-            Kind::ApiRule => Resource::ApiRule(api_rule::decode(metadata, spec, report).into()),
+            Kind::ApiRule => {
+                let version = version.unwrap_or(ApiRuleVersion::V1beta1);
+                let options = &self.options.api_rules;
+                let read = api_rule::decode(metadata, version, (at, spec), options, report);
+                Resource::ApiRule(read.into())
+            }
         };
         let decoded = sound && report.errors() == errors;
         admission::check(kind, at, report);
@@ -213,44 +247,68 @@ fn items<'n>(at: &At<'n>, report: &mut Report<'_>) -> Vec<At<'n>> {
 }
 
 enum Class {
-    Ours(Kind),
-    OurList(Kind),
-    List,
+    Ours(Ours),
+    List(Option<Ours>),
     Foreign,
     Wrong(crate::diagnostic::Code, String, Option<String>),
 }
 
 fn classify(api_version: &str, kind: &str) -> Class {
     let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
-    let singular = kind.strip_suffix("List");
-    let ours = |name: &str| Kind::ISTIO.into_iter().find(|kind| kind.as_str() == name);
-    let known = ours(kind).map(Class::Ours).or(singular.and_then(ours).map(Class::OurList));
-    if group == GROUP {
-        let Some(known) = known else {
-            let names = Kind::ISTIO.map(Kind::as_str);
-            let message = format!("`{GROUP}` has no kind {}", quoted(kind));
-            let help = suggest::did_you_mean(kind, names)
-                .unwrap_or_else(|| format!("its kinds are `{}`", names.join("`, `")));
-            return Class::Wrong(codes::UNKNOWN_KIND, message, Some(help));
-        };
-        if !VERSIONS.contains(&version) {
-            let message = format!("`{GROUP}` has no version {}", quoted(version));
-            let help = format!("write `apiVersion: {GROUP}/v1`");
-            return Class::Wrong(codes::UNKNOWN_VERSION, message, Some(help));
-        }
-        return known;
+    if let Some(group) = schema::GROUPS.iter().find(|known| known.name == group) {
+        return classify_ours(group, version, kind);
     }
-    if api_version == "v1" && kind == "List" {
-        return Class::List;
+    match (api_version, kind) {
+        ("v1", "List") => return Class::List(None),
+        ("v1", "ServiceList") => return Class::List(Some(Ours::Service)),
+        ("v1", "Service") => return Class::Ours(Ours::Service),
+        _ => {}
     }
     // Other projects have kinds of the same name; a slip in the group must not switch a policy off.
-    let resembles = group.is_empty()
-        || group.ends_with("istio.io")
-        || suggest::closest(group, [GROUP]).is_some();
-    if known.is_some() && resembles {
-        let message = format!("{} belongs to the group `{GROUP}`", quoted(kind));
-        let help = format!("write `apiVersion: {GROUP}/v1`");
+    let singular = kind.strip_suffix("List").unwrap_or(kind);
+    let home = schema::GROUPS.iter().find(|home| {
+        let mut names = home.kinds.iter().map(|known| known.as_str());
+        let domain = home.name.split_once('.').map_or(home.name, |(_, domain)| domain);
+        names.any(|name| name == kind || name == singular)
+            && (group.is_empty()
+                || group.ends_with(domain)
+                || suggest::closest(group, [home.name]).is_some())
+    });
+    if let Some(schema::ApiGroup { name, versions, .. }) = home {
+        let message = format!("{} belongs to the group `{name}`", quoted(kind));
+        let version = versions.first().copied().unwrap_or_default();
+        let help = format!("write `apiVersion: {name}/{version}`");
         return Class::Wrong(codes::WRONG_GROUP, message, Some(help));
     }
     Class::Foreign
+}
+
+fn classify_ours(group: &schema::ApiGroup, version: &str, kind: &str) -> Class {
+    let schema::ApiGroup { name: group, versions, kinds } = group;
+    let ours = |name: &str| kinds.iter().copied().find(|kind| kind.as_str() == name);
+    let singular = kind.strip_suffix("List").and_then(ours);
+    let Some(known) = ours(kind).or(singular) else {
+        let names = || kinds.iter().map(|kind| kind.as_str());
+        let message = format!("`{group}` has no kind {}", quoted(kind));
+        let help = suggest::did_you_mean(kind, names()).unwrap_or_else(|| {
+            let names: Vec<_> = names().collect();
+            let (is, s) = if names.len() == 1 { ("is", "") } else { ("are", "s") };
+            format!("its kind{s} {is} `{}`", names.join("`, `"))
+        });
+        return Class::Wrong(codes::UNKNOWN_KIND, message, Some(help));
+    };
+    if !versions.contains(&version) {
+        let message = format!("`{group}` has no version {}", quoted(version));
+        let preferred = versions.first().copied().unwrap_or_default();
+        let help = format!("write `apiVersion: {group}/{preferred}`");
+        return Class::Wrong(codes::UNKNOWN_VERSION, message, Some(help));
+    }
+    let written = api_rule::VERSIONS.iter().find(|(name, _)| *name == version);
+    let ours = match known {
+        Kind::ApiRule => Ours::ApiRule(written.map_or(ApiRuleVersion::V1beta1, |(_, it)| *it)),
+        Kind::AuthorizationPolicy | Kind::RequestAuthentication | Kind::PeerAuthentication => {
+            Ours::Istio(known)
+        }
+    };
+    if singular == Some(known) { Class::List(Some(ours)) } else { Class::Ours(ours) }
 }

@@ -18,6 +18,7 @@ pub(crate) mod cursor;
 mod envelope;
 mod metadata;
 pub(crate) mod problem;
+mod service;
 mod suggest;
 pub(crate) mod text;
 pub(crate) mod time;
@@ -27,6 +28,9 @@ mod tests;
 
 use std::{collections::HashMap, sync::Arc};
 
+use self::api_rule::across;
+pub use self::api_rule::across::Claims;
+pub use self::api_rule::{ApiRuleOptions, JwtHandler};
 use self::{
     envelope::Decoder,
     node::{Document, Node},
@@ -34,18 +38,20 @@ use self::{
     text::{Positions, Text, quoted},
 };
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::model::{Attachment, Position, Resource, ResourceId};
+use crate::model::{Attachment, Position, Resource, ResourceId, Service};
 
 /// What documents may leave out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// The namespace of a resource whose metadata names none.
     pub default_namespace: Arc<str>,
+    /// How APIRules are read.
+    pub api_rules: ApiRuleOptions,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { default_namespace: Arc::from("default") }
+        Self { default_namespace: Arc::from("default"), api_rules: ApiRuleOptions::default() }
     }
 }
 
@@ -55,6 +61,10 @@ impl Default for Options {
 pub struct Decoded {
     /// In the order of their files' names and of their places.
     pub documents: Vec<DecodedDocument>,
+    /// Kubernetes Services, in the same order: what they select says which workloads APIRules are for.
+    pub services: Vec<Service>,
+    /// What these documents may share with others.
+    pub claims: Claims,
     /// In the same order; those about no file are last.
     pub diagnostics: Vec<Diagnostic>,
 }
@@ -174,7 +184,7 @@ fn decode_texts(
     diagnostics: Vec<Diagnostic>,
     options: &Options,
 ) -> Decoded {
-    let mut decoded = Decoded { documents: Vec::new(), diagnostics };
+    let mut decoded = Decoded { diagnostics, ..Decoded::default() };
     let mut ignored = std::collections::BTreeMap::new();
     // The index of the text that each document came from.
     let mut origins = Vec::new();
@@ -182,12 +192,14 @@ fn decode_texts(
     for (index, (text, documents)) in texts.iter().zip(documents).enumerate() {
         let mut decoder = Decoder::new(text, options, &mut ignored);
         documents.into_iter().for_each(|document| decoder.document(document));
-        let (documents, diagnostics) = decoder.finish();
+        let (documents, services, diagnostics) = decoder.finish();
+        decoded.services.extend(services);
         origins.resize(origins.len() + documents.len(), index);
         decoded.documents.extend(documents);
         decoded.diagnostics.extend(diagnostics);
     }
     refuse_duplicates(&mut decoded, &texts, &origins);
+    across::check(&mut decoded, (&texts, &origins), &options.api_rules);
     decoded.diagnostics.sort_by(|a, b| {
         let place = |found: &Diagnostic| (found.file.is_none(), found.file.clone(), found.position);
         place(a).cmp(&place(b))

@@ -40,9 +40,10 @@ impl<'t> Text<'t> {
     }
 }
 
-/// Whether a text may be a part of a JSON Web Key or a PEM key: such must not get into logs.
+/// Whether a text may be a part of a JSON Web Key or a PEM key, or a password: such must not get into
+/// logs.
 fn may_hold_key(text: &str) -> bool {
-    ["kty", "\"d\"", "\"k\"", "\"p\"", "\"q\"", "PRIVATE KEY"]
+    ["kty", "client_secret", "\"d\"", "\"k\"", "\"p\"", "\"q\"", "PRIVATE KEY"]
         .iter()
         .any(|mark| text.contains(mark))
 }

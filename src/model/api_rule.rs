@@ -59,6 +59,15 @@ pub enum AccessPath {
     Template(Located<String>),
 }
 
+impl AccessPath {
+    /// As it is compiled.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Regex(text) | Self::Template(text) => &text.value,
+        }
+    }
+}
+
 /// `service`
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ServiceReference {

@@ -20,6 +20,35 @@ pub struct Workload {
     pub service_account: Option<String>,
 }
 
+/// A Kubernetes Service: which workloads of its namespace it leads to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Service {
+    /// `metadata.namespace`
+    pub namespace: String,
+    /// `metadata.name`
+    pub name: String,
+    /// `spec.selector`; without labels, it leads to none that could be told.
+    pub selector: BTreeMap<String, String>,
+}
+
+impl Service {
+    /// Whether it leads to the workload.
+    pub fn leads_to(&self, workload: &Workload) -> bool {
+        !self.selector.is_empty()
+            && self.namespace == workload.namespace
+            && self.selector.iter().all(|(name, value)| workload.labels.get(name) == Some(value))
+    }
+}
+
+impl Workload {
+    /// Adds the Services that lead to it.
+    pub fn found_by(&mut self, services: &[Service]) {
+        let leading = services.iter().filter(|service| service.leads_to(self));
+        let names: Vec<_> = leading.map(|service| service.name.clone()).collect();
+        self.services.extend(names);
+    }
+}
+
 /// The part of Istio's MeshConfig that gives policies their meaning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mesh {

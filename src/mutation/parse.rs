@@ -208,7 +208,8 @@ impl Written<'_> {
             return Err(self.wrong("it takes a header and at most one other in its place"));
         };
         // Envoy takes an empty name for none.
-        let or = or.filter(|name: &Box<str>| !name.is_empty());
+        let or: Option<Box<str>> = or;
+        let or = or.filter(|name| !name.is_empty());
         Ok(Operator::Request { header, or, with_query })
     }
 

@@ -78,7 +78,9 @@ impl Context<'_> {
                     match value {
                         Value::Null => {}
                         Value::String(text) => out.extend(text.bytes()),
-                        other => write_json(other, out),
+                        Value::Bool(_) | Value::Number(_) | Value::List(_) | Value::Object(_) => {
+                            write_json(value, out);
+                        }
                     }
                 }
             }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{CompiledSize, JwtPlan, JwtRulePlan};
 use crate::matcher::PathTemplate;
-use crate::model::{AccessPath, AccessRule, AccessRuleId, AccessStrategy, ApiRule};
+use crate::model::{AccessRule, AccessRuleId, AccessStrategy, ApiRule};
 use crate::mutation::Format;
 use crate::path_regex::PathRegex;
 
@@ -107,9 +107,7 @@ impl AccessPlan {
     /// Its name and what it is for: `APIRule/shop/orders rules[1] (/headers, GET)`.
     pub fn describe(&self, id: AccessRuleId) -> String {
         let Some((_, rule)) = self.rule(id) else { return String::new() };
-        let path = match &rule.path {
-            AccessPath::Regex(path) | AccessPath::Template(path) => &path.value,
-        };
+        let path = rule.path.text();
         let methods: Vec<_> = rule.methods.iter().map(|method| method.value.as_str()).collect();
         format!("{} ({path}, {})", self.name(id), methods.join(" "))
     }
@@ -117,10 +115,11 @@ impl AccessPlan {
     /// What deciding takes in memory.
     pub fn compiled_size(&self) -> CompiledSize {
         let route = |route: &Route| size_of::<AccessRulePlan>() + route.plan.path.heap_size();
-        let host = |(name, plan): (&Box<str>, &HostPlan)| {
-            name.len() + size_of::<HostPlan>() + size_of_val(&*plan.routes)
-        };
-        let hosts = self.hosts.iter().chain(&self.wildcard_hosts).map(host).sum::<usize>();
+        let hosts =
+            self.hosts.iter().chain(&self.wildcard_hosts).map(|(name, plan)| {
+                name.len() + size_of::<HostPlan>() + size_of_val(&*plan.routes)
+            });
+        let hosts: usize = hosts.sum();
         CompiledSize {
             rules: self.routes.len(),
             bytes: hosts + self.routes.iter().map(route).sum::<usize>(),

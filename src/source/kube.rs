@@ -23,6 +23,7 @@ use tokio::{
 
 use super::Corpus;
 use crate::authn::clock::Clock;
+use crate::manifest::schema;
 use crate::model::Kind;
 use crate::telemetry::metrics::Metrics;
 
@@ -44,6 +45,9 @@ pub struct Cluster {
     pub context: Option<String>,
     /// Only these namespaces; all where it is empty.
     pub namespaces: Vec<String>,
+    /// In which version its APIRules are followed; not at all where there is none, as in clusters that
+    /// do not know the kind.
+    pub api_rules: Option<&'static str>,
     /// Which of its pods are workloads.
     pub pods: Pods,
 }
@@ -142,9 +146,12 @@ impl KubeSource {
         let everywhere = || cluster.namespaces.is_empty().then_some(None).into_iter();
         let each = || cluster.namespaces.iter().map(|namespace| Some(namespace.as_str()));
         let (mut places, mut policies, mut parts) = (Vec::new(), Vec::new(), Vec::new());
-        for kind in Kind::ISTIO {
+        let [version, ..] = schema::VERSIONS;
+        let istio = Kind::ISTIO.map(|kind| (kind, version));
+        let api_rules = cluster.api_rules.map(|version| (Kind::ApiRule, version));
+        for (kind, version) in istio.into_iter().chain(api_rules) {
             for at in everywhere().chain(each()) {
-                places.push(Arc::new(Place::new(kind, at)));
+                places.push(Arc::new(Place::new((kind, version), at)));
                 policies.push(kind);
             }
         }

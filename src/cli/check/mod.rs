@@ -189,7 +189,8 @@ impl Asked<'_> {
             let url = url.display();
             bail!("`{url}` was taken for a policy: put METHOD and URL before --policies");
         }
-        let (resources, others) = read_policies(config)?;
+        let mut config = config.clone();
+        let (resources, others) = read_policies(&mut config)?;
         self.warn(others);
         let snapshot = compile(1, &resources, &[], &config.settings);
         say_if_nothing_holds(&resources, &snapshot);
@@ -214,8 +215,9 @@ impl Asked<'_> {
     }
 }
 
-/// The resources, and what is to be said about them; every error is said here.
-pub(super) fn read_policies(config: &Config) -> Result<(Vec<Arc<Resource>>, Vec<Diagnostic>)> {
+/// The resources, and what is to be said about them; every error is said here. The workloads get to
+/// know the Services among the documents.
+pub(super) fn read_policies(config: &mut Config) -> Result<(Vec<Arc<Resource>>, Vec<Diagnostic>)> {
     if config.policies.is_empty() {
         // An empty set of policies would allow everything, which is not what the server does.
         bail!("policies are read from files here: name them with --policies");
@@ -232,6 +234,7 @@ pub(super) fn read_policies(config: &Config) -> Result<(Vec<Arc<Resource>>, Vec<
     if problems > 0 {
         bail!("{} in the policies", count(problems, "problem"));
     }
+    config.found_by(&decoded.services);
     let resources = decoded.documents.into_iter().filter_map(|d| d.resource);
     Ok((resources.collect(), others))
 }

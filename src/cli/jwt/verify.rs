@@ -63,11 +63,11 @@ impl Verify {
         let token = read_token(&self.token)?;
         let now = time(self.now.as_deref())?;
         let flags = Flags { policy: self.policy.clone(), server: ServerFlags::default() };
-        let config = Config::load(&flags, &Environment::of_process())?;
+        let mut config = Config::load(&flags, &Environment::of_process())?;
         for warning in &config.warnings {
             paragraph(format_args!("warning: {warning}"));
         }
-        let (resources, _) = read_policies(&config)?;
+        let (resources, _) = read_policies(&mut config)?;
         let snapshot = compile(1, &resources, &[], &config.settings);
         let plan = snapshot.workloads.first().context("no workload is configured")?;
         if plan.jwt.rules.is_empty() {

@@ -93,6 +93,7 @@ impl Replay {
         for warning in &config.warnings {
             paragraph(format_args!("warning: {warning}"));
         }
+        let config = &mut config.clone();
         let (resources, _) = read_policies(config)?;
         if resources.is_empty() {
             paragraph("warning: no policy was found, so everything is allowed");
@@ -101,7 +102,7 @@ impl Replay {
             Some(path) => {
                 let mut config = config.clone();
                 config.policies = vec![path.clone()];
-                Some(read_policies(&config)?.0)
+                Some(read_policies(&mut config)?.0)
             }
             None => None,
         };

@@ -118,7 +118,7 @@ impl Bench {
         let flags = Flags { policy: flags.clone(), server: ServerFlags::default() };
         let environment = Environment::of_process();
         let settings = cases.settings.clone();
-        let config = match Config::load_within(&file.name, settings, &flags, &environment) {
+        let mut config = match Config::load_within(&file.name, settings, &flags, &environment) {
             Ok(config) => config,
             Err(error) => {
                 suite.problems.push(error.to_string());
@@ -126,7 +126,7 @@ impl Bench {
             }
         };
         let folder = Path::new(&*file.name).parent().unwrap_or(Path::new(""));
-        let mut resources = resources(suite, file, cases, &config, folder);
+        let mut resources = resources(suite, file, cases, &mut config, folder);
         let tokens = match Tokens::new(cases, folder, &mut suite.paths) {
             Ok(tokens) => tokens,
             Err(error) => {
@@ -183,7 +183,7 @@ fn resources(
     suite: &mut Suite,
     file: &PolicyFile,
     cases: &CaseFile,
-    config: &Config,
+    config: &mut Config,
     folder: &Path,
 ) -> Vec<Resource> {
     let mut roots = Vec::new();
@@ -210,11 +210,13 @@ fn resources(
         suite.problems.push(format!("{problem}: {}", problem.error));
     }
     let namespace = config.settings.workloads.first().map_or("default", |w| &w.namespace);
-    let options = manifest::Options { default_namespace: namespace.into() };
+    let default_namespace = namespace.into();
+    let options = manifest::Options { default_namespace, api_rules: config.api_rules.clone() };
     let texts = corpus.files.iter().map(|file| (&*file.name, file.text.as_bytes()));
     let embedded = Embedded { text: &file.text, file: &file.name, roots: &inline };
     let decoded = manifest::decode_files_and(texts, Some(embedded), &options);
     let errors = decoded.diagnostics.iter().filter(|found| found.severity == Severity::Error);
     suite.problems.extend(errors.map(ToString::to_string));
+    config.found_by(&decoded.services);
     decoded.accepted().cloned().collect()
 }

@@ -159,7 +159,7 @@ fn twice_is_refused() {
 fn an_error_without_a_document_removes_nothing() {
     let first = after(&Inventory::default(), &["a: x"]);
     let (_, diagnostic) = document("a", "x!");
-    let lost = Decoded { documents: Vec::new(), diagnostics: diagnostic.into_iter().collect() };
+    let lost = Decoded { diagnostics: diagnostic.into_iter().collect(), ..Decoded::default() };
     assert_eq!(accepted(&first.next(lost, &[], Instant::now())), ["x"]);
 }
 

@@ -23,7 +23,8 @@ static SNAPSHOT: LazyLock<Snapshot> = LazyLock::new(|| {
         )
     };
     let text = policy("foo", "a") + &policy("istio-system", &"long".repeat(40));
-    let options = manifest::Options { default_namespace: "foo".into() };
+    let options =
+        manifest::Options { default_namespace: "foo".into(), ..manifest::Options::default() };
     let decoded = manifest::decode(&text, None, &options);
     let resources: Vec<_> = decoded.accepted().cloned().map(Arc::new).collect();
     assert_eq!(resources.len(), 2);

@@ -17,6 +17,36 @@ pub const GROUP: &str = "security.istio.io";
 /// nothing but their names.
 pub const VERSIONS: [&str; 2] = ["v1", "v1beta1"];
 
+/// An API group: its kinds, and its versions, the preferred one first.
+#[derive(Debug)]
+pub struct ApiGroup {
+    /// Its name.
+    pub name: &'static str,
+    /// Its versions, the preferred one first.
+    pub versions: &'static [&'static str],
+    /// Its kinds.
+    pub kinds: &'static [Kind],
+}
+
+/// The groups that Postern reads.
+pub static GROUPS: [ApiGroup; 2] = [
+    ApiGroup { name: GROUP, versions: &VERSIONS, kinds: &Kind::ISTIO },
+    ApiGroup {
+        name: "gateway.kyma-project.io",
+        versions: &["v1beta1", "v1alpha1", "v2alpha1", "v2"],
+        kinds: &[Kind::ApiRule],
+    },
+];
+
+/// The group of a kind.
+pub fn group_of(kind: Kind) -> &'static ApiGroup {
+    let [istio, kyma] = &GROUPS;
+    match kind {
+        Kind::AuthorizationPolicy | Kind::RequestAuthentication | Kind::PeerAuthentication => istio,
+        Kind::ApiRule => kyma,
+    }
+}
+
 /// What `kubectl get istio-io` is short for.
 pub const CATEGORIES: [&str; 2] = ["istio-io", "security-istio-io"];
 

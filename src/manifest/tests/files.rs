@@ -43,9 +43,9 @@ fn the_same_resource_twice_is_refused_twice() {
 #[test]
 fn other_groups_get_one_note() {
     let deployment = "apiVersion: apps/v1\nkind: Deployment\n";
-    let text = format!("{deployment}---\n{deployment}---\napiVersion: v1\nkind: Service\n");
+    let text = format!("{deployment}---\n{deployment}---\napiVersion: v1\nkind: ConfigMap\n");
     let decoded = files(&[("a.yaml", &text), ("b.yaml", deployment)]);
-    insta::assert_snapshot!(rendered(&decoded), @r#"note[PST0390]: ignored 4 documents of other groups: 3 Deployment, 1 Service"#);
+    insta::assert_snapshot!(rendered(&decoded), @r#"note[PST0390]: ignored 4 documents of other groups: 1 ConfigMap, 3 Deployment"#);
     assert!(decoded.documents.is_empty() && !decoded.has_errors());
 }
 

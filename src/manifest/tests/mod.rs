@@ -1,6 +1,7 @@
 //! Tests of whole documents, by stage. Single parsers have theirs beside them.
 
 mod admission;
+mod api_rule;
 mod files;
 mod laws;
 mod rendering;

@@ -236,7 +236,11 @@ fn every_field_of_a_request_authentication_arrives() {
     ]
   }
 }"#;
-    let decoded = decode(text, Some("p.json"), &Options { default_namespace: "here".into() });
+    let decoded = decode(
+        text,
+        Some("p.json"),
+        &Options { default_namespace: "here".into(), ..Options::default() },
+    );
     assert_eq!(rendered(&decoded), "");
     let Some(Resource::RequestAuthentication(resource)) = decoded.accepted().next() else {
         panic!("not admitted")

@@ -32,6 +32,8 @@ const WAIT: Duration = Duration::from_secs(5);
 pub struct Seen {
     /// Which one.
     pub id: ResourceId,
+    /// `apiVersion`, as it is followed.
+    pub api_version: String,
     /// Its name as a [`crate::source::PolicyFile`].
     pub file: Arc<str>,
     /// Its text there.
@@ -157,7 +159,8 @@ impl Writing {
     }
 
     async fn write_one(&mut self, seen: &Seen, status: &Value) -> Result<(), Later> {
-        let kind = resource(seen.id.kind);
+        let version = seen.api_version.rsplit_once('/').map_or("", |(_, version)| version);
+        let kind = resource(seen.id.kind, version);
         let api: Api<DynamicObject> =
             Api::namespaced_with(self.client.clone(), &seen.id.namespace, &kind);
         let parameters =

@@ -13,8 +13,9 @@ use tokio::sync::Notify;
 
 use super::{
     status::Seen,
-    watching::{Arrived, News, resource},
+    watching::{Arrived, News},
 };
+use crate::manifest::schema;
 use crate::model::ResourceId;
 use crate::source::objects::{self, Objects};
 use crate::source::{Corpus, PolicyFile};
@@ -123,15 +124,15 @@ impl Seen {
 }
 
 fn split(arrived: Arrived) -> (PolicyFile, Seen) {
-    let Arrived { id, uid, resource_version, generation, status, object } = arrived;
+    let Arrived { id, api_version, uid, resource_version, generation, status, object } = arrived;
     let name: Arc<str> = file_name(&id).into();
     let text: Arc<str> = objects::text(&object).into();
     let file = PolicyFile { name: name.clone(), text: text.clone() };
-    (file, Seen { id, file: name, text, uid, resource_version, generation, status })
+    (file, Seen { id, api_version, file: name, text, uid, resource_version, generation, status })
 }
 
 fn file_name(id: &ResourceId) -> String {
-    format!("{}/{}/{}", resource(id.kind).plural, id.namespace, id.name)
+    format!("{}/{}/{}", schema::of(id.kind).plural, id.namespace, id.name)
 }
 
 /// The objects of all places as they were last seen. Clones share them.
@@ -205,6 +206,7 @@ mod tests {
         let generation = Some(generation);
         Box::new(Arrived {
             id,
+            api_version: "security.istio.io/v1".into(),
             uid: None,
             resource_version: None,
             generation,

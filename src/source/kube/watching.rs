@@ -34,9 +34,9 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Of policies.
-    pub(super) fn new(kind: Kind, namespace: Option<&str>) -> Self {
-        Self::of(kind.as_str(), resource(kind), namespace)
+    /// Of policies, in that version of their group.
+    pub(super) fn new((kind, version): (Kind, &str), namespace: Option<&str>) -> Self {
+        Self::of(kind.as_str(), resource(kind, version), namespace)
     }
 
     /// Of any kind.
@@ -74,10 +74,9 @@ impl Place {
     }
 }
 
-/// The kind as the API knows it.
-pub(super) fn resource(kind: Kind) -> ApiResource {
-    let [version, ..] = schema::VERSIONS;
-    let kind_there = GroupVersionKind::gvk(schema::GROUP, version, kind.as_str());
+/// The kind as the API knows it in a version.
+pub(super) fn resource(kind: Kind, version: &str) -> ApiResource {
+    let kind_there = GroupVersionKind::gvk(schema::group_of(kind).name, version, kind.as_str());
     ApiResource::from_gvk_with_plural(&kind_there, &schema::of(kind).plural)
 }
 
@@ -129,6 +128,7 @@ impl Read for Kind {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Arrived {
     pub(super) id: ResourceId,
+    pub(super) api_version: String,
     pub(super) uid: Option<String>,
     pub(super) resource_version: Option<String>,
     pub(super) generation: Option<i64>,
@@ -140,7 +140,12 @@ pub(super) struct Arrived {
 impl Arrived {
     fn of(kind: Kind, object: DynamicObject) -> Result<Self, Trouble> {
         let id = kind.id(&object)?;
-        let DynamicObject { mut metadata, mut data, .. } = object;
+        let DynamicObject { mut metadata, mut data, types } = object;
+        let api_version = types.map(|types| types.api_version).filter(|it| !it.is_empty());
+        let api_version = api_version.unwrap_or_else(|| {
+            let schema::ApiGroup { name, versions, .. } = schema::group_of(kind);
+            format!("{name}/{}", versions.first().copied().unwrap_or_default())
+        });
         metadata.managed_fields = None;
         let resource_version = metadata.resource_version.take();
         let (uid, generation) = (metadata.uid.clone(), metadata.generation);
@@ -148,14 +153,14 @@ impl Arrived {
             .map_err(|error| Trouble::Unreadable { message: error.to_string() })?;
         let status = data.as_object_mut().and_then(|members| members.remove("status"));
         let mut object = json!({
-            "apiVersion": resource(kind).api_version,
+            "apiVersion": api_version.clone(),
             "kind": kind.as_str(),
             "metadata": metadata,
         });
         if let (Value::Object(object), Value::Object(data)) = (&mut object, data) {
             object.extend(data);
         }
-        Ok(Self { id, uid, resource_version, generation, status, object })
+        Ok(Self { id, api_version, uid, resource_version, generation, status, object })
     }
 }
 
