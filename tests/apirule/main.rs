@@ -1,0 +1,37 @@
+//! Kyma's APIRules as their users meet them: a real Envoy asks a whole Postern, tokens come from a
+//! certified identity provider or from issuers of the test's own.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test support functions"
+)]
+
+#[path = "../conformance/envoy_process.rs"]
+#[expect(dead_code, reason = "the conformance tests use all of it")]
+mod envoy_process;
+mod examples;
+mod faults;
+mod hazards;
+#[path = "../conformance/http1.rs"]
+mod http1;
+mod introspected;
+mod issuer;
+#[path = "../conformance/keys.rs"]
+#[expect(dead_code, reason = "the conformance tests use all of it")]
+mod keys;
+#[path = "../identity_provider/packages.rs"]
+mod packages;
+#[path = "../identity_provider/provider.rs"]
+#[expect(dead_code, reason = "the tests of the identity provider use all of it")]
+mod provider;
+#[path = "../conformance/tokens.rs"]
+mod tokens;
+mod world;
+
+use std::time::Duration;
+
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(60);
