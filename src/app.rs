@@ -5,6 +5,7 @@
 mod decision_log;
 mod decoding;
 mod explain;
+mod extension_providers;
 mod health;
 mod key_sources;
 mod listener;

@@ -6,6 +6,7 @@
 mod address;
 mod decision_log;
 mod document;
+mod extension_providers;
 mod flags;
 mod key_sources;
 mod kube;
@@ -37,6 +38,7 @@ use crate::telemetry::logging::{LogFilter, LogFormat};
 
 pub use address::{Address, InvalidAddress};
 pub use decision_log::{DecisionLogConfig, DecisionLogTarget};
+pub use extension_providers::{ExtensionProvidersConfig, ProviderReach, ProviderTls};
 pub use flags::{Flags, PolicyFlags, ServerFlags};
 pub use key_sources::{KeySourceClient, KeySourcesConfig};
 pub use kube::KubeConfig;
@@ -78,8 +80,8 @@ pub struct Config {
     pub client_address_header: Option<Arc<str>>,
     /// What to do to paths before they are matched.
     pub path_normalization: PathNormalization,
-    /// Names of the mesh config's `extensionProviders`.
-    pub extension_providers: Vec<String>,
+    /// Whom CUSTOM policies can name.
+    pub extension_providers: ExtensionProvidersConfig,
     /// Which events are logged.
     pub log_level: LogFilter,
     /// How they look.
@@ -255,7 +257,7 @@ impl Config {
             "xffNumTrustedHops": self.xff_num_trusted_hops,
             "clientAddressHeader": self.client_address_header.as_deref(),
             "pathNormalization": self.path_normalization.as_str(),
-            "extensionProviders": self.extension_providers,
+            "extensionProviders": null,
             "logLevel": self.log_level.to_string(),
             "logFormat": self.log_format.as_str(),
             "shutdownGrace": values::show_duration(self.shutdown_grace),
@@ -265,6 +267,7 @@ impl Config {
             "maxTokenSize": self.max_token_size,
         });
         if let Value::Object(settings) = &mut settings {
+            self.extension_providers.show(settings);
             self.key_sources.show(settings);
             if self.traces.is_some() {
                 settings.insert("traces".into(), json!("otlp"));
@@ -345,7 +348,7 @@ impl Reader<'_> {
                 PathNormalization::None,
                 values::path_normalization,
             ),
-            extension_providers: mesh_config.extension_providers,
+            extension_providers: ExtensionProvidersConfig::read(self, &mut warnings),
             log_level: self.setting("logLevel", LogFilter::default(), values::log_filter),
             log_format: format.unwrap_or(plain),
             colour: environment.terminal && !environment.has("NO_COLOR"),

@@ -506,7 +506,10 @@ fn a_mesh_config_gives_what_concerns_us() {
         "pathNormalization": {"normalization": "DEFAULT"},
         "accessLogFile": "/dev/stdout",
         "enableTracing": true,
-        "extensionProviders": [{"name": "opa", "envoyExtAuthzGrpc": {}}, {"name": "otel"}],
+        "extensionProviders": [
+            {"name": "opa", "envoyExtAuthzGrpc": {"service": "opa.local", "port": 9191}},
+            {"name": "otel", "opentelemetry": {"service": "otel.local", "port": 4317}}
+        ],
         "defaultConfig": {"proxyMetadata": {}, "gatewayTopology": {"numTrustedProxies": 2}}
     }"#;
     let gateway = Given::flags("--policies p --use-remote-address true").mesh_config(mesh).load();
@@ -514,7 +517,9 @@ fn a_mesh_config_gives_what_concerns_us() {
     assert_eq!(gateway.settings.mesh.trust_domain, "example.org");
     assert_eq!(gateway.settings.mesh.trust_domain_aliases, ["old.example"]);
     assert_eq!(gateway.path_normalization, PathNormalization::Base);
-    assert_eq!(gateway.extension_providers, ["opa", "otel"]);
+    let providers = &gateway.extension_providers;
+    assert_eq!(providers.providers.iter().map(|(p, _)| &*p.name).collect::<Vec<_>>(), ["opa"]);
+    assert_eq!(providers.others, ["otel"]);
     assert_eq!(gateway.xff_num_trusted_hops, 2);
     let sidecar = Given::flags("--policies p").mesh_config(mesh).load();
     assert_eq!(sidecar.xff_num_trusted_hops, 0);

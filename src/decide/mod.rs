@@ -10,28 +10,60 @@ mod evaluate;
 pub mod reference;
 mod request;
 
+use std::sync::Arc;
+
 use crate::model::{Attributes, Identity, MutualTlsMode, Reason, RuleId, Shadow, Verdict};
-use crate::plan::WorkloadPlan;
+use crate::plan::{CustomTree, WorkloadPlan};
 use candidates::first_match;
 use request::Request;
 
 pub use certainty::Certainty;
 
-/// What is decided before tokens are looked at: invalid policies, PeerAuthentication, CUSTOM rules.
+/// What is decided before anybody is asked about a request: invalid policies, PeerAuthentication.
 /// `None` lets the request go on.
-pub fn before_tokens(plan: &WorkloadPlan, attributes: &Attributes<'_>) -> Option<Reason> {
+pub fn before_custom(plan: &WorkloadPlan, attributes: &Attributes<'_>) -> Option<Reason> {
     if !plan.invalid.is_empty() {
         return Some(Reason::InvalidPolicy);
     }
     let strict = plan.peer.mode_of(attributes.destination_port) == MutualTlsMode::Strict;
-    if strict && attributes.peer.names.is_empty() {
-        return Some(Reason::PeerUnauthenticated);
-    }
-    let custom = &plan.trees(attributes.http.is_some()).custom;
-    let identity = Identity::default();
-    let first = first_match(custom, &plan.vocabulary, Request::new(attributes, &identity), 0);
-    // No provider can be defined yet, so each CUSTOM rule has an undefined one.
-    first.map(|(_, rule)| Reason::CustomProviderUndefined(rule))
+    (strict && attributes.peer.names.is_empty()).then_some(Reason::PeerUnauthenticated)
+}
+
+/// The providers that CUSTOM rules ask about a request as it came, in the order of their names, each
+/// with the first of its rules that matches.
+pub fn custom<'a>(
+    plan: &'a WorkloadPlan,
+    attributes: &'a Attributes<'_>,
+) -> impl Iterator<Item = (&'a Arc<str>, RuleId)> {
+    asked(&plan.trees(attributes.http.is_some()).custom, plan, attributes)
+}
+
+/// As [`custom`], of dry-run policies, which ask nobody.
+pub fn shadow_custom<'a>(
+    plan: &'a WorkloadPlan,
+    attributes: &'a Attributes<'_>,
+) -> impl Iterator<Item = (&'a Arc<str>, RuleId)> {
+    asked(&plan.trees(attributes.http.is_some()).shadow_custom, plan, attributes)
+}
+
+fn asked<'a>(
+    trees: &'a [CustomTree],
+    plan: &'a WorkloadPlan,
+    attributes: &'a Attributes<'_>,
+) -> impl Iterator<Item = (&'a Arc<str>, RuleId)> {
+    trees.iter().filter_map(move |CustomTree { provider, tree }| {
+        let identity = Identity::default();
+        let request = Request::new(attributes, &identity);
+        first_match(tree, &plan.vocabulary, request, 0).map(|(_, rule)| (provider, rule))
+    })
+}
+
+/// What is decided before tokens are looked at where no provider is defined: [`before_custom`], and
+/// the first of [`custom`]. `None` lets the request go on.
+pub fn before_tokens(plan: &WorkloadPlan, attributes: &Attributes<'_>) -> Option<Reason> {
+    before_custom(plan, attributes).or_else(|| {
+        custom(plan, attributes).next().map(|(_, rule)| Reason::CustomProviderUndefined(rule))
+    })
 }
 
 /// Decides a request whose tokens have been dealt with: DENY, then ALLOW, AUDIT and dry-run beside

@@ -77,12 +77,16 @@ impl Decided<'_> {
         match reason {
             Reason::AllowRule(rule) | Reason::DenyRule(rule) => self.name(rule),
             Reason::CustomProviderUndefined(rule) => {
-                let provider = match self.policy(rule).map(|policy| &policy.action) {
-                    Some(Action::Custom { provider }) => quoted(provider),
-                    Some(Action::Allow | Action::Deny | Action::Audit) | None => String::new(),
-                };
-                format!("{}: its provider {provider} is not defined", self.name(rule))
+                format!("{}: its provider {} is not defined", self.name(rule), self.provider(rule))
             }
+            Reason::CustomDenied(rule) => {
+                format!("{}: its provider {} denies", self.name(rule), self.provider(rule))
+            }
+            Reason::CustomError(rule) => format!(
+                "{}: its provider {} decides, and was not asked",
+                self.name(rule),
+                self.provider(rule)
+            ),
             Reason::NoAllowPolicy if self.plan.policies.is_empty() => {
                 format!("no AuthorizationPolicy holds for {}", self.workload())
             }
@@ -104,6 +108,12 @@ impl Decided<'_> {
                 None => "the request is malformed".to_owned(),
             },
         }
+    }
+
+    /// The name of the provider that a rule asks, in quotes.
+    fn provider(&self, rule: RuleId) -> String {
+        let provider = self.policy(rule).and_then(|policy| policy.action.provider());
+        provider.map(|provider| quoted(provider)).unwrap_or_default()
     }
 
     fn workload(&self) -> String {
@@ -215,7 +225,10 @@ impl Decided<'_> {
         let traces = self.walked();
         let custom = traces.iter().filter(|trace| self.is_custom(trace.id));
         custom.for_each(|trace| self.walk_rule(trace, text));
-        if matches!(reason, Reason::CustomProviderUndefined(_)) {
+        if matches!(
+            reason,
+            Reason::CustomProviderUndefined(_) | Reason::CustomDenied(_) | Reason::CustomError(_)
+        ) {
             text.add(format_args!(
                 "tokens and other rules were not looked at: CUSTOM rules come first"
             ));

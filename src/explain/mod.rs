@@ -11,6 +11,7 @@ use crate::authn::{Authentication, Verifier};
 use crate::decide::Certainty;
 use crate::decide::reference::{AlternativeTrace, FieldTrace, RuleTrace};
 use crate::extauthz::Malformed;
+use crate::custom::Standing;
 use crate::gate::{self, Explanation, Passage};
 use crate::model::{Action, Attributes, AuthorizationPolicy, Reason, Rule, RuleId, Verdict};
 use crate::plan::WorkloadPlan;
@@ -55,7 +56,7 @@ impl<'p> Decided<'p> {
         let is_http = attributes.http.is_some();
         let principal = attributes.peer.principal().map(str::to_owned);
         let port = attributes.destination_port;
-        let explanation = gate::explain(plan, &mut attributes, verifier);
+        let explanation = gate::explain(plan, &mut attributes, verifier, Standing::default());
         let misses = if explanation.passage.verdict.reason == Reason::NoAllowRule {
             let claims = explanation.passage.authentication.claims.as_deref().cloned();
             let probe = Probe { attributes: attributes.into_owned(), claims };
@@ -68,7 +69,7 @@ impl<'p> Decided<'p> {
 
     fn malformed(plan: &'p WorkloadPlan, malformed: Malformed) -> Self {
         let verdict = Verdict::from_reason(Reason::MalformedRequest);
-        let passage = Passage { verdict, authentication: Authentication::default() };
+        let passage = Passage { verdict, authentication: Authentication::default(), consulted: None };
         Self {
             plan,
             explanation: Explanation { passage, rules: Vec::new() },
@@ -111,6 +112,8 @@ impl Decided<'_> {
             | Reason::UnknownWorkload
             | Reason::MalformedRequest => false,
             Reason::CustomProviderUndefined(_)
+            | Reason::CustomDenied(_)
+            | Reason::CustomError(_)
             | Reason::Jwt(_)
             | Reason::NoAllowPolicy
             | Reason::AllowRule(_)

@@ -16,6 +16,7 @@ use super::{CertificateNames, ClientAddress, Malformed, attributes, encode, resp
 use crate::authn::clock::Clock;
 use crate::authn::{self, KeyLookup, TokenCache, Verifier, WantedKey};
 use crate::control::publish::SnapshotCell;
+use crate::custom::{Answered, Ask, Providers, Standing};
 use crate::decide;
 use crate::gate;
 use crate::model::{Attributes, Outcome, Reason, Verdict};
@@ -69,6 +70,8 @@ pub struct Checked<R = CheckResponse> {
     pub verdict: Verdict,
     /// Keys that might have changed it.
     pub wanted: Vec<WantedKey>,
+    /// Extension providers that have to be asked first.
+    pub asks: Vec<Ask>,
     /// Its event, if it is to be logged.
     pub event: Option<Draft>,
     /// How long each stage took, where spans are made of that.
@@ -95,6 +98,7 @@ pub struct AuthorizationService {
     certificates: CertificateNames,
     clock: Clock,
     unknown_kid_wait: Duration,
+    providers: Option<Arc<Providers>>,
     token_cache: Option<Arc<TokenCache>>,
     metrics: Option<CheckMetrics>,
     decision_log: Option<DecisionLog>,
@@ -124,6 +128,7 @@ impl AuthorizationService {
             certificates: CertificateNames::default(),
             clock,
             unknown_kid_wait: Duration::ZERO,
+            providers: None,
             token_cache: None,
             metrics: None,
             decision_log: None,
@@ -136,6 +141,12 @@ impl AuthorizationService {
     #[must_use]
     pub fn with_unknown_kid_wait(self, unknown_kid_wait: Duration) -> Self {
         Self { unknown_kid_wait, ..self }
+    }
+
+    /// Has extension providers asked, for not longer than Envoy waits for the answer.
+    #[must_use]
+    pub fn with_providers(self, providers: Arc<Providers>) -> Self {
+        Self { providers: Some(providers), ..self }
     }
 
     /// Has tokens that were verified before not verified again.
@@ -176,7 +187,7 @@ impl AuthorizationService {
         let snapshot = self.snapshots.load();
         let timeline = self.timeline();
         let view = CheckView::of_message(check);
-        let mut checked = self.answer_by(&snapshot, view, (now, timeline), response::message);
+        let mut checked = self.answer_by(&snapshot, view, (now, timeline), &[], response::message);
         debug_assert_eq!(response::outcome_of(&checked.response), checked.verdict.outcome());
         self.record(&mut checked, started);
         checked
@@ -185,32 +196,46 @@ impl AuthorizationService {
     /// Answers one encoded CheckRequest with the keys that are there. Fails only for what is none.
     pub fn answer_bytes(&self, message: &[u8]) -> Result<Checked<Vec<u8>>, DecodeError> {
         let started = Instant::now();
-        let mut checked = self.decide(message)?;
+        let mut checked = self.decide(message, &[])?;
         self.record(&mut checked, started);
         Ok(checked)
     }
 
-    /// Answers one encoded CheckRequest as [`AuthorizationService::answer_bytes`] does, but where a
-    /// token names a key that is not there, looks for it for at most `within`, which is asked for
-    /// only then, and is never more than was configured.
+    /// Answers one encoded CheckRequest as [`AuthorizationService::answer_bytes`] does, but asks the
+    /// extension providers that have to be asked; and where a token names a key that is not there,
+    /// looks for it. Both for at most `within`, which is asked for only then, and never for longer
+    /// than was configured.
     pub async fn answer_bytes_within(
         &self,
         message: &[u8],
-        within: impl FnOnce(Duration) -> Duration,
+        within: impl Fn(Duration) -> Duration,
     ) -> Result<Checked<Vec<u8>>, DecodeError> {
         let started = Instant::now();
-        let mut checked = self.decide(message)?;
+        let left = |most| within(Duration::MAX).saturating_sub(started.elapsed()).min(most);
+        let mut checked = self.decide(message, &[])?;
+        let mut answers = Vec::new();
+        if let (false, Some(providers)) = (checked.asks.is_empty(), &self.providers) {
+            let check = CheckRequest::decode(message)?;
+            // Policies that change meanwhile may ask somebody else; who is then still left to be
+            // asked has not answered.
+            answers = providers.ask(&checked.asks, &check, left(Duration::MAX)).await;
+            checked = self.decide(message, &answers)?;
+        }
         if !checked.wanted.is_empty() {
-            let within = within(self.unknown_kid_wait).min(self.unknown_kid_wait);
+            let within = left(self.unknown_kid_wait);
             if self.keys.seek(&checked.wanted, within).await {
-                checked = self.decide(message)?;
+                checked = self.decide(message, &answers)?;
             }
         }
         self.record(&mut checked, started);
         Ok(checked)
     }
 
-    fn decide(&self, message: &[u8]) -> Result<Checked<Vec<u8>>, DecodeError> {
+    fn decide(
+        &self,
+        message: &[u8],
+        answers: &[Answered],
+    ) -> Result<Checked<Vec<u8>>, DecodeError> {
         let snapshot = self.snapshots.load();
         let timeline = self.timeline();
         if let Ok(view) = CheckView::read(message) {
@@ -218,13 +243,15 @@ impl AuthorizationService {
                 &snapshot,
                 view,
                 (self.clock.unix_seconds(), timeline),
+                answers,
                 encode::bytes,
             ));
         }
         // Wrong or unusual. Whoever can read it all says which.
         let check = CheckRequest::decode(message)?;
         let view = CheckView::of_message(&check);
-        Ok(self.answer_by(&snapshot, view, (self.clock.unix_seconds(), timeline), encode::bytes))
+        let now = (self.clock.unix_seconds(), timeline);
+        Ok(self.answer_by(&snapshot, view, now, answers, encode::bytes))
     }
 
     fn record<R>(&self, checked: &mut Checked<R>, started: Instant) {
@@ -275,6 +302,7 @@ impl AuthorizationService {
         snapshot: &Snapshot,
         view: CheckView<'_>,
         (now, mut timeline): (u64, Option<Timeline>),
+        answers: &[Answered],
         write: impl Fn(&Reply<'_>) -> R,
     ) -> Checked<R> {
         let revision = snapshot.revision;
@@ -287,12 +315,13 @@ impl AuthorizationService {
                 audited_by: Vec::new(),
                 claims: None,
             };
-            let response = write(&Reply { report, answer });
+            let response = write(&Reply { report, answer, consulted: None });
             let timeline = timeline.map(|mut timeline| {
                 timeline.end(Stage::Encode);
                 timeline
             });
-            Checked { response, verdict, wanted: Vec::new(), event, timeline, revision }
+            let (wanted, asks) = (Vec::new(), Vec::new());
+            Checked { response, verdict, wanted, asks, event, timeline, revision }
         };
         let undecided = |reason| Decision::undecided(reason, snapshot.revision);
         let malformed = |malformed: Malformed, peer_address, timeline: Option<Timeline>| {
@@ -359,7 +388,11 @@ impl AuthorizationService {
         } else {
             None
         };
-        let mut passage = gate::pass_and_tell(plan, &mut attributes, &verifier, || {
+        let providers = Standing {
+            definitions: self.providers.as_ref().map(|providers| providers.definitions()),
+            answers,
+        };
+        let mut passage = gate::pass_and_tell(plan, &mut attributes, &verifier, providers, || {
             if let Some(timeline) = &mut timeline {
                 timeline.end(Stage::Tokens);
             }
@@ -403,12 +436,14 @@ impl AuthorizationService {
             },
             Outcome::Deny => Answer::Denied { realm },
         };
-        let response = write(&Reply { report, answer });
+        let consulted = passage.consulted.as_deref();
+        let response = write(&Reply { report, answer, consulted });
         if let Some(timeline) = &mut timeline {
             timeline.end(Stage::Encode);
         }
         let wanted = passage.authentication.wanted;
-        Checked { response, verdict, wanted, event, timeline, revision }
+        let asks = passage.consulted.map(|consulted| consulted.asks).unwrap_or_default();
+        Checked { response, verdict, wanted, asks, event, timeline, revision }
     }
 }
 

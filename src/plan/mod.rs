@@ -15,7 +15,7 @@ pub use authentication::{
     ClaimHeader, JwtPlan, JwtRulePlan, KeyReference, KeySource, KeySourceId, PeerPlan, TokenPlaces,
 };
 pub use size::CompiledSize;
-pub use trees::{DecisionTree, Trees, Unknown};
+pub use trees::{CustomTree, DecisionTree, Trees, Unknown};
 
 use crate::model::{AuthorizationPolicy, ResourceId, RuleId, Workload};
 use vocabulary::Vocabulary;

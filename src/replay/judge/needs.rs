@@ -82,7 +82,7 @@ impl Needs {
             query: false,
             claims: Vec::new(),
             metadata: Vec::new(),
-            has_custom: !plan.http.custom.rules.is_empty(),
+            has_custom: !plan.http.custom.is_empty(),
             token_headers: Vec::new(),
         };
         for attribute in plan.vocabulary.attributes() {

@@ -74,6 +74,8 @@ impl Decision<'_> {
             | Reason::NoAllowRule
             | Reason::Jwt(_) => true,
             Reason::CustomProviderUndefined(_)
+            | Reason::CustomDenied(_)
+            | Reason::CustomError(_)
             | Reason::PeerUnauthenticated
             | Reason::InvalidPolicy
             | Reason::UnknownWorkload
