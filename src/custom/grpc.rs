@@ -119,7 +119,7 @@ pub(super) fn read(response: CheckResponse, failed: impl FnOnce() -> Failure) ->
 
 fn allowance(ok: OkHttpResponse) -> Allowance {
     Allowance {
-        headers: mutations(ok.headers),
+        headers: request_headers(ok.headers),
         headers_to_remove: ok.headers_to_remove.iter().map(|n| n.to_ascii_lowercase()).collect(),
         query_parameters_to_set: ok
             .query_parameters_to_set
@@ -140,6 +140,18 @@ fn denial(denied: DeniedHttpResponse, usual_status: u16) -> Denial {
         body: denied.body,
         metadata: Default::default(),
     }
+}
+
+/// Of request headers, Envoy looks at `append` alone: without it, a header is replaced, whatever
+/// `append_action` says.
+fn request_headers(options: Vec<HeaderValueOption>) -> Vec<HeaderMutation> {
+    let mut mutations = mutations(options);
+    for mutation in &mut mutations {
+        if mutation.action != AppendAction::Join {
+            mutation.action = AppendAction::Overwrite;
+        }
+    }
+    mutations
 }
 
 fn mutations(options: Vec<HeaderValueOption>) -> Vec<HeaderMutation> {

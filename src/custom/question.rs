@@ -127,20 +127,30 @@ struct Body {
 fn body(http: &HttpRequest, settings: Option<RequestBody>) -> Result<Option<Body>, Trouble> {
     let Some(settings) = settings else { return Ok(None) };
     let given = if http.raw_body.is_empty() { http.body.as_bytes() } else { &http.raw_body };
-    let lines = headers(http, None);
-    let header = |name: &str| lines.get(name).map(String::as_str);
     if given.is_empty() {
         // Deciding about a body that is not there would be a guess.
-        let has_body = header("content-length").is_some_and(|length| length != "0");
+        let has_body = any_line(http, "content-length", |length| length != "0");
         return if has_body { Err(Trouble::Unaskable) } else { Ok(None) };
     }
     let is_cut = given.len() > settings.max_request_bytes;
-    let is_partial = is_cut || header(PARTIAL_BODY) == Some("true");
+    // A client may have sent such a header too, and its line may be first.
+    let is_partial = is_cut || any_line(http, PARTIAL_BODY, |value| value == "true");
     if is_partial && !settings.allow_partial_message {
         return Err(Trouble::BodyTooLarge);
     }
     let bytes = given.get(..settings.max_request_bytes).unwrap_or(given).to_vec();
     Ok(Some(Body { bytes, is_partial }))
+}
+
+/// Whether any value of a header is like this.
+fn any_line(http: &HttpRequest, name: &str, is_it: impl Fn(&str) -> bool) -> bool {
+    let lines = http.header_map.iter().flat_map(|map| &map.headers);
+    let mut raw = lines.filter(|line| line.key == name).map(|line| match &*line.raw_value {
+        [] => Cow::Borrowed(line.value.as_str()),
+        value => String::from_utf8_lossy(value),
+    });
+    let joined = http.headers.get(name).into_iter().flat_map(|joined| joined.split(','));
+    raw.any(|value| is_it(value.trim())) || joined.map(str::trim).any(is_it)
 }
 
 /// The headers as Envoy sends them without `encode_raw_headers`, which is what providers of Istio
@@ -166,7 +176,7 @@ fn headers(http: &HttpRequest, hidden: Option<&str>) -> BTreeMap<String, String>
     if headers.is_empty() {
         headers.extend(http.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
     }
-    headers.retain(|name, _| hidden != Some(name.as_str()));
+    headers.retain(|name, _| name != PARTIAL_BODY && hidden != Some(name.as_str()));
     headers
 }
 
