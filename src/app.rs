@@ -161,6 +161,7 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
                 keys: keys.sets.clone(),
                 clock: keys.clock,
                 settings: request_settings(&config),
+                providers: config.extension_providers.definitions(),
             };
             move |content, format| explainer.explain(content, format)
         }),

@@ -1,5 +1,7 @@
 //! The whole way of one request: what comes before tokens, tokens, rules.
 
+use std::sync::Arc;
+
 use crate::authn::{self, Authentication, Changes, Verifier};
 use crate::custom::{self, Consulted, Standing};
 use crate::decide;
@@ -85,23 +87,44 @@ pub enum RecordedTokens<'a> {
     Refused,
 }
 
-/// Decides a request whose tokens were dealt with before: `attributes` are as tokens left it. `None`
-/// where it ends with its tokens.
+/// What comes of a recorded request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecordedPassage {
+    /// This.
+    Decided(Verdict),
+    /// It ends with its tokens.
+    TokenRefused,
+    /// It depends on what this extension provider would say, who was not asked.
+    NotAsked(Arc<str>),
+}
+
+/// Decides a request whose tokens were dealt with before, and whose extension providers were asked:
+/// `attributes` are as both left it.
 pub fn pass_recorded(
     plan: &WorkloadPlan,
     attributes: &mut Attributes<'_>,
     tokens: RecordedTokens<'_>,
-) -> Option<Verdict> {
+    providers: Standing<'_>,
+) -> RecordedPassage {
+    let decided = |reason| RecordedPassage::Decided(Verdict::from_reason(reason));
     forget_peer_where_disabled(plan, attributes);
-    if let Some(reason) = decide::before_tokens(plan, attributes) {
-        return Some(Verdict::from_reason(reason));
+    if let Some(reason) = decide::before_custom(plan, attributes) {
+        return decided(reason);
+    }
+    if let Some(consulted) = custom::consult(plan, attributes, providers) {
+        if let Some(ask) = consulted.asks.first() {
+            return RecordedPassage::NotAsked(ask.provider.clone());
+        }
+        if let Some(reason) = consulted.reason {
+            return decided(reason);
+        }
     }
     let claims = match tokens {
         RecordedTokens::None => None,
         RecordedTokens::Verified(claims) => Some(claims),
-        RecordedTokens::Refused => return None,
+        RecordedTokens::Refused => return RecordedPassage::TokenRefused,
     };
-    Some(decide::decide(plan, attributes, &Identity { claims }))
+    RecordedPassage::Decided(decide::decide(plan, attributes, &Identity { claims }))
 }
 
 /// A decision with everything that led to it.

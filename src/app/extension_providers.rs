@@ -56,9 +56,7 @@ pub(super) fn open(config: &Config, metrics: &Metrics) -> Result<Option<Arc<Prov
 fn samples(providers: &Providers) -> Vec<ExtensionProviderSample> {
     let sample = |status: crate::custom::ProviderStatus| ExtensionProviderSample {
         name: status.name.to_string(),
-        states: CircuitState::ALL
-            .map(|state| (state.as_str(), state == status.circuit))
-            .to_vec(),
+        states: CircuitState::ALL.map(|state| (state.as_str(), state == status.circuit)).to_vec(),
         under_way: status.under_way,
     };
     providers.status().into_iter().map(sample).collect()

@@ -28,8 +28,8 @@ use crate::key_set::{Generation, KeySet};
 use crate::model::{Http, JwtError};
 use crate::plan::{JwtPlan, JwtRulePlan, KeySourceId};
 
-pub use query::query_with;
 pub use inspect::{Inspection, inspect};
+pub use query::query_with;
 pub use requirement::{Authentication, Changes};
 pub use token::CLOCK_SKEW_SECONDS;
 pub use token_cache::{TokenCache, TokenCacheStatus};

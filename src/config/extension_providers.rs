@@ -13,8 +13,10 @@ use serde_json::{Map, Value, json};
 use super::mesh_config::{camel_case, is_default};
 use super::values::{self, show_duration, text};
 use super::{Problems, Reader, document};
-use crate::custom::{CircuitSettings, ExtensionProvider, HeaderPattern, HttpCheck};
-use crate::custom::{Protocol, RequestBody};
+use crate::custom::{
+    CircuitSettings, Definitions, ExtensionProvider, HeaderPattern, HttpCheck, Protocol,
+    RequestBody,
+};
 use crate::manifest::time::parse_duration;
 use crate::outbound::Place;
 
@@ -194,6 +196,11 @@ impl ExtensionProvidersConfig {
         }
     }
 
+    /// Which names of providers mean something.
+    pub fn definitions(&self) -> Definitions {
+        Definitions::of(self.providers.iter().map(|(provider, _)| provider))
+    }
+
     /// Adds the settings as they are in effect. Values of headers may be secrets, and are not shown.
     pub(super) fn show(&self, settings: &mut Map<String, Value>) {
         let provider = |(provider, reach): &(ExtensionProvider, ProviderReach)| {
@@ -254,12 +261,7 @@ impl<'v> Members<'v> {
         Some(Self { place, by_name })
     }
 
-    fn members(
-        &self,
-        name: &str,
-        known: &[&str],
-        problems: &mut Problems,
-    ) -> Option<Members<'v>> {
+    fn members(&self, name: &str, known: &[&str], problems: &mut Problems) -> Option<Members<'v>> {
         let value = self.by_name.get(name)?;
         Members::of(format!("{}.{name}", self.place), value, known, problems)
     }
@@ -326,9 +328,8 @@ impl<'v> Members<'v> {
         let service = self.required("service", problems, service);
         let port = self.required("port", problems, port);
         let timeout = self.optional("timeout", problems, timeout);
-        let mut boolean = |name: &str| {
-            self.optional(name, problems, values::boolean).unwrap_or_default()
-        };
+        let mut boolean =
+            |name: &str| self.optional(name, problems, values::boolean).unwrap_or_default();
         let (fail_open, clear_route_cache) = (boolean("failOpen"), boolean("clearRouteCache"));
         let status_on_error = self.optional("statusOnError", problems, status);
         let body = self.members("includeRequestBodyInCheck", &BODY, problems);
@@ -349,9 +350,8 @@ impl<'v> Members<'v> {
     }
 
     fn request_body(&self, problems: &mut Problems) -> Option<RequestBody> {
-        let bytes = self.required("maxRequestBytes", problems, |value| {
-            number(value, 1, u64::from(u32::MAX))
-        });
+        let bytes = self
+            .required("maxRequestBytes", problems, |value| number(value, 1, u64::from(u32::MAX)));
         let mut boolean =
             |name: &str| self.optional(name, problems, values::boolean).unwrap_or_default();
         let (allow_partial_message, pack_as_bytes) =
@@ -364,7 +364,8 @@ impl<'v> Members<'v> {
         if let Some(place) = self.optional("address", problems, address) {
             reach.place = place;
         }
-        if let Some(value) = self.by_name.get("tls").filter(|value| **value != &Value::Bool(false)) {
+        if let Some(value) = self.by_name.get("tls").filter(|value| **value != &Value::Bool(false))
+        {
             let all = Value::Object(Map::new());
             let value = if **value == Value::Bool(true) { &all } else { value };
             let place = format!("{}.tls", self.place);
@@ -374,7 +375,8 @@ impl<'v> Members<'v> {
         if let Some(most) = self.optional("maxRequests", problems, |v| number(v, 1, 1 << 20)) {
             circuit.max_requests = usize::try_from(most).unwrap_or(usize::MAX);
         }
-        if let Some(errors) = self.optional("consecutiveErrors", problems, |v| number(v, 0, 1 << 20))
+        if let Some(errors) =
+            self.optional("consecutiveErrors", problems, |v| number(v, 0, 1 << 20))
         {
             circuit.consecutive_errors = u32::try_from(errors).unwrap_or(u32::MAX);
         }
@@ -487,16 +489,19 @@ fn path_prefix(value: &Value) -> Result<String, String> {
     let is_path = text.starts_with('/')
         && !text.contains(['?', '#'])
         && text.parse::<http::uri::PathAndQuery>().is_ok();
-    if is_path { Ok(text.to_owned()) } else { Err(format!("`{text}` is not a path, such as `/check`")) }
+    if is_path {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("`{text}` is not a path, such as `/check`"))
+    }
 }
 
 fn header_patterns(value: &Value) -> Result<Vec<HeaderPattern>, String> {
     let Value::Array(entries) = value else { return Err("must be a list".into()) };
     let pattern = |entry: &Value| {
         let text = text(entry)?;
-        HeaderPattern::parse(text).ok_or_else(|| {
-            format!("`{text}` alone is not taken: write a name, `x-*` or `*-x`")
-        })
+        HeaderPattern::parse(text)
+            .ok_or_else(|| format!("`{text}` alone is not taken: write a name, `x-*` or `*-x`"))
     };
     entries.iter().map(pattern).collect()
 }

@@ -15,7 +15,7 @@ use envoy_types::pb::envoy::service::auth::v3::{
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 
-use super::answer::{Allowance, AppendAction, Answer, Denial, Failure, HeaderMutation, Trouble};
+use super::answer::{Allowance, Answer, AppendAction, Denial, Failure, HeaderMutation, Trouble};
 use crate::outbound::{Linker, OutboundError};
 
 /// The largest answer that is read.
@@ -113,7 +113,9 @@ pub(super) fn read(response: CheckResponse, failed: impl FnOnce() -> Failure) ->
         (false, Some(HttpResponse::DeniedResponse(denied))) => {
             Answer::Denied(Box::new(Denial { metadata, ..denial(denied, 403) }))
         }
-        (false, Some(HttpResponse::OkResponse(_)) | None) => Answer::Denied(Box::new(Denial { metadata, ..Denial::of_status(403) })),
+        (false, Some(HttpResponse::OkResponse(_)) | None) => {
+            Answer::Denied(Box::new(Denial { metadata, ..Denial::of_status(403) }))
+        }
     }
 }
 

@@ -152,7 +152,11 @@ impl Providers {
         };
         let started = Instant::now();
         let answer = provider.ask(check, within, self.hidden_header.as_deref()).await;
-        (self.observer)(Observation { provider: name, answer: &answer, elapsed: started.elapsed() });
+        (self.observer)(Observation {
+            provider: name,
+            answer: &answer,
+            elapsed: started.elapsed(),
+        });
         answer
     }
 }
@@ -261,7 +265,11 @@ impl Provider {
                 tracing::warn!(provider, trouble, "an extension provider gives no answer");
             }
             Change::Opened => {
-                tracing::warn!(provider, trouble, "an extension provider is left alone for a while");
+                tracing::warn!(
+                    provider,
+                    trouble,
+                    "an extension provider is left alone for a while"
+                );
             }
             Change::Recovered => tracing::info!(provider, "an extension provider answers again"),
         }

@@ -131,6 +131,11 @@ impl Definitions {
         Self(providers.into_iter().map(|p| (p.name.clone(), speaks(&p.protocol))).collect())
     }
 
+    /// Has this name mean something, if it does not yet.
+    pub fn define(&mut self, name: &Arc<str>) {
+        self.0.entry(name.clone()).or_insert(Speaks::Grpc);
+    }
+
     pub(super) fn speaks(&self, provider: &str) -> Option<Speaks> {
         self.0.get(provider).copied()
     }

@@ -4,6 +4,7 @@ use std::fmt::Arguments;
 
 use super::misses::{Miss, Remedy};
 use super::{Decided, action_name, field, id_of, met, unmet};
+use crate::custom::Ask;
 use crate::decide::Certainty;
 use crate::decide::reference::{FieldTrace, RuleTrace};
 use crate::manifest::text::quoted;
@@ -82,11 +83,13 @@ impl Decided<'_> {
             Reason::CustomDenied(rule) => {
                 format!("{}: its provider {} denies", self.name(rule), self.provider(rule))
             }
-            Reason::CustomError(rule) => format!(
-                "{}: its provider {} decides, and was not asked",
-                self.name(rule),
-                self.provider(rule)
-            ),
+            Reason::CustomError(rule) => {
+                let gives = match self.asks().next() {
+                    Some(_) => "is to be asked, and nobody is asked here",
+                    None => "gives no answer",
+                };
+                format!("{}: its provider {} {gives}", self.name(rule), self.provider(rule))
+            }
             Reason::NoAllowPolicy if self.plan.policies.is_empty() => {
                 format!("no AuthorizationPolicy holds for {}", self.workload())
             }
@@ -108,6 +111,25 @@ impl Decided<'_> {
                 None => "the request is malformed".to_owned(),
             },
         }
+    }
+
+    /// What providers were taken to say, and who would be asked.
+    fn walk_providers(&self, text: &mut Lines) {
+        let Some(consulted) = &self.explanation.passage.consulted else { return };
+        for (_, answered) in &consulted.answers {
+            let (provider, answer) = (quoted(&answered.provider), answered.answer.as_str());
+            text.add(format_args!("provider {provider}: {answer}"));
+        }
+        for ask in self.asks() {
+            text.add(format_args!(
+                "provider {}: not asked; --custom-answer says what it would answer",
+                quoted(&ask.provider)
+            ));
+        }
+    }
+
+    fn asks(&self) -> impl Iterator<Item = &Ask> {
+        self.explanation.passage.consulted.iter().flat_map(|consulted| &consulted.asks)
     }
 
     /// The name of the provider that a rule asks, in quotes.
@@ -225,6 +247,7 @@ impl Decided<'_> {
         let traces = self.walked();
         let custom = traces.iter().filter(|trace| self.is_custom(trace.id));
         custom.for_each(|trace| self.walk_rule(trace, text));
+        self.walk_providers(text);
         if matches!(
             reason,
             Reason::CustomProviderUndefined(_) | Reason::CustomDenied(_) | Reason::CustomError(_)

@@ -56,10 +56,8 @@ fn metadata(response: &mut CheckResponse, consulted: &Consulted) {
     }
     ours.fields.extend(theirs.fields);
     let answers = consulted.answers.iter().map(|(_, answered)| {
-        let mut members = vec![
-            ("provider", answered.provider.as_ref()),
-            ("result", answered.answer.as_str()),
-        ];
+        let mut members =
+            vec![("provider", answered.provider.as_ref()), ("result", answered.answer.as_str())];
         if let Some(trouble) = answered.answer.trouble() {
             members.push(("trouble", trouble.as_str()));
         }
@@ -81,9 +79,8 @@ fn insert(metadata: &mut Struct, name: &str, values: Vec<Value>) {
 }
 
 fn object(members: Vec<(&str, &str)>) -> Value {
-    let member = |(name, value): (&str, &str)| {
-        (name.to_owned(), model::Value::String(value.to_owned()))
-    };
+    let member =
+        |(name, value): (&str, &str)| (name.to_owned(), model::Value::String(value.to_owned()));
     to_value(&model::Value::Object(members.into_iter().map(member).collect()))
 }
 

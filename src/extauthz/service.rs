@@ -16,7 +16,7 @@ use super::{CertificateNames, ClientAddress, Malformed, attributes, encode, resp
 use crate::authn::clock::Clock;
 use crate::authn::{self, KeyLookup, TokenCache, Verifier, WantedKey};
 use crate::control::publish::SnapshotCell;
-use crate::custom::{Answered, Ask, Providers, Standing};
+use crate::custom::{Answered, Ask, Consulted, Providers, Standing};
 use crate::decide;
 use crate::gate;
 use crate::model::{Attributes, Outcome, Reason, Verdict};
@@ -417,7 +417,8 @@ impl AuthorizationService {
             forgotten: forgotten.as_ref(),
             authentication: Decision::reached_tokens(verdict.reason)
                 .then_some(&passage.authentication),
-            status: denial_status(verdict),
+            consulted: passage.consulted.as_deref(),
+            status: denial_status(verdict, passage.consulted.as_deref()),
             trace: trace_of(&attributes),
             verdict,
             ..undecided(verdict.reason)
@@ -456,7 +457,10 @@ pub fn plan_of<'s>(snapshot: &'s Snapshot, check: &CheckRequest) -> Option<&'s W
 }
 
 /// The HTTP status of a denial by policies.
-fn denial_status(verdict: Verdict) -> Option<u16> {
+fn denial_status(verdict: Verdict, consulted: Option<&Consulted>) -> Option<u16> {
+    if let Some(denial) = consulted.and_then(|consulted| consulted.denial.as_ref()) {
+        return Some(denial.status);
+    }
     match verdict.outcome() {
         Outcome::Allow => None,
         Outcome::Deny if let Reason::Jwt(error) = verdict.reason => Some(error.status()),

@@ -9,9 +9,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Request as HttpRequest, State};
 use axum::response::Response as HttpResponse;
 use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
-use envoy_types::pb::envoy::config::core::v3::{
-    HeaderValue, HeaderValueOption, QueryParameter,
-};
+use envoy_types::pb::envoy::config::core::v3::{HeaderValue, HeaderValueOption, QueryParameter};
 use envoy_types::pb::envoy::service::auth::v3::authorization_server::{
     Authorization, AuthorizationServer,
 };
@@ -110,7 +108,10 @@ struct Grpc {
 
 #[tonic::async_trait]
 impl Authorization for Grpc {
-    async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
+    async fn check(
+        &self,
+        request: Request<CheckRequest>,
+    ) -> Result<Response<CheckResponse>, Status> {
         assert!(request.metadata().contains_key("grpc-timeout"));
         let check = request.into_inner();
         let http = check.attributes.unwrap().request.unwrap().http.unwrap();

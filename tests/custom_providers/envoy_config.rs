@@ -9,11 +9,13 @@ use crate::providers::{Kind, Provider, RULES};
 
 const STAT_PREFIX: &str = "istio_ext_authz_";
 
-pub(crate) fn bootstrap(providers: &[Provider], postern: SocketAddr, upstream: SocketAddr) -> Value {
-    let mut clusters = vec![
-        cluster("postern", postern, true),
-        cluster("upstream", upstream, false),
-    ];
+pub(crate) fn bootstrap(
+    providers: &[Provider],
+    postern: SocketAddr,
+    upstream: SocketAddr,
+) -> Value {
+    let mut clusters =
+        vec![cluster("postern", postern, true), cluster("upstream", upstream, false)];
     let mut native = Vec::new();
     for provider in providers {
         clusters.push(cluster(provider.name, provider.address, provider.kind == Some(Kind::Grpc)));

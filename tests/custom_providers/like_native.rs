@@ -56,8 +56,12 @@ async fn ask(to: SocketAddr, method: &str, path: &str, want: &str, body: &str) -
 fn is_noise(name: &str) -> bool {
     matches!(
         name,
-        "date" | "x-request-id" | "x-forwarded-proto" | "x-envoy-upstream-service-time"
-            | "x-envoy-expected-rq-timeout-ms" | "content-length"
+        "date"
+            | "x-request-id"
+            | "x-forwarded-proto"
+            | "x-envoy-upstream-service-time"
+            | "x-envoy-expected-rq-timeout-ms"
+            | "content-length"
     )
 }
 

@@ -109,7 +109,8 @@ fn the_deprecated_list_counts_where_the_other_is_not_set() {
         "extensionProviders: [{name: p, envoyExtAuthzHttp: {service: a, port: 1, \
          includeHeadersInCheck: [x-a], includeRequestHeadersInCheck: []}}]",
     );
-    let Protocol::Http(check) = &config.unwrap().extension_providers.providers[0].0.protocol.clone()
+    let Protocol::Http(check) =
+        &config.unwrap().extension_providers.providers[0].0.protocol.clone()
     else {
         panic!("not HTTP")
     };
@@ -141,5 +142,28 @@ extensionProviderClients:
 - {name: b, address: b, tls: {clientKey: k}, maxRequests: 0, port: 1}
 "#,
     );
-    insta::assert_snapshot!(problems.unwrap_err(), @"");
+    insta::assert_snapshot!(problems.unwrap_err(), @"
+    invalid configuration
+      postern.yaml: extensionProviders[0].envoyExtAuthzGrpc: `service` is missing
+      postern.yaml: extensionProviders[0].envoyExtAuthzGrpc.port: `0` is not a number from 1 to 65535
+      postern.yaml: extensionProviders[0].envoyExtAuthzGrpc.timeout: `0s` is not a time of at least 1ms, such as `0.5s`
+      postern.yaml: extensionProviders[0].envoyExtAuthzGrpc.failOpen: `perhaps` is neither `true` nor `false`
+      postern.yaml: extensionProviders[0].envoyExtAuthzGrpc.statusOnError: `299` is a status that Envoy does not answer with
+      postern.yaml: extensionProviders[1]: `a` is there twice
+      postern.yaml: extensionProviders[2].envoyExtAuthzGrpc: `pathPrefix` is no setting
+      postern.yaml: extensionProviders[2].envoyExtAuthzGrpc.service: `a/b/c` is not a host, such as `ext-authz.foo.svc.cluster.local` or `foo/ext-authz.foo.svc.cluster.local`
+      postern.yaml: extensionProviders[2].envoyExtAuthzGrpc.port: `70000` is not a number from 1 to 65535
+      postern.yaml: extensionProviders[3].envoyExtAuthzHttp.includeRequestHeadersInCheck: `*` alone is not taken: write a name, `x-*` or `*-x`
+      postern.yaml: extensionProviders[3].envoyExtAuthzHttp.headersToUpstreamOnAllow: must be a list
+      postern.yaml: extensionProviders[3].envoyExtAuthzHttp.pathPrefix: `x` is not a path, such as `/check`
+      postern.yaml: extensionProviders[3].envoyExtAuthzHttp.includeAdditionalHeadersInCheck: `x-a` has a `%`: Envoy's format strings are not supported, and a plain one is written `%%`
+      postern.yaml: extensionProviders[3].envoyExtAuthzHttp.service: `*.local` is not a host, such as `ext-authz.foo.svc.cluster.local` or `foo/ext-authz.foo.svc.cluster.local`
+      postern.yaml: extensionProviders[3].envoyExtAuthzHttp.includeRequestBodyInCheck.maxRequestBytes: `0` is not a number from 1 to 4294967295
+      postern.yaml: extensionProviders[4]: has more than one kind
+      postern.yaml: extensionProviders[5]: `name` is missing
+      postern.yaml: extensionProviders[6]: `envoyExtAuthz` is no setting
+      postern.yaml: extensionProviderClients[0]: `f` is no provider of `extensionProviders`
+      postern.yaml: extensionProviderClients[1]: `port` is no setting
+      postern.yaml: extensionProviderClients[1]: `b` is no provider of `extensionProviders`
+    ");
 }

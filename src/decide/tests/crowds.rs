@@ -9,7 +9,7 @@ use proptest::sample::select;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
-use super::super::{audited_by, before_tokens, decide, reference};
+use super::super::{audited_by, custom, decide, reference, shadow_custom};
 use super::plan;
 use crate::model::{
     Action, Attributes, AuthorizationPolicy, Condition, ConditionKey, ConditionValues, Headers,
@@ -224,6 +224,7 @@ fn policies() -> impl Strategy<Value = Vec<AuthorizationPolicy>> {
         Action::Deny,
         Action::Audit,
         Action::Custom { provider: "p".into() },
+        Action::Custom { provider: "o".into() },
     ]);
     let rules = select(KINDS).prop_flat_map(|likely| vec(rule(likely), 1..150));
     let policy =
@@ -337,7 +338,11 @@ proptest! {
             let identity = Identity { claims: claims.as_ref() };
             let verdict = decide(&plan, attributes, &identity);
             prop_assert_eq!(verdict, reference::decide(&plan, attributes, &identity));
-            prop_assert_eq!(before_tokens(&plan, attributes), reference::custom(&plan, attributes));
+            let asked: Vec<_> = custom(&plan, attributes).map(|(name, rule)| (name.clone(), rule)).collect();
+            prop_assert_eq!(asked, reference::custom(&plan, attributes, false));
+            let asked: Vec<_> =
+                shadow_custom(&plan, attributes).map(|(name, rule)| (name.clone(), rule)).collect();
+            prop_assert_eq!(asked, reference::custom(&plan, attributes, true));
             let found: Vec<_> = audited_by(&plan, attributes, &identity).collect();
             prop_assert_eq!(found, audited(&plan, attributes, &identity));
         }
@@ -352,7 +357,9 @@ fn crowds_really_fill_the_index() {
     for _ in 0..150 {
         let plan = plan(policies().new_tree(&mut runner).unwrap().current());
         let Trees { custom, deny, allow, audit, shadow_deny, shadow_allow, .. } = &plan.http;
-        let trees = [custom, deny, allow, audit, shadow_deny, shadow_allow];
+        let custom = custom.iter().map(|custom| &custom.tree);
+        let others = [deny, allow, audit, shadow_deny, shadow_allow];
+        let trees: Vec<_> = others.into_iter().chain(custom).collect();
         let count = |wanted: fn(&DecisionTree) -> bool| trees.iter().filter(|t| wanted(t)).count();
         nodes += count(|tree| tree.index.nodes.len() > 1);
         deep += count(|tree| tree.index.nodes.len() > 4);

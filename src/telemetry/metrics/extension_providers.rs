@@ -6,8 +6,7 @@ use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric as _},
     metrics::{
-        counter::Counter, family::Family, gauge::ConstGauge, histogram::Histogram,
-        MetricType,
+        MetricType, counter::Counter, family::Family, gauge::ConstGauge, histogram::Histogram,
     },
     registry::{Registry, Unit},
 };
@@ -36,7 +35,9 @@ pub struct ExtensionProviderMetrics {
 impl ExtensionProviderMetrics {
     pub(super) fn register(registry: &mut Registry) -> Self {
         let histogram = || {
-            Histogram::new([0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0])
+            Histogram::new([
+                0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
+            ])
         };
         let metrics = Self {
             requests: Family::default(),
