@@ -20,3 +20,6 @@ pub use providers::{Observation, Observer, ProviderStatus, Providers, Reach};
 pub use settings::{
     Definitions, ExtensionProvider, HeaderPattern, HttpCheck, Protocol, RequestBody,
 };
+
+#[cfg(test)]
+mod tests;

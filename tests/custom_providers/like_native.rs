@@ -14,12 +14,12 @@ use crate::{envoy_config, providers, servers};
 
 /// What came of one request: what the client sees (and in it the upstream), what authorizers saw.
 #[derive(Debug, PartialEq, Eq)]
-struct Seen {
-    status: String,
-    headers: Vec<String>,
-    body: String,
-    upstream: Option<(String, Vec<String>)>,
-    asked: Vec<String>,
+pub(crate) struct Seen {
+    pub(crate) status: String,
+    pub(crate) headers: Vec<String>,
+    pub(crate) body: String,
+    pub(crate) upstream: Option<(String, Vec<String>)>,
+    pub(crate) asked: Vec<String>,
 }
 
 const REQUEST_HEADERS: &str = "x-user: eve\r\nx-secret: s\r\nx-add: own\r\nx-if-absent: own\r\n\
@@ -27,7 +27,7 @@ const REQUEST_HEADERS: &str = "x-user: eve\r\nx-secret: s\r\nx-add: own\r\nx-if-
                                x-req-a: 2\r\nx-req-own: client\r\nx-a-suffix: 3\r\n\
                                authorization: Basic x\r\n";
 
-async fn ask(to: SocketAddr, method: &str, path: &str, want: &str, body: &str) -> Seen {
+pub(crate) async fn ask(to: SocketAddr, method: &str, path: &str, want: &str, body: &str) -> Seen {
     let mut stream = TcpStream::connect(to).await.unwrap();
     let length = match body {
         "" => String::new(),

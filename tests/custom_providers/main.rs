@@ -21,7 +21,9 @@ mod http1;
 mod servers;
 
 mod authorizers;
+mod by_itself;
 mod envoy_config;
 mod gate;
+mod independent;
 mod like_native;
 mod providers;

@@ -24,7 +24,7 @@ pub(crate) enum Kind {
 }
 
 /// Prefixes of paths, and the providers that are asked about what begins so.
-pub(crate) const RULES: [(&str, &[&str]); 14] = [
+pub(crate) const RULES: [(&str, &[&str]); 15] = [
     ("/a/", &["a-grpc"]),
     ("/b/", &["b-http"]),
     ("/c/", &["c-http-all"]),
@@ -35,6 +35,7 @@ pub(crate) const RULES: [(&str, &[&str]); 14] = [
     ("/h/", &["h-undefined"]),
     ("/i/", &["i-body-grpc"]),
     ("/j/", &["j-body-http"]),
+    ("/k/", &["k-rbac"]),
     ("/ab/", &["a-grpc", "b-http"]),
     ("/ah/", &["a-grpc", "h-undefined"]),
     ("/bd/", &["b-http", "d-open"]),

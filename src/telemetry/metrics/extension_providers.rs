@@ -92,7 +92,7 @@ impl Collector for ExtensionProviderCollector {
         let samples = (self.read)();
         let mut circuit = encoder.encode_descriptor(
             "custom_provider_circuit",
-            "Whether the circuit of an extension provider is in this state",
+            "Whether the circuit of an extension provider is in this state.",
             None,
             MetricType::Gauge,
         )?;
@@ -105,7 +105,7 @@ impl Collector for ExtensionProviderCollector {
         }
         let mut under_way = encoder.encode_descriptor(
             "custom_provider_requests_under_way",
-            "Requests that an extension provider has not answered yet",
+            "Requests that an extension provider has not answered yet.",
             None,
             MetricType::Gauge,
         )?;
