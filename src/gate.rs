@@ -66,7 +66,7 @@ pub fn pass_and_tell(
         Some(http) => authn::authenticate(&plan.jwt, http, verifier),
         None => Authentication::default(),
     };
-    authentication.changes.also(changes);
+    authentication.changes.also(&changes);
     after_tokens();
     if let Some(error) = authentication.error {
         return refused(Reason::Jwt(error), authentication, consulted);

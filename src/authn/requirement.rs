@@ -49,7 +49,7 @@ impl Changes {
     }
 
     /// Notes changes that were made before.
-    pub fn also(&mut self, before: Self) {
+    pub fn also(&mut self, before: &Self) {
         self.path |= before.path;
         for name in &before.headers {
             self.note_header(name);

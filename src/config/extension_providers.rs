@@ -261,7 +261,7 @@ impl<'v> Members<'v> {
         Some(Self { place, by_name })
     }
 
-    fn members(&self, name: &str, known: &[&str], problems: &mut Problems) -> Option<Members<'v>> {
+    fn members(&self, name: &str, known: &[&str], problems: &mut Problems) -> Option<Self> {
         let value = self.by_name.get(name)?;
         Members::of(format!("{}.{name}", self.place), value, known, problems)
     }

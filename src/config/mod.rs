@@ -228,7 +228,7 @@ impl Config {
         if needs_policies && found("policies").is_none() && !elsewhere {
             read.problems.add("--policies", "a file or directory of policies is needed");
         }
-        let config = read.config(mesh_config, environment, warnings);
+        let config = read.config(&mesh_config, environment, warnings);
         if read.problems.0.is_empty() {
             Ok(config)
         } else {
@@ -299,7 +299,7 @@ impl Reader<'_> {
     /// Total: what has a problem gets its default, and the problem is remembered.
     fn config(
         &mut self,
-        mesh_config: MeshConfig,
+        mesh_config: &MeshConfig,
         environment: &Environment,
         mut warnings: Vec<String>,
     ) -> Config {
@@ -312,7 +312,7 @@ impl Reader<'_> {
         let probes = self.probes(&listen, admin);
         exposure(&listen, admin, &mut warnings);
         let use_remote_address = self.setting("useRemoteAddress", false, values::boolean);
-        let hops = self.trusted_hops(&mesh_config, use_remote_address, &mut warnings);
+        let hops = self.trusted_hops(mesh_config, use_remote_address, &mut warnings);
         let header = self.setting("clientAddressHeader", None, values::address_header);
         if header.is_some() && (use_remote_address || hops > 0) {
             self.problems.add(

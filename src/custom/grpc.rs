@@ -62,10 +62,12 @@ fn trouble(status: &Status) -> Trouble {
             None => source = error.source(),
         }
     }
-    match status.code() {
-        Code::DeadlineExceeded => Trouble::Timeout,
-        _ if status.source().is_some() => Trouble::Transport,
-        _ => Trouble::Server,
+    if status.code() == Code::DeadlineExceeded {
+        Trouble::Timeout
+    } else if status.source().is_some() {
+        Trouble::Transport
+    } else {
+        Trouble::Server
     }
 }
 

@@ -82,7 +82,7 @@ struct Provider {
 #[derive(Debug)]
 enum ProtocolClient {
     Grpc(GrpcClient),
-    Http { client: HttpClient, base: String, settings: HttpCheck },
+    Http { client: Box<HttpClient>, base: String, settings: HttpCheck },
 }
 
 impl Providers {
@@ -187,7 +187,7 @@ impl Provider {
                 ProtocolClient::Grpc(GrpcClient::new(authority, linker))
             }
             Protocol::Http(check) => ProtocolClient::Http {
-                client: HttpClient::new(linker),
+                client: Box::new(HttpClient::new(linker)),
                 base,
                 settings: check.clone(),
             },

@@ -152,7 +152,9 @@ impl Request {
         };
         match gate::pass_recorded(plan, attributes, tokens, Standing::default()) {
             RecordedPassage::Decided(verdict) => verdict,
-            other => panic!("{other:?}"),
+            other @ (RecordedPassage::TokenRefused | RecordedPassage::NotAsked(_)) => {
+                panic!("{other:?}")
+            }
         }
     }
 }

@@ -22,7 +22,7 @@ use tokio_rustls::rustls::{self, RootCertStore};
 use tonic::transport::Channel;
 
 use crate::authorizers::Authorizers;
-use crate::gate::Gate;
+use crate::gate::{Gate, started};
 use crate::http1::{self, Body};
 
 struct Scene {
@@ -117,10 +117,10 @@ fn check(request: Option<Request>) -> CheckRequest {
 
 fn reason(response: &CheckResponse) -> &str {
     let metadata = response.dynamic_metadata.as_ref().unwrap();
-    match metadata.fields["reason"].kind.as_ref().unwrap() {
-        ValueKind::StringValue(reason) => reason,
-        other => panic!("{other:?}"),
-    }
+    let Some(ValueKind::StringValue(reason)) = &metadata.fields["reason"].kind else {
+        panic!("{metadata:?}")
+    };
+    reason
 }
 
 fn status(response: &CheckResponse) -> i32 {
@@ -422,4 +422,30 @@ async fn providers_are_reached_as_configured() {
     assert_eq!(status(&scene.ask("/b", "allow").await), 200);
     assert_eq!(reason(&scene.ask("/strange", "allow").await), "custom_error");
     assert_eq!(reason(&scene.ask("/unknown", "allow").await), "custom_error");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_example_is_one_to_start_from() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/custom");
+    let at = |name: &str| format!("{folder}/{name}");
+    let postern = started(&[
+        "postern",
+        "--policies",
+        &at("policies.yaml"),
+        "--mesh-config",
+        &at("mesh-config.yaml"),
+        "--config",
+        &at("postern.yaml"),
+        "--namespace",
+        "shop",
+        "--listen",
+        "127.0.0.1:0",
+        "--admin",
+        "127.0.0.1:0",
+    ])
+    .await;
+    let snapshot = postern.snapshots.load();
+    let custom = &snapshot.workloads[0].http.custom;
+    let names: Vec<_> = custom.iter().map(|custom| &*custom.provider).collect();
+    assert_eq!(names, ["oauth2-proxy", "opa"]);
 }

@@ -75,10 +75,9 @@ fn filters(provider: &Provider) -> Vec<Value> {
                 json!({"envoy_grpc": {"cluster_name": name}, "timeout": settings["timeout"]});
         }
         Kind::Http => {
-            let include = match &settings["includeRequestHeadersInCheck"] {
-                Value::Null => &settings["includeHeadersInCheck"],
-                include => include,
-            };
+            let include = settings
+                .get("includeRequestHeadersInCheck")
+                .unwrap_or(&settings["includeHeadersInCheck"]);
             let added = settings["includeAdditionalHeadersInCheck"].as_object();
             let added = added.into_iter().flatten();
             let added: Vec<_> = added.map(|(k, v)| json!({"key": k, "value": v})).collect();

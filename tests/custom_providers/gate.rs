@@ -46,11 +46,7 @@ impl Gate {
             "--workers",
             "2",
         ];
-        let flags = <CommandLine as clap::Parser>::try_parse_from(arguments).unwrap().flags;
-        let config = Config::load(&flags, &Environment::default()).unwrap();
-        let log = LogLevel::detached(LogFilter::default());
-        let postern = app::start(config, log).await.unwrap();
-        postern.ready().await;
+        let postern = started(&arguments).await;
         Self { postern, _folder: folder }
     }
 
@@ -60,4 +56,14 @@ impl Gate {
             Address::Unix(path) => panic!("{}", path.display()),
         }
     }
+}
+
+/// A Postern with these arguments.
+pub(crate) async fn started(arguments: &[&str]) -> Running {
+    let flags = <CommandLine as clap::Parser>::try_parse_from(arguments).unwrap().flags;
+    let config = Config::load(&flags, &Environment::default()).unwrap();
+    let log = LogLevel::detached(LogFilter::default());
+    let postern = app::start(config, log).await.unwrap();
+    postern.ready().await;
+    postern
 }

@@ -1,17 +1,23 @@
 //! Authorizers that nobody here wrote, or that speak by means that nothing here is made of.
 //!
 //! Over HTTP: Envoy's own RBAC filter, in front of nothing but a status. It says what it denies in its
-//! own words.
+//! own words. Over gRPC: `@grpc/grpc-js` of npm, which has HTTP/2 and protobuf of its own.
 
+use std::fs;
 use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Stdio;
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::Command;
+use tokio::task::spawn_blocking;
 
 use crate::envoy_process::Envoy;
 use crate::gate::Gate;
 use crate::like_native::ask;
 use crate::providers::{Kind, Provider};
-use crate::{envoy_config, providers, servers};
+use crate::{envoy_config, packages, providers, servers};
 
 /// An Envoy that answers each check by RBAC: readers may read.
 fn authorizer() -> Value {
@@ -103,5 +109,45 @@ async fn envoys_rbac_is_an_authorizer() {
         } else {
             assert_eq!(native.body, "RBAC: access denied");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_grpc_is_spoken_with() {
+    let modules = spawn_blocking(packages::node_modules).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("authorizer.mjs");
+    fs::write(&script, include_str!("authorizer.mjs")).unwrap();
+    std::os::unix::fs::symlink(modules, folder.path().join("node_modules")).unwrap();
+    let mut process = Command::new("node")
+        .args([&script, &Path::new(env!("CARGO_MANIFEST_DIR")).join("proto")])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("node starts");
+    let mut said = BufReader::new(process.stdout.take().unwrap()).lines();
+    let port: u16 = said.next_line().await.unwrap().expect("its port").parse().unwrap();
+    let provider = Provider {
+        name: "l-grpc-js",
+        kind: Some(Kind::Grpc),
+        address: SocketAddr::from(([127, 0, 0, 1], port)),
+        settings: json!({"timeout": "5s", "statusOnError": "503"}),
+    };
+    let providers = [provider];
+    let gate =
+        Gate::start(&providers::policies(), &providers::mesh_config(&providers), &json!({})).await;
+    let upstream = servers::echo().await;
+    let postern = SocketAddr::from(([127, 0, 0, 1], gate.port()));
+    let config = envoy_config::bootstrap(&providers, postern, upstream.address);
+    let envoy = Envoy::start("envoy.json", &config.to_string()).await;
+    let listeners = envoy.listeners().await;
+    for (want, status) in
+        [("allow", "200 OK"), ("deny", "418 I'm a Teapot"), ("strange", "503 Service Unavailable")]
+    {
+        let native = ask(listeners["native"].v4, "GET", "/l/x", want, "").await;
+        let postern = ask(listeners["postern"].v4, "GET", "/l/x", want, "").await;
+        assert_eq!(native, postern, "{want}");
+        assert_eq!(native.status, format!("HTTP/1.1 {status}"));
     }
 }

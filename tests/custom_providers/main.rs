@@ -20,6 +20,9 @@ mod http1;
 #[expect(dead_code, reason = "the conformance tests use all of it")]
 mod servers;
 
+#[path = "../identity_provider/packages.rs"]
+mod packages;
+
 mod authorizers;
 mod by_itself;
 mod envoy_config;
@@ -27,3 +30,8 @@ mod gate;
 mod independent;
 mod like_native;
 mod providers;
+
+/// Where packages of npm are, in Cargo's target folder, and which.
+const PACKAGES: &str = "custom_providers";
+const MANIFEST: &str = include_str!("package.json");
+const LOCK: &str = include_str!("package-lock.json");

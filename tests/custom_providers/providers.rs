@@ -24,7 +24,7 @@ pub(crate) enum Kind {
 }
 
 /// Prefixes of paths, and the providers that are asked about what begins so.
-pub(crate) const RULES: [(&str, &[&str]); 15] = [
+pub(crate) const RULES: [(&str, &[&str]); 16] = [
     ("/a/", &["a-grpc"]),
     ("/b/", &["b-http"]),
     ("/c/", &["c-http-all"]),
@@ -36,6 +36,7 @@ pub(crate) const RULES: [(&str, &[&str]); 15] = [
     ("/i/", &["i-body-grpc"]),
     ("/j/", &["j-body-http"]),
     ("/k/", &["k-rbac"]),
+    ("/l/", &["l-grpc-js"]),
     ("/ab/", &["a-grpc", "b-http"]),
     ("/ah/", &["a-grpc", "h-undefined"]),
     ("/bd/", &["b-http", "d-open"]),

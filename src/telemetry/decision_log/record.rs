@@ -193,8 +193,9 @@ fn write_consulted(event: &mut Object, consulted: &Consulted) {
             }
         });
     }
-    let troubles = consulted.answers.iter().filter_map(|(_, answered)| answered.answer.trouble());
-    if let Some(trouble) = troubles.last() {
+    let mut troubles =
+        consulted.answers.iter().filter_map(|(_, answered)| answered.answer.trouble());
+    if let Some(trouble) = troubles.next_back() {
         event.text("postern.custom_trouble", trouble.as_str());
     }
     if !consulted.dry_run.is_empty() {
