@@ -5,6 +5,7 @@
 mod decision_log;
 mod decoding;
 mod explain;
+mod extension_providers;
 mod health;
 mod key_sources;
 mod listener;
@@ -161,6 +162,7 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
                 keys: keys.sets.clone(),
                 clock: keys.clock,
                 settings: request_settings(&config),
+                providers: config.extension_providers.definitions(),
             };
             move |content, format| explainer.explain(content, format)
         }),

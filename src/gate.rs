@@ -1,6 +1,9 @@
 //! The whole way of one request: what comes before tokens, tokens, rules.
 
-use crate::authn::{self, Authentication, Verifier};
+use std::sync::Arc;
+
+use crate::authn::{self, Authentication, Changes, Verifier};
+use crate::custom::{self, Consulted, Standing};
 use crate::decide;
 use crate::decide::reference::{self, RuleTrace};
 use crate::model::{Action, Attributes, Identity, MutualTlsMode, Peer, Reason, Value, Verdict};
@@ -11,8 +14,11 @@ use crate::plan::WorkloadPlan;
 pub struct Passage {
     /// The decision.
     pub verdict: Verdict,
-    /// What its tokens said and how it was changed; nothing where it did not get that far.
+    /// What its tokens said and how it was changed, by extension providers too; nothing where it did
+    /// not get that far.
     pub authentication: Authentication,
+    /// What CUSTOM rules have to say; `None` where none matches.
+    pub consulted: Option<Box<Consulted>>,
 }
 
 impl Passage {
@@ -22,37 +28,52 @@ impl Passage {
     }
 }
 
-/// Decides one request and changes it as the upstream shall see it.
+/// Decides one request and changes it as the upstream shall see it, where no extension provider is
+/// defined.
 pub fn pass(
     plan: &WorkloadPlan,
     attributes: &mut Attributes<'_>,
     verifier: &Verifier<'_>,
 ) -> Passage {
-    pass_and_tell(plan, attributes, verifier, || ())
+    pass_and_tell(plan, attributes, verifier, Standing::default(), || ())
 }
 
-/// As [`pass`], and says when tokens have been dealt with, if it comes to that.
+/// As [`pass`], with what is known of extension providers; says when tokens have been dealt with, if
+/// it comes to that.
+///
+/// Where [`Consulted::asks`] are left, the request is denied for those who cannot ask; others ask,
+/// and have the request, as it came, pass again with the answers.
 pub fn pass_and_tell(
     plan: &WorkloadPlan,
     attributes: &mut Attributes<'_>,
     verifier: &Verifier<'_>,
+    providers: Standing<'_>,
     after_tokens: impl FnOnce(),
 ) -> Passage {
     forget_peer_where_disabled(plan, attributes);
-    if let Some(reason) = decide::before_tokens(plan, attributes) {
-        return refused(reason, Authentication::default());
+    if let Some(reason) = decide::before_custom(plan, attributes) {
+        return refused(reason, Authentication::default(), None);
     }
-    let authentication = match &mut attributes.http {
+    let mut consulted = custom::consult(plan, attributes, providers);
+    if let Some(reason) = consulted.as_ref().and_then(|consulted| consulted.reason) {
+        return refused(reason, Authentication::default(), consulted);
+    }
+    let mut changes = Changes::default();
+    if let (Some(consulted), Some(http)) = (&mut consulted, &mut attributes.http) {
+        consulted.apply(http, &mut changes);
+    }
+    let mut authentication = match &mut attributes.http {
         Some(http) => authn::authenticate(&plan.jwt, http, verifier),
         None => Authentication::default(),
     };
+    authentication.changes.also(&changes);
     after_tokens();
     if let Some(error) = authentication.error {
-        return refused(Reason::Jwt(error), authentication);
+        return refused(Reason::Jwt(error), authentication, consulted);
     }
     let identity = Identity { claims: authentication.claims.as_deref() };
     let verdict = decide::decide(plan, attributes, &identity);
-    Passage { verdict, authentication }
+    Passage { verdict, authentication, consulted }
 }
 
 /// What became of a request's tokens, as somebody else found out.
@@ -66,23 +87,44 @@ pub enum RecordedTokens<'a> {
     Refused,
 }
 
-/// Decides a request whose tokens were dealt with before: `attributes` are as tokens left it. `None`
-/// where it ends with its tokens.
+/// What comes of a recorded request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecordedPassage {
+    /// This.
+    Decided(Verdict),
+    /// It ends with its tokens.
+    TokenRefused,
+    /// It depends on what this extension provider would say, who was not asked.
+    NotAsked(Arc<str>),
+}
+
+/// Decides a request whose tokens were dealt with before, and whose extension providers were asked:
+/// `attributes` are as both left it.
 pub fn pass_recorded(
     plan: &WorkloadPlan,
     attributes: &mut Attributes<'_>,
     tokens: RecordedTokens<'_>,
-) -> Option<Verdict> {
+    providers: Standing<'_>,
+) -> RecordedPassage {
+    let decided = |reason| RecordedPassage::Decided(Verdict::from_reason(reason));
     forget_peer_where_disabled(plan, attributes);
-    if let Some(reason) = decide::before_tokens(plan, attributes) {
-        return Some(Verdict::from_reason(reason));
+    if let Some(reason) = decide::before_custom(plan, attributes) {
+        return decided(reason);
+    }
+    if let Some(consulted) = custom::consult(plan, attributes, providers) {
+        if let Some(ask) = consulted.asks.first() {
+            return RecordedPassage::NotAsked(ask.provider.clone());
+        }
+        if let Some(reason) = consulted.reason {
+            return decided(reason);
+        }
     }
     let claims = match tokens {
         RecordedTokens::None => None,
         RecordedTokens::Verified(claims) => Some(claims),
-        RecordedTokens::Refused => return None,
+        RecordedTokens::Refused => return RecordedPassage::TokenRefused,
     };
-    Some(decide::decide(plan, attributes, &Identity { claims }))
+    RecordedPassage::Decided(decide::decide(plan, attributes, &Identity { claims }))
 }
 
 /// A decision with everything that led to it.
@@ -95,11 +137,12 @@ pub struct Explanation {
     pub rules: Vec<RuleTrace>,
 }
 
-/// Decides as [`pass`] does, and shows the walk.
+/// Decides as [`pass_and_tell`] does, and shows the walk.
 pub fn explain(
     plan: &WorkloadPlan,
     attributes: &mut Attributes<'_>,
     verifier: &Verifier<'_>,
+    providers: Standing<'_>,
 ) -> Explanation {
     let is_custom = |trace: &RuleTrace| {
         plan.policy(trace.id).is_some_and(|p| matches!(p.action, Action::Custom { .. }))
@@ -107,13 +150,15 @@ pub fn explain(
     forget_peer_where_disabled(plan, attributes);
     let mut rules = reference::traces(plan, attributes, &Identity::default());
     rules.retain(is_custom);
-    let passage = pass(plan, attributes, verifier);
+    let passage = pass_and_tell(plan, attributes, verifier, providers, || ());
     let reached_rules = match passage.verdict.reason {
         Reason::NoAllowPolicy
         | Reason::AllowRule(_)
         | Reason::DenyRule(_)
         | Reason::NoAllowRule => true,
         Reason::CustomProviderUndefined(_)
+        | Reason::CustomDenied(_)
+        | Reason::CustomError(_)
         | Reason::PeerUnauthenticated
         | Reason::Jwt(_)
         | Reason::InvalidPolicy
@@ -140,6 +185,10 @@ pub fn forget_peer_where_disabled(plan: &WorkloadPlan, attributes: &mut Attribut
     }
 }
 
-fn refused(reason: Reason, authentication: Authentication) -> Passage {
-    Passage { verdict: Verdict::from_reason(reason), authentication }
+fn refused(
+    reason: Reason,
+    authentication: Authentication,
+    consulted: Option<Box<Consulted>>,
+) -> Passage {
+    Passage { verdict: Verdict::from_reason(reason), authentication, consulted }
 }

@@ -34,6 +34,8 @@ pub mod authn;
 
 pub mod decide;
 
+pub mod custom;
+
 pub mod gate;
 
 pub mod witness;

@@ -240,6 +240,11 @@ fn help() {
           --connection
               There is no HTTP, only a connection
 
+          --custom-answer <PROVIDER=ANSWER>
+              What an extension provider that a CUSTOM rule asks says: allow, deny or error; several
+              times for several providers. No provider is called, and one whose answer is not given
+              denies
+
           --now <RFC 3339>
               The time of the request, for the times in tokens [default: the present]
 

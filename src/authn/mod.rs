@@ -29,6 +29,7 @@ use crate::model::{Http, JwtError};
 use crate::plan::{JwtPlan, JwtRulePlan, KeySourceId};
 
 pub use inspect::{Inspection, inspect};
+pub use query::query_with;
 pub use requirement::{Authentication, Changes};
 pub use token::CLOCK_SKEW_SECONDS;
 pub use token_cache::{TokenCache, TokenCacheStatus};

@@ -48,6 +48,14 @@ impl Changes {
         self.headers.iter().map(AsRef::as_ref)
     }
 
+    /// Notes changes that were made before.
+    pub fn also(&mut self, before: &Self) {
+        self.path |= before.path;
+        for name in &before.headers {
+            self.note_header(name);
+        }
+    }
+
     /// Notes that this header was removed or set.
     pub fn note_header(&mut self, name: &Arc<str>) {
         if let Err(place) = self.headers.binary_search(name) {

@@ -8,7 +8,7 @@ use super::{Environment, Problems, document, read};
 
 /// Every setting by its name in files. Flags are the same in kebab-case, variables in
 /// SCREAMING_SNAKE_CASE behind `POSTERN_`.
-const SETTINGS: [&str; 63] = [
+const SETTINGS: [&str; 65] = [
     "admin",
     "api",
     "apiCertificate",
@@ -31,6 +31,8 @@ const SETTINGS: [&str; 63] = [
     "decisionLogHeaders",
     "decisionLogRedact",
     "decisionLogSample",
+    "extensionProviderClients",
+    "extensionProviders",
     "jwksBlockedCidrs",
     "jwksCaCertificates",
     "jwksClients",
@@ -75,7 +77,14 @@ const SETTINGS: [&str; 63] = [
 ];
 
 /// Not set by flag or variable: they have more structure than one line holds.
-const ONLY_IN_FILES: [&str; 4] = ["apiJwtRules", "apiRoles", "jwksClients", "workloads"];
+const ONLY_IN_FILES: [&str; 6] = [
+    "apiJwtRules",
+    "apiRoles",
+    "extensionProviderClients",
+    "extensionProviders",
+    "jwksClients",
+    "workloads",
+];
 
 /// Where settings come from.
 #[derive(Debug, Clone, PartialEq, Eq)]

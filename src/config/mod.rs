@@ -6,6 +6,7 @@
 mod address;
 mod decision_log;
 mod document;
+mod extension_providers;
 mod flags;
 mod key_sources;
 mod kube;
@@ -38,6 +39,7 @@ use crate::telemetry::logging::{LogFilter, LogFormat};
 
 pub use address::{Address, InvalidAddress};
 pub use decision_log::{DecisionLogConfig, DecisionLogTarget};
+pub use extension_providers::{ExtensionProvidersConfig, ProviderReach, ProviderTls};
 pub use flags::{Flags, PolicyFlags, ServerFlags};
 pub use key_sources::{KeySourceClient, KeySourcesConfig};
 pub use kube::KubeConfig;
@@ -81,8 +83,8 @@ pub struct Config {
     pub client_address_header: Option<Arc<str>>,
     /// What to do to paths before they are matched.
     pub path_normalization: PathNormalization,
-    /// Names of the mesh config's `extensionProviders`.
-    pub extension_providers: Vec<String>,
+    /// Whom CUSTOM policies can name.
+    pub extension_providers: ExtensionProvidersConfig,
     /// Which events are logged.
     pub log_level: LogFilter,
     /// How they look.
@@ -229,7 +231,7 @@ impl Config {
         if needs_policies && found("policies").is_none() && !elsewhere {
             read.problems.add("--policies", "a file or directory of policies is needed");
         }
-        let config = read.config(mesh_config, environment, warnings);
+        let config = read.config(&mesh_config, environment, warnings);
         if read.problems.0.is_empty() {
             Ok(config)
         } else {
@@ -258,7 +260,7 @@ impl Config {
             "xffNumTrustedHops": self.xff_num_trusted_hops,
             "clientAddressHeader": self.client_address_header.as_deref(),
             "pathNormalization": self.path_normalization.as_str(),
-            "extensionProviders": self.extension_providers,
+            "extensionProviders": null,
             "logLevel": self.log_level.to_string(),
             "logFormat": self.log_format.as_str(),
             "shutdownGrace": values::show_duration(self.shutdown_grace),
@@ -268,6 +270,7 @@ impl Config {
             "maxTokenSize": self.max_token_size,
         });
         if let Value::Object(settings) = &mut settings {
+            self.extension_providers.show(settings);
             self.key_sources.show(settings);
             if self.traces.is_some() {
                 settings.insert("traces".into(), json!("otlp"));
@@ -299,7 +302,7 @@ impl Reader<'_> {
     /// Total: what has a problem gets its default, and the problem is remembered.
     fn config(
         &mut self,
-        mesh_config: MeshConfig,
+        mesh_config: &MeshConfig,
         environment: &Environment,
         mut warnings: Vec<String>,
     ) -> Config {
@@ -312,7 +315,7 @@ impl Reader<'_> {
         let probes = self.probes(&listen, admin);
         exposure(&listen, admin, &mut warnings);
         let use_remote_address = self.setting("useRemoteAddress", false, values::boolean);
-        let hops = self.trusted_hops(&mesh_config, use_remote_address, &mut warnings);
+        let hops = self.trusted_hops(mesh_config, use_remote_address, &mut warnings);
         let header = self.setting("clientAddressHeader", None, values::address_header);
         if header.is_some() && (use_remote_address || hops > 0) {
             self.problems.add(
@@ -353,7 +356,7 @@ impl Reader<'_> {
                 PathNormalization::None,
                 values::path_normalization,
             ),
-            extension_providers: mesh_config.extension_providers,
+            extension_providers: ExtensionProvidersConfig::read(self, &mut warnings),
             log_level: self.setting("logLevel", LogFilter::default(), values::log_filter),
             log_format: format.unwrap_or(plain),
             colour: environment.terminal && !environment.has("NO_COLOR"),

@@ -552,7 +552,10 @@ fn a_mesh_config_gives_what_concerns_us() {
         "pathNormalization": {"normalization": "DEFAULT"},
         "accessLogFile": "/dev/stdout",
         "enableTracing": true,
-        "extensionProviders": [{"name": "opa", "envoyExtAuthzGrpc": {}}, {"name": "otel"}],
+        "extensionProviders": [
+            {"name": "opa", "envoyExtAuthzGrpc": {"service": "opa.local", "port": 9191}},
+            {"name": "otel", "opentelemetry": {"service": "otel.local", "port": 4317}}
+        ],
         "defaultConfig": {"proxyMetadata": {}, "gatewayTopology": {"numTrustedProxies": 2}}
     }"#;
     let gateway = Given::flags("--policies p --use-remote-address true").mesh_config(mesh).load();
@@ -560,7 +563,9 @@ fn a_mesh_config_gives_what_concerns_us() {
     assert_eq!(gateway.settings.mesh.trust_domain, "example.org");
     assert_eq!(gateway.settings.mesh.trust_domain_aliases, ["old.example"]);
     assert_eq!(gateway.path_normalization, PathNormalization::Base);
-    assert_eq!(gateway.extension_providers, ["opa", "otel"]);
+    let providers = &gateway.extension_providers;
+    assert_eq!(providers.providers.iter().map(|(p, _)| &*p.name).collect::<Vec<_>>(), ["opa"]);
+    assert_eq!(providers.others, ["otel"]);
     assert_eq!(gateway.xff_num_trusted_hops, 2);
     let sidecar = Given::flags("--policies p").mesh_config(mesh).load();
     assert_eq!(sidecar.xff_num_trusted_hops, 0);
@@ -584,11 +589,11 @@ fn a_mesh_config_with_problems_names_them_all() {
     invalid configuration
       mesh.json: `rootNamespaces` is no setting
       mesh.json: pathNormalization: `normalisation` is no setting
-      mesh.json: extensionProviders[1]: `opa` is there twice
-      mesh.json: extensionProviders[2]: `name` is missing
       mesh.json: defaultConfig.gatewayTopology.numTrustedProxies: `-1` is not a number from 0 to 4294967295
       mesh.json: defaultConfig.gatewayTopology: `num` is no setting
       mesh.json: trustDomain: `a/b` is not a trust domain
+      mesh.json: extensionProviders[1]: `opa` is there twice
+      mesh.json: extensionProviders[2]: `name` is missing
     ");
 }
 

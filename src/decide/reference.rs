@@ -7,6 +7,8 @@ mod entry;
 mod pattern;
 mod trace;
 
+use std::sync::Arc;
+
 use super::Certainty;
 use crate::model::{
     Action, Attributes, AuthorizationPolicy, Identity, Reason, Rule, RuleId, Shadow, Verdict,
@@ -15,13 +17,23 @@ use crate::plan::{Unknown, WorkloadPlan};
 
 pub use trace::{AlternativeTrace, FieldTrace, RuleTrace};
 
-/// What [`super::before_tokens`] says of CUSTOM rules.
-pub fn custom(plan: &WorkloadPlan, attributes: &Attributes<'_>) -> Option<Reason> {
+/// What [`super::custom`] says, or with `dry_run` [`super::shadow_custom`].
+pub fn custom(
+    plan: &WorkloadPlan,
+    attributes: &Attributes<'_>,
+    dry_run: bool,
+) -> Vec<(Arc<str>, RuleId)> {
     let walk = Walk { plan, attributes, identity: &Identity::default() };
-    walk.matching(|a| matches!(a, Action::Custom { .. }), false)
-        .first()
-        .copied()
-        .map(Reason::CustomProviderUndefined)
+    let mut asked: Vec<(Arc<str>, RuleId)> = Vec::new();
+    for rule in walk.matching(|a| matches!(a, Action::Custom { .. }), dry_run) {
+        let provider = plan.policy(rule).and_then(|policy| policy.action.provider());
+        let is_new = |name: &&Arc<str>| asked.iter().all(|(known, _)| known != *name);
+        if let Some(provider) = provider.filter(is_new) {
+            asked.push((provider.clone(), rule));
+        }
+    }
+    asked.sort();
+    asked
 }
 
 /// What [`super::decide`] says.

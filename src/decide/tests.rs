@@ -10,7 +10,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::{before_tokens, decide, reference};
+use super::{before_tokens, custom, decide, reference, shadow_custom};
 use crate::compile::{Settings, compile};
 use crate::model::{
     Action, Attachment, Attributes, AuthorizationPolicy, Condition, ConditionKey, ConditionValues,
@@ -207,6 +207,7 @@ pub(crate) fn policy() -> impl Strategy<Value = AuthorizationPolicy> {
         Action::Deny,
         Action::Audit,
         Action::Custom { provider: "p".into() },
+        Action::Custom { provider: "o".into() },
     ]);
     let place = (select(&["istio-system", "foo"][..]), select(&["p", "q", "r"][..]));
     (place, action, any::<bool>(), vec(rule(), 0..4)).prop_map(
@@ -330,7 +331,11 @@ proptest! {
         let identity = Identity { claims: claims.as_ref() };
         let verdict = decide(&plan, &attributes, &identity);
         prop_assert_eq!(verdict, reference::decide(&plan, &attributes, &identity));
-        prop_assert_eq!(before_tokens(&plan, &attributes), reference::custom(&plan, &attributes));
+        let asked: Vec<_> = custom(&plan, &attributes).map(|(name, rule)| (name.clone(), rule)).collect();
+            prop_assert_eq!(asked, reference::custom(&plan, &attributes, false));
+            let asked: Vec<_> =
+                shadow_custom(&plan, &attributes).map(|(name, rule)| (name.clone(), rule)).collect();
+            prop_assert_eq!(asked, reference::custom(&plan, &attributes, true));
         let audited: Vec<_> = super::audited_by(&plan, &attributes, &identity).collect();
         prop_assert_eq!(audited.first().copied(), verdict.audited_by);
     }

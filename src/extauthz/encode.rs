@@ -2,8 +2,11 @@
 //!
 //! The same message as the slow twin's in `response`, field for field.
 
+use prost::Message as _;
+
 use super::metadata::{is_readable, write_member, write_value};
 use super::reply::{ACCESS_DENIED, Answer, Realm, Reply, Report, code_of};
+use super::response;
 use super::wire::Writer;
 use crate::authn::Changes;
 use crate::model::{Http, Reason, RuleId, Value, header_text};
@@ -13,7 +16,12 @@ use crate::plan::WorkloadPlan;
 const OVERWRITE: u64 = 2;
 
 /// The reply as bytes.
-pub(super) fn bytes(Reply { report, answer }: &Reply<'_>) -> Vec<u8> {
+pub(super) fn bytes(reply: &Reply<'_>) -> Vec<u8> {
+    // Few requests are anybody else's to judge, and their answers take a network anyway.
+    if reply.consulted.is_some() {
+        return response::message(reply).encode_to_vec();
+    }
+    let Reply { report, answer, consulted: _ } = reply;
     // Most need less: names of a policy and its namespace, some claims.
     const USUAL: usize = 512;
     let mut out = Writer::with_capacity(USUAL);

@@ -6,6 +6,7 @@
 mod attributes;
 mod certificate;
 mod client_address;
+mod custom;
 mod deadline;
 mod encode;
 mod framing;

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use tonic::Code;
 
 use crate::authn::Changes;
+use crate::custom::Consulted;
 use crate::model::{Http, RuleId, Value, Verdict, header_text};
 use crate::plan::WorkloadPlan;
 
@@ -18,6 +19,8 @@ pub(super) const ACCESS_DENIED: &str = "RBAC: access denied";
 pub(super) struct Reply<'a> {
     pub(super) report: Report<'a>,
     pub(super) answer: Answer<'a>,
+    /// What CUSTOM rules had to say; `None` where none matched.
+    pub(super) consulted: Option<&'a Consulted>,
 }
 
 /// What becomes of the request.

@@ -14,6 +14,7 @@ use envoy_types::pb::google::protobuf::Struct;
 use envoy_types::pb::google::rpc::Status;
 use tonic::Code;
 
+use super::custom;
 use super::metadata::{readable_members, to_value};
 use super::reply::{ACCESS_DENIED, Answer, Realm, Reply, Report, code_of};
 use crate::authn::Changes;
@@ -21,12 +22,16 @@ use crate::model::{Http, JwtError, Outcome, Reason, RuleId, Value, header_text};
 use crate::plan::WorkloadPlan;
 
 /// The reply as a message.
-pub(super) fn message(Reply { report, answer }: &Reply<'_>) -> CheckResponse {
-    match answer {
+pub(super) fn message(Reply { report, answer, consulted }: &Reply<'_>) -> CheckResponse {
+    let mut response = match answer {
         Answer::Allowed { http, changes } => allowed(report, *http, changes),
         Answer::Denied { realm } => denied(report, realm.as_ref()),
         Answer::BadRequest => refused(report, 400, Vec::new(), String::new()),
+    };
+    if let Some(consulted) = consulted {
+        custom::complete(&mut response, consulted, answer);
     }
+    response
 }
 
 fn allowed(report: &Report<'_>, http: Option<&Http<'_>>, changes: &Changes) -> CheckResponse {

@@ -15,6 +15,7 @@ use super::{CertificateNames, ClientAddress, Malformed, attributes, encode, resp
 use crate::authn::clock::Clock;
 use crate::authn::{self, KeyLookup, TokenCache, Verifier, WantedKey};
 use crate::control::publish::SnapshotCell;
+use crate::custom::{Answered, Ask, Consulted, Providers, Standing};
 use crate::decide;
 use crate::gate;
 use crate::model::{Attributes, Outcome, Reason, Verdict};
@@ -73,6 +74,8 @@ pub struct Checked<R = CheckResponse> {
     pub series: Option<Series>,
     /// Keys that might have changed it.
     pub wanted: Vec<WantedKey>,
+    /// Extension providers that have to be asked first.
+    pub asks: Vec<Ask>,
     /// Its event, if it is to be logged.
     pub event: Option<Draft>,
     /// How long each stage took, where spans are made of that.
@@ -101,6 +104,7 @@ pub struct AuthorizationService {
     certificates: CertificateNames,
     clock: Clock,
     unknown_kid_wait: Duration,
+    providers: Option<Arc<Providers>>,
     token_cache: Option<Arc<TokenCache>>,
     metrics: Option<CheckMetrics>,
     decision_log: Option<DecisionLog>,
@@ -130,6 +134,7 @@ impl AuthorizationService {
             certificates: CertificateNames::default(),
             clock,
             unknown_kid_wait: Duration::ZERO,
+            providers: None,
             token_cache: None,
             metrics: None,
             decision_log: None,
@@ -142,6 +147,12 @@ impl AuthorizationService {
     #[must_use]
     pub fn with_unknown_kid_wait(self, unknown_kid_wait: Duration) -> Self {
         Self { unknown_kid_wait, ..self }
+    }
+
+    /// Has extension providers asked, for not longer than Envoy waits for the answer.
+    #[must_use]
+    pub fn with_providers(self, providers: Arc<Providers>) -> Self {
+        Self { providers: Some(providers), ..self }
     }
 
     /// Has tokens that were verified before not verified again.
@@ -182,7 +193,7 @@ impl AuthorizationService {
         let snapshot = self.snapshots.load();
         let timeline = self.timeline();
         let view = CheckView::of_message(check);
-        let mut checked = self.answer_by(&snapshot, view, (now, timeline), response::message);
+        let mut checked = self.answer_by(&snapshot, view, (now, timeline), &[], response::message);
         debug_assert_eq!(response::outcome_of(&checked.response), checked.verdict.outcome());
         self.record(&mut checked, started);
         checked
@@ -191,32 +202,46 @@ impl AuthorizationService {
     /// Answers one encoded CheckRequest with the keys that are there. Fails only for what is none.
     pub fn answer_bytes(&self, message: &[u8]) -> Result<Checked<Vec<u8>>, DecodeError> {
         let started = Instant::now();
-        let mut checked = self.decide(message)?;
+        let mut checked = self.decide(message, &[])?;
         self.record(&mut checked, started);
         Ok(checked)
     }
 
-    /// Answers one encoded CheckRequest as [`AuthorizationService::answer_bytes`] does, but where a
-    /// token names a key that is not there, looks for it for at most `within`, which is asked for
-    /// only then, and is never more than was configured.
+    /// Answers one encoded CheckRequest as [`AuthorizationService::answer_bytes`] does, but asks the
+    /// extension providers that have to be asked; and where a token names a key that is not there,
+    /// looks for it. Both for at most `within`, which is asked for only then, and never for longer
+    /// than was configured.
     pub async fn answer_bytes_within(
         &self,
         message: &[u8],
-        within: impl FnOnce(Duration) -> Duration,
+        within: impl Fn(Duration) -> Duration,
     ) -> Result<Checked<Vec<u8>>, DecodeError> {
         let started = Instant::now();
-        let mut checked = self.decide(message)?;
+        let left = |most| within(Duration::MAX).saturating_sub(started.elapsed()).min(most);
+        let mut checked = self.decide(message, &[])?;
+        let mut answers = Vec::new();
+        if let (false, Some(providers)) = (checked.asks.is_empty(), &self.providers) {
+            let check = CheckRequest::decode(message)?;
+            // Policies that change meanwhile may ask somebody else; who is then still left to be
+            // asked has not answered.
+            answers = providers.ask(&checked.asks, &check, left(Duration::MAX)).await;
+            checked = self.decide(message, &answers)?;
+        }
         if !checked.wanted.is_empty() {
-            let within = within(self.unknown_kid_wait).min(self.unknown_kid_wait);
+            let within = left(self.unknown_kid_wait);
             if self.keys.seek(&checked.wanted, within).await {
-                checked = self.decide(message)?;
+                checked = self.decide(message, &answers)?;
             }
         }
         self.record(&mut checked, started);
         Ok(checked)
     }
 
-    fn decide(&self, message: &[u8]) -> Result<Checked<Vec<u8>>, DecodeError> {
+    fn decide(
+        &self,
+        message: &[u8],
+        answers: &[Answered],
+    ) -> Result<Checked<Vec<u8>>, DecodeError> {
         let snapshot = self.snapshots.load();
         let timeline = self.timeline();
         if let Ok(view) = CheckView::read(message) {
@@ -224,13 +249,15 @@ impl AuthorizationService {
                 &snapshot,
                 view,
                 (self.clock.unix_seconds(), timeline),
+                answers,
                 encode::bytes,
             ));
         }
         // Wrong or unusual. Whoever can read it all says which.
         let check = CheckRequest::decode(message)?;
         let view = CheckView::of_message(&check);
-        Ok(self.answer_by(&snapshot, view, (self.clock.unix_seconds(), timeline), encode::bytes))
+        let now = (self.clock.unix_seconds(), timeline);
+        Ok(self.answer_by(&snapshot, view, now, answers, encode::bytes))
     }
 
     fn record<R>(&self, checked: &mut Checked<R>, started: Instant) {
@@ -284,6 +311,7 @@ impl AuthorizationService {
         snapshot: &Snapshot,
         view: CheckView<'_>,
         (now, mut timeline): (u64, Option<Timeline>),
+        answers: &[Answered],
         write: impl Fn(&Reply<'_>) -> R,
     ) -> Checked<R> {
         let revision = snapshot.revision;
@@ -296,13 +324,13 @@ impl AuthorizationService {
                 audited_by: Vec::new(),
                 claims: None,
             };
-            let response = write(&Reply { report, answer });
+            let response = write(&Reply { report, answer, consulted: None });
             let timeline = timeline.map(|mut timeline| {
                 timeline.end(Stage::Encode);
                 timeline
             });
-            let (series, wanted) = (None, Vec::new());
-            Checked { response, verdict, series, wanted, event, timeline, revision }
+            let (series, wanted, asks) = (None, Vec::new(), Vec::new());
+            Checked { response, verdict, series, wanted, asks, event, timeline, revision }
         };
         let undecided = |reason| Decision::undecided(reason, snapshot.revision);
         let malformed = |malformed: Malformed, peer_address, timeline: Option<Timeline>| {
@@ -369,7 +397,11 @@ impl AuthorizationService {
         } else {
             None
         };
-        let mut passage = gate::pass_and_tell(plan, &mut attributes, &verifier, || {
+        let providers = Standing {
+            definitions: self.providers.as_ref().map(|providers| providers.definitions()),
+            answers,
+        };
+        let mut passage = gate::pass_and_tell(plan, &mut attributes, &verifier, providers, || {
             if let Some(timeline) = &mut timeline {
                 timeline.end(Stage::Tokens);
             }
@@ -394,7 +426,8 @@ impl AuthorizationService {
             forgotten: forgotten.as_ref(),
             authentication: Decision::reached_tokens(verdict.reason)
                 .then_some(&passage.authentication),
-            status: denial_status(verdict),
+            consulted: passage.consulted.as_deref(),
+            status: denial_status(verdict, passage.consulted.as_deref()),
             trace: trace_of(&attributes),
             verdict,
             ..undecided(verdict.reason)
@@ -413,13 +446,15 @@ impl AuthorizationService {
             },
             Outcome::Deny => Answer::Denied { realm },
         };
-        let response = write(&Reply { report, answer });
+        let consulted = passage.consulted.as_deref();
+        let response = write(&Reply { report, answer, consulted });
         if let Some(timeline) = &mut timeline {
             timeline.end(Stage::Encode);
         }
         let wanted = passage.authentication.wanted;
         let series = Some(plan.series);
-        Checked { response, verdict, series, wanted, event, timeline, revision }
+        let asks = passage.consulted.map(|consulted| consulted.asks).unwrap_or_default();
+        Checked { response, verdict, series, wanted, asks, event, timeline, revision }
     }
 }
 
@@ -436,7 +471,10 @@ pub fn plan_of<'s>(
 }
 
 /// The HTTP status of a denial by policies.
-fn denial_status(verdict: Verdict) -> Option<u16> {
+fn denial_status(verdict: Verdict, consulted: Option<&Consulted>) -> Option<u16> {
+    if let Some(denial) = consulted.and_then(|consulted| consulted.denial.as_ref()) {
+        return Some(denial.status);
+    }
     match verdict.outcome() {
         Outcome::Allow => None,
         Outcome::Deny if let Reason::Jwt(error) = verdict.reason => Some(error.status()),

@@ -319,7 +319,7 @@ fn what_is_set_is_said_to_overwrite() {
         changes.note_header(&name.into());
     }
     let answer = reply::Answer::Allowed { http: Some(&http), changes: &changes };
-    let reply = reply::Reply { report, answer };
+    let reply = reply::Reply { report, answer, consulted: None };
     let response = response::message(&reply);
     assert_eq!(CheckResponse::decode(&*encode::bytes(&reply)).unwrap(), response);
     let Some(HttpResponse::OkResponse(ok)) = response.http_response else { panic!("denied") };

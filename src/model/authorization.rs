@@ -43,6 +43,16 @@ pub enum Action {
     },
 }
 
+impl Action {
+    /// The provider that a CUSTOM policy names.
+    pub fn provider(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Custom { provider } => Some(provider),
+            Self::Allow | Self::Deny | Self::Audit => None,
+        }
+    }
+}
+
 /// One rule: `from` and `to` and `when`, each list an OR inside (but `when`, an AND).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Rule {

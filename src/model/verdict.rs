@@ -34,6 +34,10 @@ pub enum Reason {
     NoAllowRule,
     /// This CUSTOM rule matched, and its provider is not defined.
     CustomProviderUndefined(RuleId),
+    /// This CUSTOM rule matched, and its provider denies the request.
+    CustomDenied(RuleId),
+    /// This CUSTOM rule matched, and its provider gave no answer.
+    CustomError(RuleId),
     /// PeerAuthentication is STRICT and the peer has no identity.
     PeerUnauthenticated,
     /// A token was refused.
@@ -54,6 +58,8 @@ impl Reason {
             Self::DenyRule(_)
             | Self::NoAllowRule
             | Self::CustomProviderUndefined(_)
+            | Self::CustomDenied(_)
+            | Self::CustomError(_)
             | Self::PeerUnauthenticated
             | Self::Jwt(_)
             | Self::InvalidPolicy
@@ -70,6 +76,8 @@ impl Reason {
             Self::DenyRule(_) => "deny_rule",
             Self::NoAllowRule => "no_allow_rule",
             Self::CustomProviderUndefined(_) => "custom_provider_undefined",
+            Self::CustomDenied(_) => "custom_denied",
+            Self::CustomError(_) => "custom_error",
             Self::PeerUnauthenticated => "peer_unauthenticated",
             Self::Jwt(_) => "jwt",
             Self::InvalidPolicy => "invalid_policy",
@@ -79,12 +87,14 @@ impl Reason {
     }
 
     /// Every value [`Reason::as_str`] can take, so that metrics can list them from the start.
-    pub const LABELS: [&'static str; 10] = [
+    pub const LABELS: [&'static str; 12] = [
         "no_allow_policy",
         "allow_rule",
         "deny_rule",
         "no_allow_rule",
         "custom_provider_undefined",
+        "custom_denied",
+        "custom_error",
         "peer_unauthenticated",
         "jwt",
         "invalid_policy",
@@ -95,9 +105,11 @@ impl Reason {
     /// The rule that decided, where one did.
     pub fn rule(self) -> Option<RuleId> {
         match self {
-            Self::AllowRule(rule) | Self::DenyRule(rule) | Self::CustomProviderUndefined(rule) => {
-                Some(rule)
-            }
+            Self::AllowRule(rule)
+            | Self::DenyRule(rule)
+            | Self::CustomProviderUndefined(rule)
+            | Self::CustomDenied(rule)
+            | Self::CustomError(rule) => Some(rule),
             Self::NoAllowPolicy
             | Self::NoAllowRule
             | Self::PeerUnauthenticated

@@ -20,7 +20,7 @@ pub use authentication::{
 pub use directory::{Directory, Named};
 pub use series::{Series, SeriesNames};
 pub use size::CompiledSize;
-pub use trees::{DecisionTree, Trees, Unknown};
+pub use trees::{CustomTree, DecisionTree, Trees, Unknown};
 
 use crate::model::{AuthorizationPolicy, ResourceId, RuleId, Workload};
 use vocabulary::{Attribute, Vocabulary};

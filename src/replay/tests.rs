@@ -12,7 +12,8 @@ use super::*;
 use crate::authn::Authentication as Authenticated;
 use crate::authn::clock::Clock;
 use crate::compile::{Settings, compile};
-use crate::gate::{self, RecordedTokens};
+use crate::custom::Standing;
+use crate::gate::{self, RecordedPassage, RecordedTokens};
 use crate::manifest;
 use crate::model::{
     Attributes, Headers, Http, Mesh, Missing, Outcome, Peer, Resource, Value, Verdict, Workload,
@@ -153,7 +154,12 @@ impl Request {
             Some(claims) => RecordedTokens::Verified(claims),
             None => RecordedTokens::None,
         };
-        gate::pass_recorded(plan, attributes, tokens).unwrap()
+        match gate::pass_recorded(plan, attributes, tokens, Standing::default()) {
+            RecordedPassage::Decided(verdict) => verdict,
+            other @ (RecordedPassage::TokenRefused | RecordedPassage::NotAsked(_)) => {
+                panic!("{other:?}")
+            }
+        }
     }
 }
 

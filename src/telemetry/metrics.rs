@@ -19,6 +19,7 @@ use prometheus_client::{
 mod api;
 mod decision_log;
 mod decisions;
+mod extension_providers;
 mod inputs;
 mod key_sources;
 #[cfg(feature = "kube")]
@@ -30,6 +31,8 @@ mod workloads;
 pub use api::{ApiMetrics, StoreSample};
 pub use decision_log::DecisionLogMetrics;
 pub use decisions::DecisionMetrics;
+use extension_providers::ExtensionProviderCollector;
+pub use extension_providers::{ExtensionProviderMetrics, ExtensionProviderSample};
 pub use inputs::{Input, InputMetrics};
 use key_sources::KeySourceCollector;
 pub use key_sources::{KeySourceMetrics, KeySourceSample};
@@ -124,6 +127,17 @@ impl Metrics {
         read: impl Fn() -> TokenCacheSample + Send + Sync + 'static,
     ) {
         self.lock().register_collector(Box::new(TokenCacheCollector { read: Box::new(read) }));
+    }
+
+    /// The handle that counts what extension providers answer; shown from now on, beside how each
+    /// stands, as `read` finds it at each scrape.
+    pub fn extension_providers(
+        &self,
+        read: impl Fn() -> Vec<ExtensionProviderSample> + Send + Sync + 'static,
+    ) -> ExtensionProviderMetrics {
+        let mut registry = self.lock();
+        registry.register_collector(Box::new(ExtensionProviderCollector { read: Box::new(read) }));
+        ExtensionProviderMetrics::register(&mut registry)
     }
 
     /// The handle that counts requests of the embedded API; shown from now on.

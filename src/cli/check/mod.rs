@@ -1,5 +1,6 @@
 //! `postern check` and `postern explain`
 
+mod custom_answer;
 mod question;
 
 use std::process::ExitCode;
@@ -15,6 +16,7 @@ use crate::authn::clock::Clock;
 use crate::authn::jwks::{self, KeySets, Schedule};
 use crate::compile::compile;
 use crate::config::{Config, Environment, Flags, PolicyFlags, ServerFlags};
+use crate::custom::Standing;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::explain::{self, Decided};
 use crate::model::{Outcome, Resource};
@@ -172,7 +174,9 @@ impl Asked<'_> {
         let keys = fetch_keys(sources, clock).await?;
         let max_token_size = settings.max_token_size;
         let verifier = Verifier { keys: &keys, cache: None, now, max_token_size };
-        let decided = Decided::new(plan, attributes, &verifier, self.misses);
+        let (definitions, answers) = self.question.custom.standing(config)?;
+        let providers = Standing { definitions: Some(&definitions), answers: &answers };
+        let decided = Decided::new(plan, attributes, &verifier, providers, self.misses);
         match self.output {
             Output::Human => {
                 let colour = paint::wanted(&std::io::stdout());

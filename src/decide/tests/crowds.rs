@@ -9,7 +9,7 @@ use proptest::sample::select;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
-use super::super::{audited_by, before_tokens, decide, reference};
+use super::super::{audited_by, custom, decide, reference, shadow_custom};
 use super::plan;
 use crate::model::{
     Action, Attributes, AuthorizationPolicy, Condition, ConditionKey, ConditionValues, Headers,
@@ -224,6 +224,7 @@ fn policies() -> impl Strategy<Value = Vec<AuthorizationPolicy>> {
         Action::Deny,
         Action::Audit,
         Action::Custom { provider: "p".into() },
+        Action::Custom { provider: "o".into() },
     ]);
     let rules = select(KINDS).prop_flat_map(|likely| vec(rule(likely), 1..150));
     let policy =
@@ -340,7 +341,11 @@ proptest! {
             let identity = Identity { claims: claims.as_ref() };
             let verdict = decide(&plan, attributes, &identity);
             prop_assert_eq!(verdict, reference::decide(&plan, attributes, &identity));
-            prop_assert_eq!(before_tokens(&plan, attributes), reference::custom(&plan, attributes));
+            let asked: Vec<_> = custom(&plan, attributes).map(|(name, rule)| (name.clone(), rule)).collect();
+            prop_assert_eq!(asked, reference::custom(&plan, attributes, false));
+            let asked: Vec<_> =
+                shadow_custom(&plan, attributes).map(|(name, rule)| (name.clone(), rule)).collect();
+            prop_assert_eq!(asked, reference::custom(&plan, attributes, true));
             let found: Vec<_> = audited_by(&plan, attributes, &identity).collect();
             prop_assert_eq!(found, audited(&plan, attributes, &identity));
         }
@@ -356,7 +361,8 @@ fn crowds_really_fill_the_index() {
         let plan = plan(policies().new_tree(&mut runner).unwrap().current());
         let trees = plan.trees(true).flat_map(|trees| {
             let Trees { custom, deny, allow, audit, shadow_deny, shadow_allow, .. } = trees;
-            [custom, deny, allow, audit, shadow_deny, shadow_allow]
+            let custom = custom.iter().map(|custom| &custom.tree);
+            [deny, allow, audit, shadow_deny, shadow_allow].into_iter().chain(custom)
         });
         let trees: Vec<_> = trees.collect();
         let count = |wanted: fn(&DecisionTree) -> bool| trees.iter().filter(|t| wanted(t)).count();

@@ -137,7 +137,7 @@ proptest! {
             let report = Report {
                 verdict, revision, plan, audited_by: audited_by.clone(), claims: claims.as_ref(),
             };
-            check(&Reply { report, answer });
+            check(&Reply { report, answer, consulted: None });
         }
     }
 }

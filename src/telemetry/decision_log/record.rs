@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::json::Object;
 use super::{Redaction, TraceContext};
 use crate::authn::Authentication;
+use crate::custom::{Answered, Consulted};
 use crate::manifest::time::format_timestamp;
 use crate::model::{
     Attributes, Http, Missing, Outcome, Peer, Reason, RuleId, Value, Verdict, Workload,
@@ -39,6 +40,8 @@ pub struct Decision<'a> {
     pub peer_address: Option<IpAddr>,
     /// What tokens said; `None` where they were not looked at.
     pub authentication: Option<&'a Authentication>,
+    /// What CUSTOM rules had to say; `None` where none matched.
+    pub consulted: Option<&'a Consulted>,
     /// Why the request is malformed.
     pub malformed: Option<&'a str>,
     /// The HTTP status of a denial.
@@ -59,6 +62,7 @@ impl Decision<'_> {
             forgotten: None,
             peer_address: None,
             authentication: None,
+            consulted: None,
             malformed: None,
             status: None,
             trace: None,
@@ -74,6 +78,8 @@ impl Decision<'_> {
             | Reason::NoAllowRule
             | Reason::Jwt(_) => true,
             Reason::CustomProviderUndefined(_)
+            | Reason::CustomDenied(_)
+            | Reason::CustomError(_)
             | Reason::PeerUnauthenticated
             | Reason::InvalidPolicy
             | Reason::UnknownWorkload
@@ -122,6 +128,9 @@ pub(super) fn write(
     }
     if let (Some(plan), Some(authentication)) = (decision.plan, decision.authentication) {
         write_authentication(&mut event, plan, authentication);
+    }
+    if let Some(consulted) = decision.consulted {
+        write_consulted(&mut event, consulted);
     }
     if !redacted.is_empty() {
         event.list("postern.redacted", redacted.iter().map(AsRef::as_ref));
@@ -178,6 +187,26 @@ fn write_verdict(event: &mut Object, decision: &Decision<'_>) {
                 }
             });
         });
+    }
+}
+
+/// Who was asked, with what came of it, and who would have been by dry-run policies.
+fn write_consulted(event: &mut Object, consulted: &Consulted) {
+    if !consulted.answers.is_empty() {
+        event.object("postern.custom", |providers| {
+            for (_, Answered { provider, answer }) in &consulted.answers {
+                providers.text(provider, answer.as_str());
+            }
+        });
+    }
+    let mut troubles =
+        consulted.answers.iter().filter_map(|(_, answered)| answered.answer.trouble());
+    if let Some(trouble) = troubles.next_back() {
+        event.text("postern.custom_trouble", trouble.as_str());
+    }
+    if !consulted.dry_run.is_empty() {
+        let names = consulted.dry_run.iter().map(|ask| ask.provider.as_ref());
+        event.list("postern.custom_dry_run", names);
     }
 }
 

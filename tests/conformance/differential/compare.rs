@@ -178,7 +178,9 @@ impl Differences {
             Reason::NoAllowPolicy | Reason::AllowRule(_) => "allowed",
             Reason::DenyRule(_) => "DENY rule",
             Reason::NoAllowRule => "no ALLOW rule",
-            Reason::CustomProviderUndefined(_) => "CUSTOM rule",
+            Reason::CustomProviderUndefined(_)
+            | Reason::CustomDenied(_)
+            | Reason::CustomError(_) => "CUSTOM rule",
             Reason::Jwt(_) => "token",
             Reason::PeerUnauthenticated => "peer",
             Reason::InvalidPolicy | Reason::UnknownWorkload | Reason::MalformedRequest => "other",
