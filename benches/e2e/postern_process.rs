@@ -87,7 +87,7 @@ fn command(policies: &Policies, listen: &str) -> Command {
     command
         .env_clear()
         .args(["serve", "--namespace", NAMESPACE, "--log-format", "json"])
-        .args(["--admin", "127.0.0.1:0", "--listen", listen, "--policies"])
+        .args(["--admin", "127.0.0.1:0", "--http-listen", "off", "--listen", listen, "--policies"])
         .arg(policies.file() as std::path::PathBuf)
         .stdin(Stdio::null())
         .stdout(Stdio::null());

@@ -118,6 +118,7 @@ fn config(policies: &std::path::Path, listen: &str) -> Config {
     let mut flags = Flags::default();
     flags.policy.policies = vec![policies.to_owned()];
     flags.server.listen = Some(listen.into());
+    flags.server.http_listen = Some("127.0.0.1:0".into());
     flags.server.admin = Some("127.0.0.1:0".into());
     Config::load(&flags, &Environment::default()).unwrap()
 }

@@ -8,7 +8,7 @@ use super::{Environment, Problems, document, read};
 
 /// Every setting by its name in files. Flags are the same in kebab-case, variables in
 /// SCREAMING_SNAKE_CASE behind `POSTERN_`.
-const SETTINGS: [&str; 60] = [
+const SETTINGS: [&str; 65] = [
     "admin",
     "api",
     "apiCertificate",
@@ -31,6 +31,11 @@ const SETTINGS: [&str; 60] = [
     "decisionLogHeaders",
     "decisionLogRedact",
     "decisionLogSample",
+    "httpFlavour",
+    "httpListen",
+    "httpPathPrefix",
+    "httpProxyHeader",
+    "httpTrustedProxies",
     "jwksBlockedCidrs",
     "jwksCaCertificates",
     "jwksClients",

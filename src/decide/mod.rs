@@ -23,8 +23,9 @@ pub fn before_tokens(plan: &WorkloadPlan, attributes: &Attributes<'_>) -> Option
     if !plan.invalid.is_empty() {
         return Some(Reason::InvalidPolicy);
     }
-    let strict = plan.peer.mode_of(attributes.destination_port) == MutualTlsMode::Strict;
-    if strict && attributes.peer.names.is_empty() {
+    if peer_modes(plan, attributes).any(|mode| mode == MutualTlsMode::Strict)
+        && attributes.peer.names.is_empty()
+    {
         return Some(Reason::PeerUnauthenticated);
     }
     let custom = &plan.trees(attributes.http.is_some()).custom;
@@ -32,6 +33,16 @@ pub fn before_tokens(plan: &WorkloadPlan, attributes: &Attributes<'_>) -> Option
     let first = first_match(custom, &plan.vocabulary, Request::new(attributes, &identity), 0);
     // No provider can be defined yet, so each CUSTOM rule has an undefined one.
     first.map(|(_, rule)| Reason::CustomProviderUndefined(rule))
+}
+
+/// The mutual TLS mode of the connection; where its port is not known, all that it may have.
+pub fn peer_modes(
+    plan: &WorkloadPlan,
+    attributes: &Attributes<'_>,
+) -> impl Iterator<Item = MutualTlsMode> {
+    let mode = plan.peer.mode_of(attributes.destination_port);
+    let of_ports = attributes.missing.destination.then(|| plan.peer.ports.values().copied());
+    std::iter::once(mode).chain(of_ports.into_iter().flatten())
 }
 
 /// Decides a request whose tokens have been dealt with: DENY, then ALLOW, AUDIT and dry-run beside

@@ -9,6 +9,7 @@ mod client_address;
 mod deadline;
 mod encode;
 mod framing;
+mod http;
 mod metadata;
 mod reply;
 mod response;
@@ -21,6 +22,7 @@ mod wire;
 pub use attributes::{Malformed, from_check, is_readable};
 pub use certificate::CertificateNames;
 pub use client_address::ClientAddress;
+pub use http::{Flavour, HttpServer, HttpSettings};
 pub use server::{BytesCodec, CheckServer};
 pub use service::{AuthorizationService, CheckMetrics, Checked, RequestSettings, plan_of};
 

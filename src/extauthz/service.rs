@@ -12,13 +12,13 @@ use prost::{DecodeError, Message as _};
 
 use super::reply::{Answer, Realm, Reply, Report};
 use super::view::{CheckView, Extensions};
-use super::{CertificateNames, ClientAddress, Malformed, attributes, encode, response};
+use super::{CertificateNames, ClientAddress, Malformed, attributes, encode, http, response};
 use crate::authn::clock::Clock;
 use crate::authn::{self, KeyLookup, TokenCache, Verifier, WantedKey};
 use crate::control::publish::SnapshotCell;
 use crate::decide;
 use crate::gate;
-use crate::model::{Attributes, Outcome, Reason, Verdict};
+use crate::model::{Attributes, Outcome, Reason, SentHeaders, Verdict};
 use crate::normalize::PathNormalization;
 use crate::plan::{Snapshot, WorkloadPlan};
 use crate::telemetry::decision_log::{Decision, DecisionLog, Draft, TraceContext};
@@ -210,6 +210,31 @@ impl AuthorizationService {
         Ok(checked)
     }
 
+    /// Answers what was read from something else than a message, as
+    /// [`AuthorizationService::answer_bytes_within`] does.
+    pub(super) async fn answer_view_within<'v, R>(
+        &self,
+        view: impl Fn() -> CheckView<'v>,
+        write: impl Fn(&Reply<'_>) -> R,
+        within: impl FnOnce(Duration) -> Duration,
+    ) -> Checked<R> {
+        let started = Instant::now();
+        let decide = || {
+            let snapshot = self.snapshots.load();
+            let timeline = self.timeline();
+            self.answer_by(&snapshot, view(), (self.clock.unix_seconds(), timeline), &write)
+        };
+        let mut checked = decide();
+        if !checked.wanted.is_empty() {
+            let within = within(self.unknown_kid_wait).min(self.unknown_kid_wait);
+            if self.keys.seek(&checked.wanted, within).await {
+                checked = decide();
+            }
+        }
+        self.record(&mut checked, started);
+        checked
+    }
+
     fn decide(&self, message: &[u8]) -> Result<Checked<Vec<u8>>, DecodeError> {
         let snapshot = self.snapshots.load();
         let timeline = self.timeline();
@@ -258,12 +283,15 @@ impl AuthorizationService {
             (attributes.missing.tls_session, Input::TlsSession),
             (attributes.missing.client_address, Input::ClientAddress),
             (joined, Input::RawHeaders),
+            (attributes.missing.source_address, Input::SourceAddress),
+            (attributes.missing.destination, Input::Destination),
+            (attributes.missing.headers == SentHeaders::Some, Input::AllHeaders),
         ];
         for (_, input) in missing.into_iter().filter(|(is_missing, _)| *is_missing) {
             if metrics.inputs.missing(input) {
                 tracing::warn!(
                     setting = input.as_str(),
-                    "Envoy does not send an input; \
+                    "the proxy does not send an input; \
                      conditions that need it allow nothing and deny"
                 );
             }
@@ -310,10 +338,17 @@ impl AuthorizationService {
                 | Malformed::NoMethod
                 | Malformed::HeadersTooLarge
                 | Malformed::Path
-                | Malformed::Certificate => Answer::Denied { realm: None },
+                | Malformed::Certificate
+                | Malformed::UntrustedPeer
+                | Malformed::Forwarded
+                | Malformed::HeadersNotSent => Answer::Denied { realm: None },
             };
             refuse(Reason::MalformedRequest, answer, event, timeline)
         };
+        if let Some(error) = view.malformed {
+            let peer_address = view.attributes.as_ref().and_then(attributes::peer_address);
+            return malformed(error, peer_address, timeline);
+        }
         let Some(mut view) = view.attributes else {
             return malformed(Malformed::NoAttributes, None, timeline);
         };
@@ -344,6 +379,9 @@ impl AuthorizationService {
             let answer = Answer::Denied { realm: None };
             return refuse(Reason::UnknownWorkload, answer, event, timeline);
         };
+        if attributes.missing.headers == SentHeaders::Some && http::needs_all_headers(plan) {
+            return malformed(Malformed::HeadersNotSent, attributes.source_ip, timeline);
+        }
         // The realm names the path as the client sent it, token and all; tokens change it below.
         let realm =
             (!plan.jwt.rules.is_empty()).then(|| attributes.http.as_ref().map(Realm::of)).flatten();
