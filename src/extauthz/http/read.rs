@@ -191,7 +191,8 @@ fn of_traefik(head: &Parts) -> Option<Original<'_>> {
 
 /// Where a proxy asks that has the original in headers.
 fn asked_as(head: &Parts, flavour: Flavour) -> Option<()> {
-    let is_its_path = asked_path(head)? == flavour.path()?;
+    // Caddy leaves the client's query on it.
+    let is_its_path = asked_path(head)?.split('?').next() == flavour.path();
     let is_its_method = [Method::GET, Method::HEAD].contains(&head.method);
     (is_its_path && is_its_method).then_some(())
 }
