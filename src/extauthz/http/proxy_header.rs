@@ -19,6 +19,8 @@ pub(super) struct Said<'a> {
     pub(super) certificate: Option<&'a str>,
     /// The server name of the TLS handshake; empty without one.
     pub(super) sni: Option<&'a str>,
+    /// The scheme of the request.
+    pub(super) scheme: Option<&'a str>,
     /// Whether each header line of the request is sent as a line.
     pub(super) has_raw_headers: bool,
     /// The names by which a workload is chosen, as `context_extensions` has them.
@@ -42,6 +44,7 @@ pub(super) fn parse(text: &str) -> Option<Said<'_>> {
             "source" => set(&mut said.source, address(value)?)?,
             "destination" => set(&mut said.destination, address(value)?)?,
             "port" => set(&mut port, value.parse::<u16>().ok()?)?,
+            "scheme" if ["http", "https"].contains(&value) => set(&mut said.scheme, value)?,
             "certificate" => set(&mut said.certificate, present(value))?,
             "headers" if value == "raw" && !said.has_raw_headers => said.has_raw_headers = true,
             "workload" => extend(&mut said, "postern.workload", value)?,
@@ -107,11 +110,12 @@ mod tests {
         sni: Some(""),
         ..Said::default()
     }))]
-    #[case::nginxs("source=::1;destination=::2;port=8080;headers=raw;certificate=-;sni=-", Some(Said {
+    #[case::nginxs("source=::1;destination=::2;port=8080;scheme=https;headers=raw;certificate=-;sni=-", Some(Said {
         source: Some(AddressView::Socket { address: "::1", port: None }),
         destination: Some(AddressView::Socket { address: "::2", port: Some(8080) }),
         certificate: Some(""),
         sni: Some(""),
+        scheme: Some("https"),
         has_raw_headers: true,
         ..Said::default()
     }))]
@@ -138,6 +142,7 @@ mod tests {
     #[case::two_ports("destination=1.1.1.1:80;port=80", None)]
     #[case::port_alone("port=80", None)]
     #[case::port_too_large("destination=1.1.1.1;port=65536", None)]
+    #[case::no_scheme("scheme=ftp", None)]
     #[case::no_address("source=localhost:80", None)]
     #[case::octal("source=010.1.1.1", None)]
     #[case::unknown("source=1.1.1.1;who=me", None)]

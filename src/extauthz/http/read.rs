@@ -63,7 +63,8 @@ struct Original<'a> {
     method: &'a str,
     path: &'a str,
     host: &'a str,
-    scheme: &'a str,
+    /// `None` where it has to be said elsewhere.
+    scheme: Option<&'a str>,
     /// Where a header says the peer of the connection.
     source: Option<AddressView<'a>>,
     /// Proxies in between, where `x-forwarded-for` is the proxy's own.
@@ -82,12 +83,12 @@ fn read<'a>(head: &'a Parts, settings: &HttpSettings) -> Option<ContextView<'a>>
         None => Said::default(),
     };
     let Original { method, path, host, scheme, source, forwarded_for, headers: sent } = original;
+    let scheme = said.scheme.or(scheme)?;
     let is_method =
         method.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
-    let is_host = host.bytes().all(|b| b.is_ascii_graphic() && !b",/\\@".contains(&b));
     // What a request line cannot hold.
     let is_path = !path.is_empty() && !path.bytes().any(|b| b <= b' ' || b == 0x7f);
-    if method.is_empty() || !is_method || host.is_empty() || !is_host || !is_path {
+    if method.is_empty() || !is_method || !is_path {
         return None;
     }
 
@@ -141,15 +142,20 @@ fn of_envoy<'a>(head: &'a Parts, prefix: &str) -> Option<Original<'a>> {
     if Flavour::ALL.iter().any(|flavour| flavour.path() == Some(path_alone)) {
         return None;
     }
-    // Envoy's connection manager always sets it, so that without it headers are left out.
-    let scheme = at_most_one(&head.headers, "x-forwarded-proto")?;
-    let headers = if scheme.is_some() { SentHeaders::ThroughEnvoy } else { SentHeaders::Some };
-    let is_scheme = scheme.is_none_or(|scheme| ["http", "https"].contains(&scheme));
-    is_scheme.then_some(Original {
+    // Envoy's connection manager sets it unless a proxy before has; without it headers are left out.
+    let scheme = at_most_one(&head.headers, "x-forwarded-proto");
+    let headers = if scheme == Some(None) { SentHeaders::Some } else { SentHeaders::ThroughEnvoy };
+    Some(Original {
         method: head.method.as_str(),
         path,
+        // As Envoy takes it: it may be empty.
         host: asked_host(head)?,
-        scheme: scheme.unwrap_or_default(),
+        // Envoy may have taken another than a proxy before claims.
+        scheme: match scheme {
+            Some(Some(scheme)) => as_scheme(scheme),
+            Some(None) => Some(""),
+            None => None,
+        },
         source: None,
         forwarded_for: None,
         headers,
@@ -163,8 +169,8 @@ fn of_nginx(head: &Parts) -> Option<Original<'_>> {
     Some(Original {
         method: only(&head.headers, "x-original-method")?,
         path: path_of(only(&head.headers, "x-original-uri")?)?,
-        host: asked_host(head)?,
-        scheme: scheme_of(&head.headers)?,
+        host: host_of(asked_host(head)?)?,
+        scheme: Some(as_scheme(only(&head.headers, "x-forwarded-proto")?)?),
         source: Some(proxy_header::address(source)?),
         forwarded_for: Some(at_most_one(&head.headers, "x-forwarded-for")?.unwrap_or_default()),
         headers: SentHeaders::ThroughProxy,
@@ -181,8 +187,8 @@ fn of_traefik(head: &Parts) -> Option<Original<'_>> {
     Some(Original {
         method: only(&head.headers, "x-forwarded-method")?,
         path: path_of(only(&head.headers, "x-forwarded-uri")?)?,
-        host: only(&head.headers, "x-forwarded-host")?,
-        scheme: scheme_of(&head.headers)?,
+        host: host_of(only(&head.headers, "x-forwarded-host")?)?,
+        scheme: Some(as_scheme(only(&head.headers, "x-forwarded-proto")?)?),
         source: Some(AddressView::Socket { address: source, port: None }),
         forwarded_for: Some(forwarded_for),
         headers: SentHeaders::ThroughProxy,
@@ -223,8 +229,15 @@ fn asked_host(head: &Parts) -> Option<&str> {
     }
 }
 
-fn scheme_of(headers: &HeaderMap) -> Option<&str> {
-    only(headers, "x-forwarded-proto").filter(|scheme| ["http", "https"].contains(scheme))
+/// Envoy and nginx write it in lower case, and a proxy before them may not.
+fn as_scheme(text: &str) -> Option<&'static str> {
+    ["http", "https"].into_iter().find(|scheme| text.eq_ignore_ascii_case(scheme))
+}
+
+/// A host that somebody else has taken out of a request line or a header.
+fn host_of(text: &str) -> Option<&str> {
+    let is_host = text.bytes().all(|b| b.is_ascii_graphic() && !b",/\\@".contains(&b));
+    (is_host && !text.is_empty()).then_some(text)
 }
 
 /// A path as it stands in a request line; `*` is OPTIONS' own.
