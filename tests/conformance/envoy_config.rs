@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 use crate::{
     cases::{ListenerSettings, PathNormalization},
-    http_gate::{PATH_PREFIX, PROXY_HEADER},
     native::{Layer, MutualTls, Native, PeerModes},
     pki::Pki,
     world::World,
@@ -30,6 +29,12 @@ pub(crate) enum Decider {
     /// Envoy's own filters.
     Native(Native),
 }
+
+/// The header in which Envoy says the rest to [`Decider::Http`].
+pub(crate) const PROXY_HEADER: &str = "x-postern-proxy";
+
+/// What Envoy puts before the path that it asks [`Decider::Http`] about.
+pub(crate) const PATH_PREFIX: &str = "/postern/envoy";
 
 /// gRPC metadata with the text of [`Decider::ExtAuthz`].
 pub(crate) const LISTENER_METADATA: &str = "x-listener";

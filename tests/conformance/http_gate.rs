@@ -12,10 +12,8 @@ use postern::extauthz::{Flavour, HttpServer, HttpSettings};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tonic::codegen::http;
 
+use crate::envoy_config::{PATH_PREFIX, PROXY_HEADER};
 use crate::gate::Gate;
-
-pub(crate) const PROXY_HEADER: &str = "x-postern-proxy";
-pub(crate) const PATH_PREFIX: &str = "/postern/envoy";
 
 /// Ends with its handle.
 pub(crate) struct HttpGate {

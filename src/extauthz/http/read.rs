@@ -86,8 +86,9 @@ fn read<'a>(head: &'a Parts, settings: &HttpSettings) -> Option<ContextView<'a>>
     let scheme = said.scheme.or(scheme)?;
     let is_method =
         method.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
-    // What a request line cannot hold.
-    let is_path = !path.is_empty() && !path.bytes().any(|b| b <= b' ' || b == 0x7f);
+    // What a request line cannot hold; Envoy refuses all of it too. A fragment is the client's own
+    // business, and what comes after it may be a path to somebody.
+    let is_path = !path.is_empty() && path.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
     if method.is_empty() || !is_method || !is_path {
         return None;
     }
@@ -165,7 +166,7 @@ fn of_envoy<'a>(head: &'a Parts, prefix: &str) -> Option<Original<'a>> {
 /// nginx asks with headers that its configuration sets.
 fn of_nginx(head: &Parts) -> Option<Original<'_>> {
     asked_as(head, Flavour::Nginx)?;
-    let source = only(&head.headers, "x-real-ip")?;
+    let source = only(&head.headers, "x-real-ip").filter(|source| !source.is_empty())?;
     Some(Original {
         method: only(&head.headers, "x-original-method")?,
         path: path_of(only(&head.headers, "x-original-uri")?)?,
