@@ -356,7 +356,7 @@ fn crowds_really_fill_the_index() {
     // Guards the generators above, as in the parent.
     let mut runner = TestRunner::deterministic();
     let (mut nodes, mut deep, mut sets, mut late, mut missed) = (0, 0, 0, 0, 0);
-    for _ in 0..150 {
+    for _ in 0..200 {
         let plan = plan(policies().new_tree(&mut runner).unwrap().current());
         let Trees { custom, deny, allow, audit, shadow_deny, shadow_allow, .. } = &plan.http;
         let trees = [custom, deny, allow, audit, shadow_deny, shadow_allow];
