@@ -195,7 +195,13 @@ fn request() -> impl Strategy<Value = Request> {
         Some(Value::Object(vec![("k".into(), Value::String("1".into()))])),
         Some(Value::Object(vec![("k".into(), Value::List(vec![Value::String("1".into())]))])),
     ]);
-    let sent = prop::sample::select(SentHeaders::KINDS.to_vec());
+    // Not `Some`: by it a CUSTOM rule may match for a header that token rules set, and a record does
+    // not tell what that was before them.
+    let sent = prop::sample::select(vec![
+        SentHeaders::All,
+        SentHeaders::ThroughEnvoy,
+        SentHeaders::ThroughProxy,
+    ]);
     let missing = ([(); 6].map(|()| any::<bool>()), sent).prop_map(|(missing, headers)| Missing {
         peer_certificate: missing[0],
         tls_session: missing[1],

@@ -5,7 +5,6 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    clippy::string_slice,
     clippy::disallowed_methods,
     reason = "test support functions"
 )]
@@ -16,7 +15,6 @@ mod envoy_process;
 #[path = "../conformance/http1.rs"]
 mod http1;
 #[path = "../conformance/keys.rs"]
-#[expect(dead_code, reason = "the conformance tests use all of it")]
 mod keys;
 mod proxy;
 mod scene;
