@@ -48,6 +48,11 @@ pub(crate) fn left_out(flavour: Flavour, set: &Set, request: &Request) -> Option
     if request.is_l4 {
         return Some("a connection is not asked about over HTTP");
     }
+    if flavour == Flavour::Nginx
+        && let Some(reason) = left_out_of_nginx(set, request)
+    {
+        return Some(reason);
+    }
     if mentions.metadata {
         return Some(NO_METADATA);
     }
@@ -72,7 +77,7 @@ pub(crate) fn left_out(flavour: Flavour, set: &Set, request: &Request) -> Option
     if flavour == Flavour::Envoy && request.proxied.is_some() {
         return Some("Envoy has no word for whom the PROXY protocol names, over HTTP");
     }
-    if flavour == Flavour::Nginx { left_out_of_nginx(set, request) } else { None }
+    None
 }
 
 fn left_out_of_nginx(set: &Set, request: &Request) -> Option<&'static str> {
@@ -85,7 +90,7 @@ fn left_out_of_nginx(set: &Set, request: &Request) -> Option<&'static str> {
     if !set.workload.listener.use_remote_address && count("x-forwarded-for") > 0 {
         return Some("nginx always appends who connects");
     }
-    if count("x-forwarded-proto") > 0 && request.expect.headers.contains_key("www-authenticate") {
+    if count("x-forwarded-proto") > 0 {
         return Some("nginx says the scheme of its own connection");
     }
     if request.expect.headers.contains_key("grpc-status") {
