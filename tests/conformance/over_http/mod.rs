@@ -90,6 +90,14 @@ fn left_out_of_nginx(set: &Set, request: &Request) -> Option<&'static str> {
     if !set.workload.listener.use_remote_address && count("x-forwarded-for") > 0 {
         return Some("nginx always appends who connects");
     }
+    if !request.path.starts_with('/') {
+        return Some(
+            "of a target in absolute form, nginx takes the path, and the host of the line",
+        );
+    }
+    if count("connection") > 0 {
+        return Some("Envoy drops headers that `connection` names, and nginx does not");
+    }
     if count("x-forwarded-proto") > 0 {
         return Some("nginx says the scheme of its own connection");
     }
