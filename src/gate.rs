@@ -174,14 +174,17 @@ pub fn explain(
 
 /// Mode DISABLE is plaintext only: there is no peer identity, whatever the connection says.
 pub fn forgets_peer(plan: &WorkloadPlan, attributes: &Attributes<'_>) -> bool {
-    plan.peer.mode_of(attributes.destination_port) == MutualTlsMode::Disable
+    decide::peer_modes(plan, attributes).any(|mode| mode == MutualTlsMode::Disable)
 }
 
 /// As [`pass`] does first.
 pub fn forget_peer_where_disabled(plan: &WorkloadPlan, attributes: &mut Attributes<'_>) {
     if forgets_peer(plan, attributes) {
+        // Where the port is not known, so is whether there is an identity.
+        let is_known =
+            decide::peer_modes(plan, attributes).all(|mode| mode == MutualTlsMode::Disable);
         attributes.peer = Peer::default();
-        attributes.missing.peer_certificate = false;
+        attributes.missing.peer_certificate = !is_known;
     }
 }
 

@@ -131,6 +131,7 @@ async fn config_map_updates_under_load() {
         server: ServerFlags {
             listen: Some("127.0.0.1:0".into()),
             admin: Some("127.0.0.1:0".into()),
+            http_listen: Some("off".into()),
             ..ServerFlags::default()
         },
     };

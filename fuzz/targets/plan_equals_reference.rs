@@ -285,6 +285,7 @@ fn attributes(u: U<'_, '_>) -> Result<Attributes<'static>> {
             peer_certificate: u.ratio(1, 5)?,
             tls_session: u.ratio(1, 5)?,
             client_address: u.ratio(1, 5)?,
+            ..Missing::default()
         },
     })
 }

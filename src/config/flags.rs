@@ -98,6 +98,27 @@ pub struct ServerFlags {
     #[arg(long, value_name = "MODE")]
     pub socket_mode: Option<String>,
 
+    /// Where proxies ask over HTTP: an address, unix:PATH, or off [default: 127.0.0.1:9192]
+    #[arg(long, value_name = "ADDR", help_heading = "HTTP")]
+    pub http_listen: Option<String>,
+
+    /// Which proxy asks there: envoy (`http_service`), nginx (`auth_request`), or traefik (ForwardAuth)
+    /// [default: envoy]
+    #[arg(long, value_name = "PROXY", help_heading = "HTTP", alias = "http-flavor")]
+    pub http_flavour: Option<String>,
+
+    /// `path_prefix` of Envoy's `http_service` [default: none]
+    #[arg(long, value_name = "PATH", help_heading = "HTTP")]
+    pub http_path_prefix: Option<String>,
+
+    /// The header in which the proxy says what else it knows (docs/http.md) [default: none]
+    #[arg(long, value_name = "NAME", help_heading = "HTTP")]
+    pub http_proxy_header: Option<String>,
+
+    /// From where proxies may ask there [default: this machine]
+    #[arg(long, value_name = "CIDR,...", help_heading = "HTTP")]
+    pub http_trusted_proxies: Option<String>,
+
     /// Where livez, readyz, metrics and config_dump are [default: 127.0.0.1:8282]
     #[arg(long, value_name = "ADDR")]
     pub admin: Option<String>,
@@ -298,6 +319,11 @@ impl Flags {
             ("config", &policy.config),
             ("listen", &server.listen),
             ("socketMode", &server.socket_mode),
+            ("httpListen", &server.http_listen),
+            ("httpFlavour", &server.http_flavour),
+            ("httpPathPrefix", &server.http_path_prefix),
+            ("httpProxyHeader", &server.http_proxy_header),
+            ("httpTrustedProxies", &server.http_trusted_proxies),
             ("admin", &server.admin),
             ("workers", &server.workers),
             ("probes", &server.probes),

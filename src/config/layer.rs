@@ -8,7 +8,7 @@ use super::{Environment, Problems, document, read};
 
 /// Every setting by its name in files. Flags are the same in kebab-case, variables in
 /// SCREAMING_SNAKE_CASE behind `POSTERN_`.
-const SETTINGS: [&str; 65] = [
+const SETTINGS: [&str; 70] = [
     "admin",
     "api",
     "apiCertificate",
@@ -33,6 +33,11 @@ const SETTINGS: [&str; 65] = [
     "decisionLogSample",
     "extensionProviderClients",
     "extensionProviders",
+    "httpFlavour",
+    "httpListen",
+    "httpPathPrefix",
+    "httpProxyHeader",
+    "httpTrustedProxies",
     "jwksBlockedCidrs",
     "jwksCaCertificates",
     "jwksClients",

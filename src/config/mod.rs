@@ -8,6 +8,7 @@ mod decision_log;
 mod document;
 mod extension_providers;
 mod flags;
+mod http;
 mod key_sources;
 mod kube;
 mod layer;
@@ -41,6 +42,7 @@ pub use address::{Address, InvalidAddress};
 pub use decision_log::{DecisionLogConfig, DecisionLogTarget};
 pub use extension_providers::{ExtensionProvidersConfig, ProviderReach, ProviderTls};
 pub use flags::{Flags, PolicyFlags, ServerFlags};
+pub use http::HttpConfig;
 pub use key_sources::{KeySourceClient, KeySourcesConfig};
 pub use kube::KubeConfig;
 pub use opentelemetry::OtlpExport;
@@ -69,6 +71,8 @@ pub struct Config {
     pub listen: Address,
     /// Permissions of the socket file, where that is a unix socket.
     pub socket_mode: u32,
+    /// The port for proxies that ask over HTTP; `None` is none.
+    pub http: Option<HttpConfig>,
     /// Where the admin endpoints listen.
     pub admin: SocketAddr,
     /// How many threads answer.
@@ -272,6 +276,10 @@ impl Config {
         if let Value::Object(settings) = &mut settings {
             self.extension_providers.show(settings);
             self.key_sources.show(settings);
+            match &self.http {
+                Some(http) => http.show(settings),
+                None => drop(settings.insert("httpListen".into(), json!("off"))),
+            }
             if self.traces.is_some() {
                 settings.insert("traces".into(), json!("otlp"));
             }
@@ -314,6 +322,12 @@ impl Reader<'_> {
         }
         let probes = self.probes(&listen, admin);
         exposure(&listen, admin, &mut warnings);
+        let path_normalization =
+            self.setting("pathNormalization", PathNormalization::None, values::path_normalization);
+        let http = HttpConfig::read(self, path_normalization, &mut warnings);
+        if let Some(HttpConfig { listen: Address::Tcp(address), .. }) = &http {
+            self.http_is_elsewhere(*address, &listen, admin, probes);
+        }
         let use_remote_address = self.setting("useRemoteAddress", false, values::boolean);
         let hops = self.trusted_hops(mesh_config, use_remote_address, &mut warnings);
         let header = self.setting("clientAddressHeader", None, values::address_header);
@@ -345,17 +359,14 @@ impl Reader<'_> {
             ),
             listen,
             socket_mode: self.setting("socketMode", 0o660, values::socket_mode),
+            http,
             admin,
             workers: self.setting("workers", None, values::workers).unwrap_or_else(cores),
             probes,
             use_remote_address,
             xff_num_trusted_hops: hops,
             client_address_header: header,
-            path_normalization: self.setting(
-                "pathNormalization",
-                PathNormalization::None,
-                values::path_normalization,
-            ),
+            path_normalization,
             extension_providers: ExtensionProvidersConfig::read(self, &mut warnings),
             log_level: self.setting("logLevel", LogFilter::default(), values::log_filter),
             log_format: format.unwrap_or(plain),
@@ -427,6 +438,22 @@ impl Reader<'_> {
             self.problems.add("--probes", format!("`{probes}` is taken by {by}"));
         }
         Some(probes)
+    }
+
+    fn http_is_elsewhere(
+        &mut self,
+        http: SocketAddr,
+        listen: &Address,
+        admin: SocketAddr,
+        probes: Option<SocketAddr>,
+    ) {
+        let same = |address: SocketAddr| http.port() != 0 && address == http;
+        let listen = if let Address::Tcp(listen) = listen { Some(*listen) } else { None };
+        let taken = [(listen, "--listen"), (Some(admin), "--admin"), (probes, "--probes")];
+        if let Some((_, by)) = taken.iter().find(|(address, _)| address.is_some_and(same)) {
+            let problem = format!("`{http}` is taken by {by}");
+            self.problems.add("--http-listen", problem);
+        }
     }
 
     /// Istio uses `numTrustedProxies` for gateways only, and gateways use the remote address.

@@ -223,7 +223,15 @@ fn everything_can_be_set_in_a_file() {
       "jwksStartupTimeout": "10s",
       "jwksBlockedCidrs": [],
       "jwksCaCertificates": null,
-      "jwksClients": []
+      "jwksClients": [],
+      "httpListen": "127.0.0.1:9192",
+      "httpFlavour": "envoy",
+      "httpPathPrefix": "",
+      "httpProxyHeader": null,
+      "httpTrustedProxies": [
+        "127.0.0.0/8",
+        "::1/128"
+      ]
     }
     "#);
 }
@@ -498,6 +506,34 @@ fn addresses_say_what_they_lack(#[case] text: &str, #[case] expected: &str) {
     r#"{"admin": "127.0.0.1:9191"}"#,
     "--admin: `127.0.0.1:9191` is taken by --listen"
 )]
+#[case::same_port_for_http(
+    r#"{"listen": "127.0.0.1:9192"}"#,
+    "--http-listen: `127.0.0.1:9192` is taken by --listen"
+)]
+#[case::http_nowhere(
+    r#"{"httpListen": "off", "httpFlavour": "nginx"}"#,
+    "httpFlavour: is for --http-listen, which is `off`"
+)]
+#[case::http_flavour(
+    r#"{"httpFlavour": "apache"}"#,
+    "httpFlavour: `apache` is not `envoy`, `nginx` or `traefik`"
+)]
+#[case::http_prefix(
+    r#"{"httpPathPrefix": "postern"}"#,
+    "httpPathPrefix: `postern` is not the beginning of a path, such as `/postern/envoy`"
+)]
+#[case::http_prefix_of_nginx(
+    r#"{"httpFlavour": "nginx", "httpPathPrefix": "/a", "pathNormalization": "BASE"}"#,
+    "--http-path-prefix: only Envoy puts something before the path: --http-flavour is not `envoy`"
+)]
+#[case::http_header(
+    r#"{"httpProxyHeader": "X-Forwarded-For"}"#,
+    "httpProxyHeader: `X-Forwarded-For` has a meaning of its own: take one that nobody else uses"
+)]
+#[case::http_proxies(
+    r#"{"httpTrustedProxies": "10.0.0.0"}"#,
+    "httpTrustedProxies: `10.0.0.0` is not a range, such as `10.0.0.0/8`"
+)]
 fn bad_values_say_what_to_write(#[case] file: &str, #[case] expected: &str) {
     let given = Given::flags("--policies p").config(file);
     let error = given.refused().replace("postern.json: ", "");
@@ -533,6 +569,32 @@ fn key_sources_are_configured() {
         ],
     };
     assert_eq!(config.key_sources, expected);
+}
+
+#[test]
+fn who_may_ask_over_http() {
+    let http = |flags: &str| {
+        let config = Given::flags(&format!("--policies p {flags}")).load();
+        (config.http, config.warnings)
+    };
+    let (loopback, warnings) = http("");
+    let loopback = loopback.unwrap();
+    assert_eq!(loopback.listen.to_string(), "127.0.0.1:9192");
+    assert_eq!(
+        *loopback.trusted_proxies,
+        ["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()]
+    );
+    assert!(warnings.is_empty());
+    assert_eq!(http("--http-listen off"), (None, Vec::new()));
+    assert_eq!(http("--http-listen unix:/s").1, [""; 0]);
+    let said = |flags| http(flags).1.concat();
+    assert!(said("--http-listen 0.0.0.0:1").starts_with("HTTP on 0.0.0.0:1 answers nobody but"));
+    assert!(
+        said("--http-listen 0.0.0.0:1 --http-trusted-proxies 10.0.0.0/8")
+            .starts_with("HTTP on 0.0.0.0:1 believes what --http-trusted-proxies say")
+    );
+    assert!(said("--http-flavour nginx").starts_with("nginx sends paths as clients write them"));
+    assert_eq!(said("--http-flavor traefik --path-normalization BASE"), "");
 }
 
 #[test]

@@ -25,7 +25,7 @@ pub fn before_custom(plan: &WorkloadPlan, attributes: &Attributes<'_>) -> Option
     if !plan.invalid.is_empty() {
         return Some(Reason::InvalidPolicy);
     }
-    let strict = plan.peer.mode_of(attributes.destination_port) == MutualTlsMode::Strict;
+    let strict = peer_modes(plan, attributes).any(|mode| mode == MutualTlsMode::Strict);
     (strict && attributes.peer.names.is_empty()).then_some(Reason::PeerUnauthenticated)
 }
 
@@ -80,6 +80,16 @@ pub fn before_tokens(plan: &WorkloadPlan, attributes: &Attributes<'_>) -> Option
     before_custom(plan, attributes).or_else(|| {
         custom(plan, attributes).next().map(|(_, rule)| Reason::CustomProviderUndefined(rule))
     })
+}
+
+/// The mutual TLS mode of the connection; where its port is not known, all that it may have.
+pub fn peer_modes(
+    plan: &WorkloadPlan,
+    attributes: &Attributes<'_>,
+) -> impl Iterator<Item = MutualTlsMode> {
+    let mode = plan.peer.mode_of(attributes.destination_port);
+    let of_ports = attributes.missing.destination.then(|| plan.peer.ports.values().copied());
+    std::iter::once(mode).chain(of_ports.into_iter().flatten())
 }
 
 /// Decides a request whose tokens have been dealt with: DENY, then ALLOW, AUDIT and dry-run beside

@@ -15,7 +15,7 @@ use crate::compile::{Settings, compile};
 use crate::model::{
     Action, Attachment, Attributes, AuthorizationPolicy, Condition, ConditionKey, ConditionValues,
     Headers, Http, Identity, Located, Mesh, Metadata, Missing, Operation, Peer, Reason, Resource,
-    Rule, Source, Value, Workload,
+    Rule, SentHeaders, Source, Value, Workload,
 };
 use crate::plan::WorkloadPlan;
 
@@ -281,9 +281,10 @@ pub(crate) fn attributes() -> impl Strategy<Value = Attributes<'static>> {
         vec(select(NAMES), 0..3),
         proptest::option::of(http),
         proptest::option::of(value()),
-        [(); 3].map(|()| proptest::bool::weighted(0.2)),
+        [(); 6].map(|()| proptest::bool::weighted(0.2)),
+        sent_headers(),
     )
-        .prop_map(|(ips, sni, names, http, metadata, missing)| Attributes {
+        .prop_map(|(ips, sni, names, http, metadata, missing, sent)| Attributes {
             source_ip: ips.0,
             remote_ip: ips.1,
             destination_ip: ips.2,
@@ -296,8 +297,21 @@ pub(crate) fn attributes() -> impl Strategy<Value = Attributes<'static>> {
                 peer_certificate: missing[0],
                 tls_session: missing[1],
                 client_address: missing[2],
+                source_address: missing[3],
+                destination: missing[4],
+                metadata: missing[5],
+                headers: sent,
             },
         })
+}
+
+/// Mostly all.
+pub(crate) fn sent_headers() -> impl Strategy<Value = SentHeaders> {
+    use SentHeaders as S;
+    prop_oneof![
+        8 => Just(S::All),
+        1 => select(&[S::ThroughEnvoy, S::ThroughProxy, S::Some][..]),
+    ]
 }
 
 pub(crate) fn plan(policies: Vec<AuthorizationPolicy>) -> Arc<WorkloadPlan> {

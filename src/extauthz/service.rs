@@ -11,14 +11,14 @@ use prost::{DecodeError, Message as _};
 use super::reply::{Answer, Realm, Reply, Report};
 use super::view::CheckView;
 use super::workload::{WorkloadFrom, WorkloadView};
-use super::{CertificateNames, ClientAddress, Malformed, attributes, encode, response};
+use super::{CertificateNames, ClientAddress, Malformed, attributes, encode, http, response};
 use crate::authn::clock::Clock;
 use crate::authn::{self, KeyLookup, TokenCache, Verifier, WantedKey};
 use crate::control::publish::SnapshotCell;
 use crate::custom::{Answered, Ask, Consulted, Providers, Standing};
 use crate::decide;
 use crate::gate;
-use crate::model::{Attributes, Outcome, Reason, Verdict};
+use crate::model::{Attributes, Outcome, Reason, SentHeaders, Verdict};
 use crate::normalize::PathNormalization;
 use crate::plan::{Series, Snapshot, WorkloadPlan};
 use crate::telemetry::decision_log::{Decision, DecisionLog, Draft, TraceContext};
@@ -237,6 +237,38 @@ impl AuthorizationService {
         Ok(checked)
     }
 
+    /// Answers what was read from something else than a message, as
+    /// [`AuthorizationService::answer_bytes_within`] does.
+    pub(super) async fn answer_view_within<'v, R>(
+        &self,
+        view: impl Fn() -> CheckView<'v>,
+        write: impl Fn(&Reply<'_>) -> R,
+        within: impl Fn(Duration) -> Duration,
+    ) -> Checked<R> {
+        let started = Instant::now();
+        let left = |most| within(Duration::MAX).saturating_sub(started.elapsed()).min(most);
+        let decide = |answers: &[Answered]| {
+            let snapshot = self.snapshots.load();
+            let now = (self.clock.unix_seconds(), self.timeline());
+            self.answer_by(&snapshot, view(), now, answers, &write)
+        };
+        let mut checked = decide(&[]);
+        let mut answers = Vec::new();
+        if let (false, Some(providers)) = (checked.asks.is_empty(), &self.providers) {
+            let check = view().to_message();
+            answers = providers.ask(&checked.asks, &check, left(Duration::MAX)).await;
+            checked = decide(&answers);
+        }
+        if !checked.wanted.is_empty() {
+            let within = left(self.unknown_kid_wait);
+            if self.keys.seek(&checked.wanted, within).await {
+                checked = decide(&answers);
+            }
+        }
+        self.record(&mut checked, started);
+        checked
+    }
+
     fn decide(
         &self,
         message: &[u8],
@@ -294,12 +326,15 @@ impl AuthorizationService {
             (attributes.missing.tls_session, Input::TlsSession),
             (attributes.missing.client_address, Input::ClientAddress),
             (joined, Input::RawHeaders),
+            (attributes.missing.source_address, Input::SourceAddress),
+            (attributes.missing.destination, Input::Destination),
+            (attributes.missing.headers == SentHeaders::Some, Input::AllHeaders),
         ];
         for (_, input) in missing.into_iter().filter(|(is_missing, _)| *is_missing) {
             if metrics.inputs.missing(input) {
                 tracing::warn!(
                     setting = input.as_str(),
-                    "Envoy does not send an input; \
+                    "the proxy does not send an input; \
                      conditions that need it allow nothing and deny"
                 );
             }
@@ -348,10 +383,17 @@ impl AuthorizationService {
                 | Malformed::NoMethod
                 | Malformed::HeadersTooLarge
                 | Malformed::Path
-                | Malformed::Certificate => Answer::Denied { realm: None },
+                | Malformed::Certificate
+                | Malformed::UntrustedPeer
+                | Malformed::Forwarded
+                | Malformed::HeadersNotSent => Answer::Denied { realm: None },
             };
             refuse(Reason::MalformedRequest, answer, event, timeline)
         };
+        if let Some(error) = view.malformed {
+            let peer_address = view.attributes.as_ref().and_then(attributes::peer_address);
+            return malformed(error, peer_address, timeline);
+        }
         let Some(mut view) = view.attributes else {
             return malformed(Malformed::NoAttributes, None, timeline);
         };
@@ -382,6 +424,9 @@ impl AuthorizationService {
             let answer = Answer::Denied { realm: None };
             return refuse(Reason::UnknownWorkload, answer, event, timeline);
         };
+        if attributes.missing.headers == SentHeaders::Some && http::needs_all_headers(plan) {
+            return malformed(Malformed::HeadersNotSent, attributes.source_ip, timeline);
+        }
         // The realm names the path as the client sent it, token and all; tokens change it below.
         let realm =
             (!plan.jwt.rules.is_empty()).then(|| attributes.http.as_ref().map(Realm::of)).flatten();

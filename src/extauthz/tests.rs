@@ -24,11 +24,11 @@ use crate::control::publish::SnapshotCell;
 use crate::manifest;
 use crate::model::{JwtError, Kind, Mesh, Outcome, Reason, ResourceId, Workload};
 
-fn service(policies: &str) -> AuthorizationService {
+pub(super) fn service(policies: &str) -> AuthorizationService {
     service_with(policies, &[], RequestSettings::default())
 }
 
-fn service_with(
+pub(super) fn service_with(
     policies: &str,
     rejected: &[Rejected],
     settings: RequestSettings,
@@ -52,7 +52,7 @@ fn service_with(
     AuthorizationService::new(cell, Arc::new(NoKeys), settings, clock)
 }
 
-fn address(ip: &str, port: u32) -> Option<Address> {
+pub(super) fn address(ip: &str, port: u32) -> Option<Address> {
     Some(Address {
         address: Some(AddressKind::SocketAddress(SocketAddress {
             address: ip.into(),
@@ -62,7 +62,7 @@ fn address(ip: &str, port: u32) -> Option<Address> {
     })
 }
 
-fn check(change: impl FnOnce(&mut AttributeContext)) -> CheckRequest {
+pub(super) fn check(change: impl FnOnce(&mut AttributeContext)) -> CheckRequest {
     let mut attributes = AttributeContext {
         source: Some(Peer { address: address("127.0.0.5", 1234), ..Peer::default() }),
         destination: Some(Peer { address: address("10.9.8.7", 8080), ..Peer::default() }),
@@ -88,7 +88,7 @@ fn check_http(change: impl FnOnce(&mut HttpRequest)) -> CheckRequest {
     check(|a| change(a.request.as_mut().unwrap().http.as_mut().unwrap()))
 }
 
-fn header(key: &str, value: &[u8]) -> HeaderValue {
+pub(super) fn header(key: &str, value: &[u8]) -> HeaderValue {
     HeaderValue { key: key.into(), raw_value: value.to_vec(), ..HeaderValue::default() }
 }
 

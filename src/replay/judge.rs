@@ -16,8 +16,8 @@ use crate::compile::{Settings, compile};
 use crate::custom::{Answer, Answered, Definitions, Denial, Failure, Standing, Trouble};
 use crate::gate::{self, RecordedPassage, RecordedTokens};
 use crate::model::{
-    Attributes, Headers, Http, Mesh, Missing, Outcome, Peer, Reason, Resource, Value, Verdict,
-    Workload,
+    Attributes, Headers, Http, Mesh, Missing, Outcome, Peer, Reason, Resource, SentHeaders, Value,
+    Verdict, Workload,
 };
 use crate::plan::WorkloadPlan;
 use needs::{Needs, Wanting};
@@ -313,6 +313,13 @@ fn attributes<'r>(record: &'r Record<'_>) -> Result<Attributes<'r>, Lacking> {
             peer_certificate: is_missing("include_peer_certificate"),
             tls_session: is_missing("include_tls_session"),
             client_address: is_missing("client_address_header"),
+            source_address: is_missing("source_address"),
+            destination: is_missing("destination"),
+            metadata: is_missing("metadata"),
+            headers: SentHeaders::KINDS
+                .into_iter()
+                .find(|kind| kind.missing_input().is_some_and(is_missing))
+                .unwrap_or_default(),
         },
     })
 }

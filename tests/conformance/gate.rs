@@ -81,6 +81,11 @@ impl Gate {
         Ok(())
     }
 
+    /// What answers, by the names of their listeners.
+    pub(crate) fn services(&self) -> Arc<Mutex<BTreeMap<String, AuthorizationService>>> {
+        self.current.services.clone()
+    }
+
     /// What was decided last for a listener since [`Gate::forget`].
     pub(crate) fn last_verdict(&self, listener: &str) -> Option<Verdict> {
         self.current.verdicts.lock().unwrap().get(listener).copied()

@@ -445,7 +445,7 @@ async fn the_example_is_one_to_start_from() {
     ])
     .await;
     let snapshot = postern.snapshots.load();
-    let custom = &snapshot.workloads[0].http.custom;
+    let custom = &snapshot.workloads[0].layers[0].layer.http.custom;
     let names: Vec<_> = custom.iter().map(|custom| &*custom.provider).collect();
     assert_eq!(names, ["oauth2-proxy", "opa"]);
 }

@@ -191,6 +191,7 @@ pub(crate) fn config(folder: &Path, settings: &serde_json::Map<String, Json>) ->
         ("namespace", "foo"),
         ("listen", "127.0.0.1:0"),
         ("admin", "127.0.0.1:0"),
+        ("httpListen", "127.0.0.1:0"),
     ];
     for (name, value) in defaults {
         settings.entry(name).or_insert_with(|| value.into());

@@ -10,7 +10,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
 use super::super::{audited_by, custom, decide, reference, shadow_custom};
-use super::plan;
+use super::{plan, sent_headers};
 use crate::model::{
     Action, Attributes, AuthorizationPolicy, Condition, ConditionKey, ConditionValues, Headers,
     Http, Identity, Located, Metadata, Missing, Operation, Peer, Rule, RuleId, Source, Value,
@@ -276,25 +276,32 @@ fn attributes() -> impl Strategy<Value = Attributes<'static>> {
         (select(&["a", "b", "ab", "AB"][..]), weighted(0.5, claim())),
         vec(select(NAMES), 0..3),
         weighted(0.9, http),
-        [(); 3].map(|()| proptest::bool::weighted(0.1)),
+        [(); 6].map(|()| proptest::bool::weighted(0.1)),
+        sent_headers(),
     )
-        .prop_map(|((source, remote, port), (sni, k), names, http, missing)| Attributes {
-            source_ip: Some(source.into()),
-            remote_ip: Some(remote.into()),
-            destination_ip: None,
-            destination_port: Some(port),
-            sni: sni.into(),
-            peer: Peer { names: names.into_iter().map(Into::into).collect() },
-            http,
-            filter_metadata: k
-                .map(|k| ("f".into(), Value::Object(vec![("k".to_owned(), k)])))
-                .into_iter()
-                .collect(),
-            missing: Missing {
-                peer_certificate: missing[0],
-                tls_session: missing[1],
-                client_address: missing[2],
-            },
+        .prop_map(|((source, remote, port), (sni, k), names, http, missing, sent)| {
+            Attributes {
+                source_ip: Some(source.into()),
+                remote_ip: Some(remote.into()),
+                destination_ip: None,
+                destination_port: Some(port),
+                sni: sni.into(),
+                peer: Peer { names: names.into_iter().map(Into::into).collect() },
+                http,
+                filter_metadata: k
+                    .map(|k| ("f".into(), Value::Object(vec![("k".to_owned(), k)])))
+                    .into_iter()
+                    .collect(),
+                missing: Missing {
+                    peer_certificate: missing[0],
+                    tls_session: missing[1],
+                    client_address: missing[2],
+                    source_address: missing[3],
+                    destination: missing[4],
+                    metadata: missing[5],
+                    headers: sent,
+                },
+            }
         })
 }
 
@@ -357,7 +364,7 @@ fn crowds_really_fill_the_index() {
     // Guards the generators above, as in the parent.
     let mut runner = TestRunner::deterministic();
     let (mut nodes, mut deep, mut sets, mut late, mut missed) = (0, 0, 0, 0, 0);
-    for _ in 0..150 {
+    for _ in 0..200 {
         let plan = plan(policies().new_tree(&mut runner).unwrap().current());
         let trees = plan.trees(true).flat_map(|trees| {
             let Trees { custom, deny, allow, audit, shadow_deny, shadow_allow, .. } = trees;

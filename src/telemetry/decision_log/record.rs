@@ -13,7 +13,7 @@ use crate::authn::Authentication;
 use crate::custom::{Answered, Consulted};
 use crate::manifest::time::format_timestamp;
 use crate::model::{
-    Attributes, Http, Missing, Outcome, Peer, Reason, RuleId, Value, Verdict, Workload,
+    Attributes, Http, Missing, Outcome, Peer, Reason, RuleId, SentHeaders, Value, Verdict, Workload,
 };
 use crate::plan::WorkloadPlan;
 use crate::plan::vocabulary::Attribute;
@@ -256,13 +256,25 @@ fn write_connection(
     if !peer.names.is_empty() {
         event.list("postern.peer.names", peer.names.iter().map(AsRef::as_ref));
     }
-    let Missing { peer_certificate, tls_session, client_address } = *missing;
+    let Missing {
+        peer_certificate,
+        tls_session,
+        client_address,
+        source_address,
+        destination,
+        metadata,
+        headers,
+    } = *missing;
     let joined = attributes.http.as_ref().is_some_and(|http| http.headers.joined());
     let missing = [
         (peer_certificate, "include_peer_certificate"),
         (tls_session, "include_tls_session"),
         (client_address, "client_address_header"),
         (joined, "encode_raw_headers"),
+        (source_address, "source_address"),
+        (destination, "destination"),
+        (metadata, "metadata"),
+        (headers != SentHeaders::All, headers.missing_input().unwrap_or_default()),
     ];
     if missing.iter().any(|(is_missing, _)| *is_missing) {
         let names = missing.into_iter().filter(|(is_missing, _)| *is_missing);
