@@ -3,7 +3,9 @@
 use crate::authn::{self, Authentication, Verifier};
 use crate::decide;
 use crate::decide::reference::{self, RuleTrace};
-use crate::model::{Action, Attributes, Identity, MutualTlsMode, Peer, Reason, Value, Verdict};
+use crate::model::{
+    Action, Attributes, Identity, MutualTlsMode, Peer, Reason, RuleId, Shadow, Value, Verdict,
+};
 use crate::plan::WorkloadPlan;
 
 /// What came of a request.
@@ -42,6 +44,8 @@ pub fn pass_and_tell(
     if let Some(reason) = decide::before_tokens(plan, attributes) {
         return refused(reason, Authentication::default());
     }
+    // On the request as it came, as CUSTOM rules are.
+    let shadow_custom = decide::shadow_custom(plan, attributes);
     let authentication = match &mut attributes.http {
         Some(http) => authn::authenticate(&plan.jwt, http, verifier),
         None => Authentication::default(),
@@ -52,7 +56,7 @@ pub fn pass_and_tell(
     }
     let identity = Identity { claims: authentication.claims.as_deref() };
     let verdict = decide::decide(plan, attributes, &identity);
-    Passage { verdict, authentication }
+    Passage { verdict: with_custom(verdict, shadow_custom), authentication }
 }
 
 /// What became of a request's tokens, as somebody else found out.
@@ -82,7 +86,15 @@ pub fn pass_recorded(
         RecordedTokens::Verified(claims) => Some(claims),
         RecordedTokens::Refused => return None,
     };
-    Some(decide::decide(plan, attributes, &Identity { claims }))
+    let shadow_custom = decide::shadow_custom(plan, attributes);
+    let verdict = decide::decide(plan, attributes, &Identity { claims });
+    Some(with_custom(verdict, shadow_custom))
+}
+
+/// The verdict with the dry-run CUSTOM rule that matched before tokens.
+fn with_custom(verdict: Verdict, custom_rule: Option<RuleId>) -> Verdict {
+    let shadow = verdict.shadow.map(|shadow| Shadow { custom_rule, ..shadow });
+    Verdict { shadow, ..verdict }
 }
 
 /// A decision with everything that led to it.

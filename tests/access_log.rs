@@ -1,4 +1,5 @@
-//! Access logs of a real Envoy, in the form of `examples/envoy/access-log.yaml`, can be replayed.
+//! Access logs of a real Envoy: in the form of `examples/envoy/access-log.yaml` they can be replayed, in
+//! that of `audit-log.yaml` they have what AUDIT policies ask for.
 
 #![expect(
     clippy::unwrap_used,
@@ -22,7 +23,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -47,28 +48,7 @@ async fn what_envoy_logs_is_decided_again() {
     let folder = Folder::new();
     folder.file("policies/shop.yaml", POLICIES);
     let postern = Server::start(&folder, &["--use-remote-address", "true"]).await;
-    let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let service = upstream.local_addr().unwrap().port();
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = upstream.accept().await {
-            tokio::spawn(async move {
-                while let Ok(Some(_)) = http1::read(&mut stream, Body::Request).await {
-                    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
-                    if stream.write_all(answer).await.is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-    });
-    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/envoy/access-log.yaml");
-    let text = fs::read_to_string(example).unwrap();
-    let text = text.replace("port_value: 9901", "port_value: 0");
-    let text = text.replace("0.0.0.0, port_value: 10000", "127.0.0.1, port_value: 0");
-    let text = text.replace("port_value: 9191", &format!("port_value: {}", postern.port()));
-    let text = text.replace("port_value: 8080", &format!("port_value: {service}"));
-    let envoy = Envoy::start("envoy.yaml", &text).await;
-    let listener = envoy.listeners().await["inbound"].v4;
+    let (envoy, listener) = start("access-log.yaml", &postern).await;
     let requests = [
         ("GET /orders/1?token=s3cret", "x-tenant: blue"),
         ("GET /orders/2", "x-tenant: red"),
@@ -110,6 +90,102 @@ async fn what_envoy_logs_is_decided_again() {
     // assumption, and is wrong here.
     let (other, code, found) = replay("new.yaml");
     assert_eq!((other, code), ([5, 2, 1, 0, 0, 0, 4], 1), "{found:#}\n{log}");
+}
+
+const WATCHED: &str = r#"
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: writes, namespace: shop}
+spec:
+  action: AUDIT
+  rules:
+  - to: [{operation: {methods: [PUT]}}]
+  - to: [{operation: {paths: [/orders/9]}}]
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: no-nines, namespace: shop}
+spec:
+  action: AUDIT
+  rules: [{to: [{operation: {paths: [/orders/9]}}]}]
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: no-writes, namespace: shop, annotations: {istio.io/dry-run: "true"}}
+spec:
+  action: DENY
+  rules: [{to: [{operation: {methods: [PUT]}}]}]
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: no-eights, namespace: shop}
+spec:
+  action: DENY
+  rules: [{to: [{operation: {paths: [/orders/8]}}]}]
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exactly_what_is_audited_is_logged() {
+    let folder = Folder::new();
+    folder.file("policies/shop.yaml", WATCHED);
+    let postern = Server::start(&folder, &["--use-remote-address", "true"]).await;
+    let (envoy, listener) = start("audit-log.yaml", &postern).await;
+    let requests =
+        ["GET /orders/1", "PUT /orders/2?a=b", "GET /orders/8", "PUT /orders/8", "GET /orders/9"];
+    let mut statuses = Vec::new();
+    for line in requests {
+        statuses.push(ask(listener, line, "x-a: b").await);
+    }
+    assert_eq!(statuses, [200, 200, 403, 403, 200]);
+
+    // They come in order, so what is not before the last of them will not come.
+    let log = logged(&envoy, 3).await;
+    let events: Vec<Json> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let requests: Vec<_> = events.iter().map(|event| event["request"].as_str().unwrap()).collect();
+    let host = "shop.example:81";
+    assert_eq!(
+        requests,
+        [
+            format!("PUT {host}/orders/2"),
+            format!("PUT {host}/orders/8"),
+            format!("GET {host}/orders/9"),
+        ]
+    );
+    assert_eq!(events[0]["audited_by"], json!(["shop/writes"]));
+    assert_eq!(events[2]["audited_by"], json!(["shop/no-nines", "shop/writes"]));
+    let shadow = json!({
+        "decision": "deny", "reason": "deny_rule", "policy": "shop/no-writes", "rule": 0,
+        "changes": true, "deny_policy": "shop/no-writes", "deny_rule": 0,
+    });
+    assert_eq!(events[0]["shadow"], shadow);
+    assert_eq!(events[1]["shadow"]["changes"], false);
+}
+
+/// An Envoy with an example's configuration in front of a service of its own, and where it listens.
+async fn start(example: &str, postern: &Server) -> (Envoy, SocketAddr) {
+    let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let service = upstream.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = upstream.accept().await {
+            tokio::spawn(async move {
+                while let Ok(Some(_)) = http1::read(&mut stream, Body::Request).await {
+                    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+                    if stream.write_all(answer).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/envoy").join(example);
+    let text = fs::read_to_string(example).unwrap();
+    let text = text.replace("port_value: 9901", "port_value: 0");
+    let text = text.replace("0.0.0.0, port_value: 10000", "127.0.0.1, port_value: 0");
+    let text = text.replace("port_value: 9191", &format!("port_value: {}", postern.port()));
+    let text = text.replace("port_value: 8080", &format!("port_value: {service}"));
+    let envoy = Envoy::start("envoy.yaml", &text).await;
+    let listener = envoy.listeners().await["inbound"].v4;
+    (envoy, listener)
 }
 
 async fn ask(to: SocketAddr, line: &str, header: &str) -> u16 {

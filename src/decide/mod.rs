@@ -34,6 +34,18 @@ pub fn before_tokens(plan: &WorkloadPlan, attributes: &Attributes<'_>) -> Option
     first.map(|(_, rule)| Reason::CustomProviderUndefined(rule))
 }
 
+/// The dry-run CUSTOM rule that takes a request as it is before tokens are looked at. Nobody is asked
+/// because of it; it is reported as [`Shadow::custom_rule`].
+pub fn shadow_custom(plan: &WorkloadPlan, attributes: &Attributes<'_>) -> Option<RuleId> {
+    let trees = plan.trees(attributes.http.is_some());
+    if !trees.has_shadow {
+        return None;
+    }
+    let identity = Identity::default();
+    let request = Request::new(attributes, &identity);
+    first_match(&trees.shadow_custom, &plan.vocabulary, request, 0).map(|(_, rule)| rule)
+}
+
 /// Decides a request whose tokens have been dealt with: DENY, then ALLOW, AUDIT and dry-run beside
 /// them. `attributes` are as they are after token processing.
 pub fn decide(
@@ -62,7 +74,7 @@ pub fn decide(
                 allow().or(shadow_rule).map_or(Reason::NoAllowRule, Reason::AllowRule)
             }
         };
-        Shadow { reason, deny_rule, allow_rule }
+        Shadow { reason, deny_rule, allow_rule, custom_rule: None }
     });
     Verdict { reason, audited_by: first(&trees.audit), shadow }
 }

@@ -10,7 +10,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::{before_tokens, decide, reference};
+use super::{before_tokens, decide, reference, shadow_custom};
 use crate::compile::{Settings, compile};
 use crate::model::{
     Action, Attachment, Attributes, AuthorizationPolicy, Condition, ConditionKey, ConditionValues,
@@ -321,6 +321,10 @@ proptest! {
         let verdict = decide(&plan, &attributes, &identity);
         prop_assert_eq!(verdict, reference::decide(&plan, &attributes, &identity));
         prop_assert_eq!(before_tokens(&plan, &attributes), reference::custom(&plan, &attributes));
+        prop_assert_eq!(
+            shadow_custom(&plan, &attributes),
+            reference::shadow_custom(&plan, &attributes)
+        );
         let audited: Vec<_> = super::audited_by(&plan, &attributes, &identity).collect();
         prop_assert_eq!(audited.first().copied(), verdict.audited_by);
     }

@@ -4,9 +4,10 @@
 
 use super::metadata::{is_readable, write_member, write_value};
 use super::reply::{ACCESS_DENIED, Answer, Realm, Reply, Report, code_of};
+use super::shadow_engine::{EngineResult, access_log_hint, results};
 use super::wire::Writer;
 use crate::authn::Changes;
-use crate::model::{Http, Reason, RuleId, Value, header_text};
+use crate::model::{Http, Reason, RuleId, Shadow, Value, Verdict, header_text};
 use crate::plan::WorkloadPlan;
 
 /// `OVERWRITE_IF_EXISTS_OR_ADD`
@@ -92,7 +93,7 @@ fn dynamic_metadata(metadata: &mut Writer, report: &Report<'_>) {
     text(metadata, "reason", &[verdict.reason.as_str()]);
     write_member(metadata, "revision", |value| value.double(2, report.revision as f64));
     if let Some(plan) = plan {
-        rule_fields(metadata, plan, verdict.reason.rule());
+        rule_fields(metadata, ["policy", "rule"], plan, verdict.reason.rule());
         if !report.audited_by.is_empty() {
             write_member(metadata, "audited_by", |value| {
                 value.message(6, |list| {
@@ -106,14 +107,23 @@ fn dynamic_metadata(metadata: &mut Writer, report: &Report<'_>) {
                 });
             });
         }
+        if let Some(hint) = access_log_hint(plan, *verdict) {
+            write_member(metadata, "access_log_hint", |value| value.varint(4, u64::from(hint)));
+        }
         if let Some(shadow) = verdict.shadow {
             write_member(metadata, "shadow", |value| {
-                value.message(5, |members| {
-                    text(members, "decision", &[shadow.outcome().as_str()]);
-                    text(members, "reason", &[shadow.reason.as_str()]);
-                    rule_fields(members, plan, shadow.reason.rule());
-                });
+                value.message(5, |members| shadow_members(members, plan, *verdict, shadow));
             });
+            for EngineResult { result_name, id_name, result, rule } in results(plan, *verdict) {
+                text(metadata, result_name, &[result]);
+                if let Some((rule, [namespace, name])) =
+                    rule.and_then(|rule| Some((rule, policy_name(plan, rule)?)))
+                {
+                    let number = rule.rule.to_string();
+                    let id = ["ns[", namespace, "]-policy[", name, "]-rule[", &number, "]"];
+                    text(metadata, id_name, &id);
+                }
+            }
         }
     }
     if let Reason::Jwt(error) = verdict.reason {
@@ -121,6 +131,20 @@ fn dynamic_metadata(metadata: &mut Writer, report: &Report<'_>) {
     }
     if let Some(claims) = report.claims {
         write_member(metadata, "jwt_payload", |value| payload(value, claims));
+    }
+}
+
+fn shadow_members(members: &mut Writer, plan: &WorkloadPlan, verdict: Verdict, shadow: Shadow) {
+    let changes = shadow.outcome() != verdict.outcome();
+    text(members, "decision", &[shadow.outcome().as_str()]);
+    text(members, "reason", &[shadow.reason.as_str()]);
+    rule_fields(members, ["policy", "rule"], plan, shadow.reason.rule());
+    write_member(members, "changes", |value| value.varint(4, u64::from(changes)));
+    rule_fields(members, ["deny_policy", "deny_rule"], plan, shadow.deny_rule);
+    rule_fields(members, ["allow_policy", "allow_rule"], plan, shadow.allow_rule);
+    rule_fields(members, ["custom_policy", "custom_rule"], plan, shadow.custom_rule);
+    if let Some(provider) = shadow.custom_rule.and_then(|rule| plan.provider(rule)) {
+        text(members, "custom_provider", &[provider]);
     }
 }
 
@@ -136,11 +160,16 @@ fn payload(value: &mut Writer, claims: &Value) {
     });
 }
 
-fn rule_fields(metadata: &mut Writer, plan: &WorkloadPlan, rule: Option<RuleId>) {
+fn rule_fields(
+    object: &mut Writer,
+    [policy, number]: [&str; 2],
+    plan: &WorkloadPlan,
+    rule: Option<RuleId>,
+) {
     let Some(rule) = rule else { return };
     if let Some([namespace, name]) = policy_name(plan, rule) {
-        text(metadata, "policy", &[namespace, "/", name]);
-        write_member(metadata, "rule", |value| value.double(2, f64::from(rule.rule)));
+        text(object, policy, &[namespace, "/", name]);
+        write_member(object, number, |value| value.double(2, f64::from(rule.rule)));
     }
 }
 

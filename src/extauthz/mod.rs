@@ -14,6 +14,7 @@ mod reply;
 mod response;
 mod server;
 mod service;
+mod shadow_engine;
 mod usual_names;
 mod view;
 mod wire;

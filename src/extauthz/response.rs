@@ -16,6 +16,7 @@ use tonic::Code;
 
 use super::metadata::{readable_members, to_value};
 use super::reply::{ACCESS_DENIED, Answer, Realm, Reply, Report, code_of};
+use super::shadow_engine::{access_log_hint, results};
 use crate::authn::Changes;
 use crate::model::{Http, JwtError, Outcome, Reason, RuleId, Value, header_text};
 use crate::plan::WorkloadPlan;
@@ -104,18 +105,38 @@ fn dynamic_metadata(report: &Report<'_>) -> Struct {
         ("revision", number(report.revision)),
     ];
     if let Some(plan) = plan {
-        fields.extend(rule_fields(plan, verdict.reason.rule()));
+        fields.extend(rule_fields(["policy", "rule"], plan, verdict.reason.rule()));
         if !report.audited_by.is_empty() {
             let names = report.audited_by.iter().filter_map(|rule| policy_name(plan, *rule));
             fields.push(("audited_by", Value::List(names.map(Value::String).collect())));
         }
+        if let Some(hint) = access_log_hint(plan, *verdict) {
+            fields.push(("access_log_hint", Value::Bool(hint)));
+        }
         if let Some(shadow) = verdict.shadow {
+            let changes = shadow.outcome() != verdict.outcome();
             let mut members = vec![
                 ("decision", text(shadow.outcome().as_str())),
                 ("reason", text(shadow.reason.as_str())),
+                ("changes", Value::Bool(changes)),
             ];
-            members.extend(rule_fields(plan, shadow.reason.rule()));
+            let rules = [
+                (["policy", "rule"], shadow.reason.rule()),
+                (["deny_policy", "deny_rule"], shadow.deny_rule),
+                (["allow_policy", "allow_rule"], shadow.allow_rule),
+                (["custom_policy", "custom_rule"], shadow.custom_rule),
+            ];
+            for (names, rule) in rules {
+                members.extend(rule_fields(names, plan, rule));
+            }
+            let provider = shadow.custom_rule.and_then(|rule| plan.provider(rule));
+            members.extend(provider.map(|provider| ("custom_provider", text(provider))));
             fields.push(("shadow", object(members)));
+            for engine in results(plan, *verdict) {
+                fields.push((engine.result_name, text(engine.result)));
+                let id = engine.rule.and_then(|rule| native_id(plan, rule));
+                fields.extend(id.map(|id| (engine.id_name, Value::String(id))));
+            }
         }
     }
     if let Reason::Jwt(error) = verdict.reason {
@@ -128,11 +149,15 @@ fn dynamic_metadata(report: &Report<'_>) -> Struct {
     Struct { fields: fields.collect() }
 }
 
-fn rule_fields(plan: &WorkloadPlan, rule: Option<RuleId>) -> Vec<(&'static str, Value)> {
+fn rule_fields(
+    [policy, number_name]: [&'static str; 2],
+    plan: &WorkloadPlan,
+    rule: Option<RuleId>,
+) -> Vec<(&'static str, Value)> {
     let named = rule.and_then(|rule| policy_name(plan, rule).map(|name| (rule, name)));
     named
         .map(|(rule, name)| {
-            vec![("policy", Value::String(name)), ("rule", number(u64::from(rule.rule)))]
+            vec![(policy, Value::String(name)), (number_name, number(u64::from(rule.rule)))]
         })
         .unwrap_or_default()
 }
@@ -141,6 +166,12 @@ fn rule_fields(plan: &WorkloadPlan, rule: Option<RuleId>) -> Vec<(&'static str, 
 fn policy_name(plan: &WorkloadPlan, rule: RuleId) -> Option<String> {
     let policy = plan.policy(rule)?;
     Some(format!("{}/{}", policy.metadata.namespace, policy.metadata.name))
+}
+
+/// A rule as Istio names it to Envoy.
+fn native_id(plan: &WorkloadPlan, rule: RuleId) -> Option<String> {
+    let metadata = &plan.policy(rule)?.metadata;
+    Some(format!("ns[{}]-policy[{}]-rule[{}]", metadata.namespace, metadata.name, rule.rule))
 }
 
 fn object(members: Vec<(&str, Value)>) -> Value {

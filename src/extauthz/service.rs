@@ -22,7 +22,7 @@ use crate::model::{Attributes, Outcome, Reason, Verdict};
 use crate::normalize::PathNormalization;
 use crate::plan::{Snapshot, WorkloadPlan};
 use crate::telemetry::decision_log::{Decision, DecisionLog, Draft, TraceContext};
-use crate::telemetry::metrics::{DecisionMetrics, Input, InputMetrics};
+use crate::telemetry::metrics::{DecisionMetrics, Input, InputMetrics, PolicyMatches};
 use crate::telemetry::otlp::Spans;
 use crate::telemetry::timeline::{Stage, Timeline};
 
@@ -75,6 +75,8 @@ pub struct Checked<R = CheckResponse> {
     pub timeline: Option<Timeline>,
     /// The revision of the policies that decided.
     pub revision: u64,
+    /// The policies that watched it; `None` without any.
+    pub watched: Option<Box<PolicyMatches>>,
 }
 
 /// What is counted of requests.
@@ -231,6 +233,9 @@ impl AuthorizationService {
         let elapsed = started.elapsed();
         if let Some(metrics) = &self.metrics {
             metrics.decisions.record(&checked.verdict, elapsed);
+            if let Some(watched) = &checked.watched {
+                metrics.decisions.record_policies(watched);
+            }
         }
         if let (Some(log), Some(event)) = (&self.decision_log, checked.event.take()) {
             log.log(event, elapsed);
@@ -292,7 +297,8 @@ impl AuthorizationService {
                 timeline.end(Stage::Encode);
                 timeline
             });
-            Checked { response, verdict, wanted: Vec::new(), event, timeline, revision }
+            let (wanted, watched) = (Vec::new(), None);
+            Checked { response, verdict, wanted, event, timeline, revision, watched }
         };
         let undecided = |reason| Decision::undecided(reason, snapshot.revision);
         let malformed = |malformed: Malformed, peer_address, timeline: Option<Timeline>| {
@@ -389,6 +395,7 @@ impl AuthorizationService {
             verdict,
             ..undecided(verdict.reason)
         });
+        let watched = PolicyMatches::of(plan, verdict, &audited_by);
         let report = Report {
             verdict,
             revision: snapshot.revision,
@@ -408,7 +415,7 @@ impl AuthorizationService {
             timeline.end(Stage::Encode);
         }
         let wanted = passage.authentication.wanted;
-        Checked { response, verdict, wanted, event, timeline, revision }
+        Checked { response, verdict, wanted, event, timeline, revision, watched }
     }
 }
 

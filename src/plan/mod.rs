@@ -17,7 +17,7 @@ pub use authentication::{
 pub use size::CompiledSize;
 pub use trees::{DecisionTree, Trees, Unknown};
 
-use crate::model::{AuthorizationPolicy, ResourceId, RuleId, Workload};
+use crate::model::{Action, AuthorizationPolicy, ResourceId, RuleId, Workload};
 use vocabulary::Vocabulary;
 
 /// All plans of one revision of the policies. Immutable; replaced whole.
@@ -73,6 +73,14 @@ impl WorkloadPlan {
     /// The policy a rule belongs to.
     pub fn policy(&self, rule: RuleId) -> Option<&AuthorizationPolicy> {
         self.policies.get(usize::try_from(rule.policy).ok()?).map(AsRef::as_ref)
+    }
+
+    /// The provider that a CUSTOM rule names.
+    pub fn provider(&self, rule: RuleId) -> Option<&str> {
+        match &self.policy(rule)?.action {
+            Action::Custom { provider } => Some(provider),
+            Action::Allow | Action::Deny | Action::Audit => None,
+        }
     }
 
     /// The trees for a kind of traffic.

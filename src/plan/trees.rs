@@ -22,15 +22,23 @@ pub struct Trees {
     pub shadow_deny: DecisionTree,
     /// Dry-run ALLOW.
     pub shadow_allow: DecisionTree,
+    /// Dry-run CUSTOM.
+    pub shadow_custom: DecisionTree,
+    /// Whether an AUDIT policy is attached.
+    pub has_audit: bool,
+    /// Whether a dry-run DENY policy is attached.
+    pub has_shadow_deny: bool,
     /// Whether a dry-run ALLOW policy is attached.
     pub has_shadow_allow: bool,
-    /// Whether any dry-run policy is attached.
+    /// Whether any dry-run policy of these three is attached.
     pub has_shadow: bool,
 }
 
 impl Trees {
-    fn all(&self) -> [&DecisionTree; 6] {
-        [&self.custom, &self.deny, &self.allow, &self.audit, &self.shadow_deny, &self.shadow_allow]
+    fn all(&self) -> [&DecisionTree; 7] {
+        let Self { custom, deny, allow, audit, shadow_deny, shadow_allow, shadow_custom, .. } =
+            self;
+        [custom, deny, allow, audit, shadow_deny, shadow_allow, shadow_custom]
     }
 
     /// How many rules there are.

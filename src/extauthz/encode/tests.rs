@@ -16,24 +16,33 @@ use crate::model::{Headers, JwtError, Mesh, Shadow, Verdict, Workload};
 use crate::plan::Snapshot;
 
 static SNAPSHOT: LazyLock<Snapshot> = LazyLock::new(|| {
-    let policy = |namespace: &str, name: &str| {
+    let policy = |namespace: &str, name: &str, more: &str, action: &str| {
         format!(
             "---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n\
-             metadata: {{name: {name}, namespace: {namespace}}}\nspec: {{rules: [{{}}, {{}}]}}\n"
+             metadata: {{name: {name}, namespace: {namespace}{more}}}\n\
+             spec: {{action: {action}, rules: [{{}}, {{}}]}}\n"
         )
     };
-    let text = policy("foo", "a") + &policy("istio-system", &"long".repeat(40));
+    let dry_run = ", annotations: {istio.io/dry-run: 'true'}";
+    let text = [
+        policy("istio-system", &"long".repeat(40), "", "CUSTOM, provider: {name: p}"),
+        policy("foo", "a", dry_run, "ALLOW"),
+        policy("foo", "b", dry_run, "DENY"),
+        policy("foo", "c", "", "AUDIT"),
+    ]
+    .concat();
     let options = manifest::Options { default_namespace: "foo".into() };
     let decoded = manifest::decode(&text, None, &options);
     let resources: Vec<_> = decoded.accepted().cloned().map(Arc::new).collect();
-    assert_eq!(resources.len(), 2);
-    let workload = Workload { namespace: "foo".into(), labels: [].into() };
-    compile(1, &resources, &[], &Settings { mesh: Mesh::default(), workloads: vec![workload] })
+    assert_eq!(resources.len(), 4);
+    let workload = |namespace: &str| Workload { namespace: namespace.into(), labels: [].into() };
+    let workloads = vec![workload("foo"), workload("bar")];
+    compile(1, &resources, &[], &Settings { mesh: Mesh::default(), workloads })
 });
 
 fn rule() -> impl Strategy<Value = RuleId> {
-    // Of three policies there are two.
-    (0..3_u32, 0..2_u32).prop_map(|(policy, rule)| RuleId { policy, rule })
+    // Of five policies there are four, or one.
+    (0..5_u32, 0..2_u32).prop_map(|(policy, rule)| RuleId { policy, rule })
 }
 
 fn reason() -> impl Strategy<Value = Reason> {
@@ -50,7 +59,14 @@ fn reason() -> impl Strategy<Value = Reason> {
 }
 
 fn shadow() -> impl Strategy<Value = Shadow> {
-    reason().prop_map(|reason| Shadow { reason, deny_rule: None, allow_rule: None })
+    (reason(), option::of(rule()), option::of(rule()), option::of(rule())).prop_map(
+        |(reason, deny_rule, allow_rule, custom_rule)| Shadow {
+            reason,
+            deny_rule,
+            allow_rule,
+            custom_rule,
+        },
+    )
 }
 
 fn claims() -> impl Strategy<Value = Value> {
@@ -109,13 +125,13 @@ proptest! {
     fn bytes_are_the_message(
         (reason, shadow, audited_by) in (reason(), option::of(shadow()), vec(rule(), 0..3)),
         claims in option::of(prop_oneof![3 => claims(), 1 => deep_claims()]),
-        (revision, has_plan) in (any::<u64>(), any::<bool>()),
+        (revision, workload) in (any::<u64>(), 0..3_usize),
         (has_http, is_changed) in (any::<bool>(), any::<bool>()),
         (method, path) in ("[a-z]{0,3}", "/\\PC{0,300}"),
         lines in lines(),
         changed in proptest::collection::btree_set("x-[a-d]", 0..4),
     ) {
-        let plan = has_plan.then(|| &*SNAPSHOT.workloads[0]);
+        let plan = SNAPSHOT.workloads.get(workload).map(AsRef::as_ref);
         let verdict = Verdict { reason, audited_by: None, shadow };
         let lines: Vec<_> = lines.iter().map(|(name, value)| (name.into(), value.into())).collect();
         let http = Http {
