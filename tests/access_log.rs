@@ -9,6 +9,8 @@
     reason = "test support functions"
 )]
 
+#[path = "blackbox/behind_envoy.rs"]
+mod behind_envoy;
 mod blackbox;
 #[path = "conformance/envoy_process.rs"]
 mod envoy_process;
@@ -18,15 +20,14 @@ mod http1;
 #[expect(dead_code, reason = "other tests use the rest")]
 mod served;
 
-use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
+use behind_envoy::start;
 use blackbox::Folder;
 use envoy_process::Envoy;
 use http1::Body;
@@ -159,33 +160,6 @@ async fn exactly_what_is_audited_is_logged() {
     });
     assert_eq!(events[0]["shadow"], shadow);
     assert_eq!(events[1]["shadow"]["changes"], false);
-}
-
-/// An Envoy with an example's configuration in front of a service of its own, and where it listens.
-async fn start(example: &str, postern: &Server) -> (Envoy, SocketAddr) {
-    let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let service = upstream.local_addr().unwrap().port();
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = upstream.accept().await {
-            tokio::spawn(async move {
-                while let Ok(Some(_)) = http1::read(&mut stream, Body::Request).await {
-                    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
-                    if stream.write_all(answer).await.is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-    });
-    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/envoy").join(example);
-    let text = fs::read_to_string(example).unwrap();
-    let text = text.replace("port_value: 9901", "port_value: 0");
-    let text = text.replace("0.0.0.0, port_value: 10000", "127.0.0.1, port_value: 0");
-    let text = text.replace("port_value: 9191", &format!("port_value: {}", postern.port()));
-    let text = text.replace("port_value: 8080", &format!("port_value: {service}"));
-    let envoy = Envoy::start("envoy.yaml", &text).await;
-    let listener = envoy.listeners().await["inbound"].v4;
-    (envoy, listener)
 }
 
 async fn ask(to: SocketAddr, line: &str, header: &str) -> u16 {

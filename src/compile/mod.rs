@@ -17,7 +17,7 @@ pub use authentication::normalize_audience;
 pub(crate) use trust_domain::expand as expand_trust_domains;
 
 use crate::model::{
-    Attachment, AuthorizationPolicy, Kind, Mesh, Metadata, Resource, ResourceId, Workload,
+    Action, Attachment, AuthorizationPolicy, Kind, Mesh, Metadata, Resource, ResourceId, Workload,
 };
 use crate::plan::rules::TooLarge;
 use crate::plan::{KeyReference, KeySource, Snapshot, WorkloadPlan};
@@ -116,7 +116,12 @@ fn plan_workload(
         }));
         build::Built::default()
     });
+    let not_allowed = policies
+        .iter()
+        .filter(|policy| policy.action == Action::Allow && !policy.dry_run)
+        .find_map(|policy| policy.deny_response.clone());
     WorkloadPlan {
+        not_allowed,
         workload: workload.clone(),
         peer: authentication::peer_plan(&peer_policies, mesh, workload),
         jwt,

@@ -8,7 +8,7 @@ use super::{Environment, Problems, document, read};
 
 /// Every setting by its name in files. Flags are the same in kebab-case, variables in
 /// SCREAMING_SNAKE_CASE behind `POSTERN_`.
-const SETTINGS: [&str; 60] = [
+const SETTINGS: [&str; 61] = [
     "admin",
     "api",
     "apiCertificate",
@@ -31,6 +31,7 @@ const SETTINGS: [&str; 60] = [
     "decisionLogHeaders",
     "decisionLogRedact",
     "decisionLogSample",
+    "denials",
     "jwksBlockedCidrs",
     "jwksCaCertificates",
     "jwksClients",
@@ -72,7 +73,7 @@ const SETTINGS: [&str; 60] = [
 ];
 
 /// Not set by flag or variable: they have more structure than one line holds.
-const ONLY_IN_FILES: [&str; 4] = ["apiJwtRules", "apiRoles", "jwksClients", "workloads"];
+const ONLY_IN_FILES: [&str; 5] = ["apiJwtRules", "apiRoles", "denials", "jwksClients", "workloads"];
 
 /// Where settings come from.
 #[derive(Debug, Clone, PartialEq, Eq)]

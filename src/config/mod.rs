@@ -5,6 +5,7 @@
 
 mod address;
 mod decision_log;
+mod denials;
 mod document;
 mod flags;
 mod key_sources;
@@ -30,7 +31,7 @@ use serde_json::{Value, json};
 
 use crate::authn::DEFAULT_MAX_TOKEN_SIZE;
 use crate::compile::Settings;
-use crate::extauthz::RequestSettings;
+use crate::extauthz::{DenialSettings, RequestSettings};
 use crate::model::{Mesh, Workload};
 use crate::normalize::PathNormalization;
 use crate::telemetry::logging::{LogFilter, LogFormat};
@@ -88,6 +89,8 @@ pub struct Config {
     pub colour: bool,
     /// Where decisions are logged; `None` is nowhere.
     pub decision_log: Option<DecisionLogConfig>,
+    /// How denials look; `None` is as native filters make them.
+    pub denials: Option<Arc<DenialSettings>>,
     /// How spans are exported, as the `OTEL_*` variables say; `None` exports none.
     pub traces: Option<OtlpExport>,
     /// How long requests may take to finish at shutdown.
@@ -272,6 +275,9 @@ impl Config {
             if let Some(decision_log) = &self.decision_log {
                 decision_log.show(settings);
             }
+            if let Some(denials) = &self.denials {
+                settings.insert("denials".into(), denials::show(denials));
+            }
             if let Some(kube) = &self.kube {
                 kube.show(settings);
             }
@@ -351,6 +357,7 @@ impl Reader<'_> {
             colour: environment.terminal && !environment.has("NO_COLOR"),
             traces: opentelemetry::traces(self, environment),
             decision_log: DecisionLogConfig::read(self, environment),
+            denials: denials::read(self).map(Arc::new),
             shutdown_grace: self.setting(
                 "shutdownGrace",
                 Duration::from_secs(10),

@@ -2,8 +2,13 @@
 //!
 //! The same message as the slow twin's in `response`, field for field.
 
+use std::borrow::Cow;
+
+use smallvec::SmallVec;
+
+use super::denial::Refusal;
 use super::metadata::{is_readable, write_member, write_value};
-use super::reply::{ACCESS_DENIED, Answer, Realm, Reply, Report, code_of};
+use super::reply::{Answer, Reply, Report, code_of};
 use super::shadow_engine::{EngineResult, access_log_hint, results};
 use super::wire::Writer;
 use crate::authn::Changes;
@@ -28,27 +33,24 @@ pub(super) fn bytes(Reply { report, answer }: &Reply<'_>) -> Vec<u8> {
                 }
             });
         }
-        Answer::Denied { realm } => denied(&mut out, report, realm.as_ref()),
-        Answer::BadRequest => refused(&mut out, 400, None, ""),
+        Answer::Denied { realm, denial } => {
+            refused(&mut out, &Refusal::new(report.verdict, realm.as_ref(), denial));
+        }
+        Answer::BadRequest => {
+            let body = Cow::Borrowed("");
+            refused(&mut out, &Refusal { status: 400, body, headers: SmallVec::new() });
+        }
     }
     out.message(4, |metadata| dynamic_metadata(metadata, report));
     out.finish()
 }
 
-fn denied(out: &mut Writer, report: &Report<'_>, realm: Option<&Realm<'_>>) {
-    if let Reason::Jwt(error) = report.verdict.reason {
-        refused(out, error.status(), realm, &error.to_string());
-    } else {
-        refused(out, 403, None, ACCESS_DENIED);
-    }
-}
-
-fn refused(out: &mut Writer, http_status: u16, realm: Option<&Realm<'_>>, body: &str) {
-    out.message(1, |status| status.varint(1, code_of(http_status) as u64));
+fn refused(out: &mut Writer, Refusal { status, body, headers }: &Refusal<'_>) {
+    out.message(1, |message| message.varint(1, code_of(*status) as u64));
     out.message(2, |denied| {
-        denied.message(1, |status| status.varint(1, u64::from(http_status)));
-        if let Some(realm) = realm {
-            set(denied, "www-authenticate", &realm.challenge());
+        denied.message(1, |message| message.varint(1, u64::from(*status)));
+        for (name, value) in headers {
+            set(denied, name, value);
         }
         denied.text(3, body);
     });

@@ -7,6 +7,7 @@ mod attributes;
 mod certificate;
 mod client_address;
 mod deadline;
+mod denial;
 mod encode;
 mod framing;
 mod metadata;
@@ -22,6 +23,9 @@ mod wire;
 pub use attributes::{Malformed, from_check, is_readable};
 pub use certificate::CertificateNames;
 pub use client_address::ClientAddress;
+pub use denial::{
+    DenialSettings, Denials, REASON_HEADER, RefusalText, TrustedCallers, WorkloadDenials,
+};
 pub use server::{BytesCodec, CheckServer};
 pub use service::{AuthorizationService, CheckMetrics, Checked, RequestSettings, plan_of};
 

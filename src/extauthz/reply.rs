@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use tonic::Code;
 
+use super::denial::Denial;
 use crate::authn::Changes;
 use crate::model::{Http, RuleId, Value, Verdict, header_text};
 use crate::plan::WorkloadPlan;
@@ -26,7 +27,7 @@ pub(super) enum Answer<'a> {
     /// It passes, with its changes.
     Allowed { http: Option<&'a Http<'a>>, changes: &'a Changes },
     /// It is refused. The realm is for those whose token is bad.
-    Denied { realm: Option<Realm<'a>> },
+    Denied { realm: Option<Realm<'a>>, denial: Denial<'a> },
     /// It is refused as Envoy's connection manager does when it cannot normalise a path.
     BadRequest,
 }

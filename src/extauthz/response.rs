@@ -14,8 +14,9 @@ use envoy_types::pb::google::protobuf::Struct;
 use envoy_types::pb::google::rpc::Status;
 use tonic::Code;
 
+use super::denial::Refusal;
 use super::metadata::{readable_members, to_value};
-use super::reply::{ACCESS_DENIED, Answer, Realm, Reply, Report, code_of};
+use super::reply::{Answer, Reply, Report, code_of};
 use super::shadow_engine::{access_log_hint, results};
 use crate::authn::Changes;
 use crate::model::{Http, JwtError, Outcome, Reason, RuleId, Value, header_text};
@@ -25,7 +26,12 @@ use crate::plan::WorkloadPlan;
 pub(super) fn message(Reply { report, answer }: &Reply<'_>) -> CheckResponse {
     match answer {
         Answer::Allowed { http, changes } => allowed(report, *http, changes),
-        Answer::Denied { realm } => denied(report, realm.as_ref()),
+        Answer::Denied { realm, denial } => {
+            let Refusal { status, body, headers } =
+                Refusal::new(report.verdict, realm.as_ref(), denial);
+            let headers = headers.into_iter().map(|(name, value)| set(name, value.into_owned()));
+            refused(report, status, headers.collect(), body.into_owned())
+        }
         Answer::BadRequest => refused(report, 400, Vec::new(), String::new()),
     }
 }
@@ -37,16 +43,6 @@ fn allowed(report: &Report<'_>, http: Option<&Http<'_>>, changes: &Changes) -> C
         dynamic_metadata: Some(dynamic_metadata(report)),
         http_response: Some(HttpResponse::OkResponse(ok)),
     }
-}
-
-fn denied(report: &Report<'_>, realm: Option<&Realm<'_>>) -> CheckResponse {
-    let (status, body, headers) = match (report.verdict.reason, realm) {
-        (Reason::Jwt(error), realm) => {
-            (error.status(), error.to_string(), realm.map(www_authenticate).into_iter().collect())
-        }
-        (_, _) => (403, ACCESS_DENIED.to_owned(), Vec::new()),
-    };
-    refused(report, status, headers, body)
 }
 
 fn refused(
@@ -64,10 +60,6 @@ fn refused(
             body,
         })),
     }
-}
-
-fn www_authenticate(realm: &Realm<'_>) -> HeaderValueOption {
-    set("www-authenticate", realm.challenge())
 }
 
 fn ok_response(http: &Http<'_>, changes: &Changes) -> OkHttpResponse {

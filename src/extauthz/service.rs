@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse};
 use prost::{DecodeError, Message as _};
 
+use super::denial::{Denial, DenialSettings, Refusal};
 use super::reply::{Answer, Realm, Reply, Report};
 use super::view::{CheckView, Extensions};
 use super::{CertificateNames, ClientAddress, Malformed, attributes, encode, response};
@@ -101,6 +102,7 @@ pub struct AuthorizationService {
     metrics: Option<CheckMetrics>,
     decision_log: Option<DecisionLog>,
     spans: Option<Spans>,
+    denials: Option<Arc<DenialSettings>>,
 }
 
 impl fmt::Debug for AuthorizationService {
@@ -130,6 +132,7 @@ impl AuthorizationService {
             metrics: None,
             decision_log: None,
             spans: None,
+            denials: None,
         }
     }
 
@@ -162,6 +165,12 @@ impl AuthorizationService {
     #[must_use]
     pub fn with_spans(self, spans: Spans) -> Self {
         Self { spans: Some(spans), ..self }
+    }
+
+    /// Has denials look otherwise than native ones.
+    #[must_use]
+    pub fn with_denials(self, denials: Arc<DenialSettings>) -> Self {
+        Self { denials: Some(denials), ..self }
     }
 
     /// Answers one CheckRequest with the keys that are there. Never fails: what cannot be decided is
@@ -254,6 +263,19 @@ impl AuthorizationService {
         self.decision_log.as_ref()?.draft(&decision())
     }
 
+    /// How a denial looks, where it is one.
+    fn denial<'a>(
+        &'a self,
+        plan: Option<&'a WorkloadPlan>,
+        verdict: Verdict,
+        attributes: &Attributes<'_>,
+    ) -> Denial<'a> {
+        match (&self.denials, verdict.outcome()) {
+            (Some(settings), Outcome::Deny) => settings.denial(plan, verdict, attributes),
+            (None, _) | (_, Outcome::Allow) => Denial::default(),
+        }
+    }
+
     /// Counts what the filter is not configured to send, and says so once.
     fn note_missing(&self, attributes: &Attributes<'_>) {
         let Some(metrics) = &self.metrics else { return };
@@ -316,7 +338,9 @@ impl AuthorizationService {
                 | Malformed::NoMethod
                 | Malformed::HeadersTooLarge
                 | Malformed::Path
-                | Malformed::Certificate => Answer::Denied { realm: None },
+                | Malformed::Certificate => {
+                    Answer::Denied { realm: None, denial: Denial::default() }
+                }
             };
             refuse(Reason::MalformedRequest, answer, event, timeline)
         };
@@ -341,13 +365,15 @@ impl AuthorizationService {
             timeline.end(Stage::Decode);
         }
         let Some(plan) = plan_for(snapshot, &extensions) else {
+            let verdict = Verdict::from_reason(Reason::UnknownWorkload);
+            let denial = self.denial(None, verdict, &attributes);
             let event = self.event(|| Decision {
                 attributes: Some(&attributes),
-                status: Some(403),
+                status: denial_status(verdict, &denial),
                 trace: trace_of(&attributes),
                 ..undecided(Reason::UnknownWorkload)
             });
-            let answer = Answer::Denied { realm: None };
+            let answer = Answer::Denied { realm: None, denial };
             return refuse(Reason::UnknownWorkload, answer, event, timeline);
         };
         // The realm names the path as the client sent it, token and all; tokens change it below.
@@ -383,6 +409,7 @@ impl AuthorizationService {
             timeline.note_rule(plan, verdict.reason);
             timeline.end(Stage::Decide);
         }
+        let denial = self.denial(Some(plan), verdict, &attributes);
         let event = self.event(|| Decision {
             plan: Some(plan),
             audited_by: &audited_by,
@@ -390,7 +417,7 @@ impl AuthorizationService {
             forgotten: forgotten.as_ref(),
             authentication: Decision::reached_tokens(verdict.reason)
                 .then_some(&passage.authentication),
-            status: denial_status(verdict),
+            status: denial_status(verdict, &denial),
             trace: trace_of(&attributes),
             verdict,
             ..undecided(verdict.reason)
@@ -408,7 +435,7 @@ impl AuthorizationService {
                 http: attributes.http.as_ref(),
                 changes: &passage.authentication.changes,
             },
-            Outcome::Deny => Answer::Denied { realm },
+            Outcome::Deny => Answer::Denied { realm, denial },
         };
         let response = write(&Reply { report, answer });
         if let Some(timeline) = &mut timeline {
@@ -428,11 +455,10 @@ pub fn plan_of<'s>(snapshot: &'s Snapshot, check: &CheckRequest) -> Option<&'s W
 }
 
 /// The HTTP status of a denial by policies.
-fn denial_status(verdict: Verdict) -> Option<u16> {
+fn denial_status(verdict: Verdict, denial: &Denial<'_>) -> Option<u16> {
     match verdict.outcome() {
         Outcome::Allow => None,
-        Outcome::Deny if let Reason::Jwt(error) = verdict.reason => Some(error.status()),
-        Outcome::Deny => Some(403),
+        Outcome::Deny => Some(Refusal::new(verdict, None, denial).status),
     }
 }
 

@@ -6,6 +6,7 @@
 mod attributes;
 mod authentication;
 mod authorization;
+mod deny_response;
 mod ids;
 mod resource;
 mod value;
@@ -15,6 +16,7 @@ mod workload;
 pub use attributes::*;
 pub use authentication::*;
 pub use authorization::*;
+pub use deny_response::{DenyAuthor, DenyResponse, InvalidDenyResponse};
 pub use ids::*;
 pub use resource::*;
 pub use value::Value;

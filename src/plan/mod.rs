@@ -17,7 +17,7 @@ pub use authentication::{
 pub use size::CompiledSize;
 pub use trees::{DecisionTree, Trees, Unknown};
 
-use crate::model::{Action, AuthorizationPolicy, ResourceId, RuleId, Workload};
+use crate::model::{Action, AuthorizationPolicy, DenyResponse, ResourceId, RuleId, Workload};
 use vocabulary::Vocabulary;
 
 /// All plans of one revision of the policies. Immutable; replaced whole.
@@ -49,6 +49,9 @@ pub struct WorkloadPlan {
     pub http: Trees,
     /// Rules for L4 connections.
     pub l4: Trees,
+    /// What a request is told that no ALLOW rule allows: by the first attached ALLOW policy that says
+    /// so, if annotations count.
+    pub not_allowed: Option<Arc<DenyResponse>>,
     /// Resources that may apply and have never had an accepted form: everything is denied.
     pub invalid: Vec<ResourceId>,
 }

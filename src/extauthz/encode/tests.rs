@@ -6,8 +6,11 @@ use envoy_types::pb::envoy::service::auth::v3::CheckResponse;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
+use proptest::sample::select;
 use prost::Message as _;
 
+use super::super::denial::Denial;
+use super::super::reply::Realm;
 use super::super::response;
 use super::*;
 use crate::compile::{Settings, compile};
@@ -128,9 +131,17 @@ proptest! {
         (revision, workload) in (any::<u64>(), 0..3_usize),
         (has_http, is_changed) in (any::<bool>(), any::<bool>()),
         (method, path) in ("[a-z]{0,3}", "/\\PC{0,300}"),
+        (status, body, reason_header) in (
+            option::of(select(&[401, 403, 404][..])),
+            option::of("\\PC{0,300}"),
+            option::of("[ -~]{0,9}"),
+        ),
+        headers in vec(("x-[a-c]|www-authenticate", "[ -~]{0,9}"), 0..3),
         lines in lines(),
         changed in proptest::collection::btree_set("x-[a-d]", 0..4),
     ) {
+        let headers: Vec<(Arc<str>, Arc<str>)> =
+            headers.iter().map(|(name, value)| (&**name, &**value)).map(|(n, v)| (n.into(), v.into())).collect();
         let plan = SNAPSHOT.workloads.get(workload).map(AsRef::as_ref);
         let verdict = Verdict { reason, audited_by: None, shadow };
         let lines: Vec<_> = lines.iter().map(|(name, value)| (name.into(), value.into())).collect();
@@ -146,7 +157,16 @@ proptest! {
         changed.iter().for_each(|name| changes.note_header(&name.as_str().into()));
         let answers = [
             Answer::Allowed { http: has_http.then_some(&http), changes: &changes },
-            Answer::Denied { realm: has_http.then(|| Realm::of(&http)) },
+            Answer::Denied { realm: has_http.then(|| Realm::of(&http)), denial: Denial::default() },
+            Answer::Denied {
+                realm: has_http.then(|| Realm::of(&http)),
+                denial: Denial {
+                    status,
+                    body: body.as_deref(),
+                    headers: &headers,
+                    reason: reason_header,
+                },
+            },
             Answer::BadRequest,
         ];
         for answer in answers {
