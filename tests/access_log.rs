@@ -23,6 +23,7 @@ mod served;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use postern::authn::clock::Clock;
 use serde_json::{Value as Json, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -160,6 +161,26 @@ async fn exactly_what_is_audited_is_logged() {
     });
     assert_eq!(events[0]["shadow"], shadow);
     assert_eq!(events[1]["shadow"]["changes"], false);
+}
+
+/// A filter before ours, or a cache beside it, can read for whom and until when an answer holds.
+#[tokio::test(flavor = "multi_thread")]
+async fn envoy_learns_for_whom_an_answer_holds() {
+    let folder = Folder::new();
+    folder.file("policies/shop.yaml", POLICIES);
+    let arguments = ["--use-remote-address", "true", "--cache-hint", "30s"];
+    let postern = Server::start(&folder, &arguments).await;
+    let before = Clock::system().unix_seconds();
+    let request = "{method: GET, path: /orders/1, host: shop.example}";
+    let answer = postern.check(request).await;
+    let after = Clock::system().unix_seconds();
+    let metadata = format!("{:?}", answer.dynamic_metadata.unwrap().fields["cache"]);
+    for name in ["source.ip", "request.method", "request.host", "request.path"] {
+        assert!(metadata.contains(&format!("{name:?}")), "{metadata}");
+    }
+    assert!(metadata.contains("\"request.headers[x-tenant]\""), "{metadata}");
+    let is_until = |second: u64| metadata.contains(&format!("NumberValue({second}.0)"));
+    assert!((before + 30..=after + 30).any(is_until), "{metadata}");
 }
 
 async fn ask(to: SocketAddr, line: &str, header: &str) -> u16 {

@@ -44,6 +44,9 @@ pub(super) fn grpc_services(
     if let Some(decision_log) = decision_log {
         service = service.with_decision_log(decision_log);
     }
+    if let Some(longest) = config.cache_hint {
+        service = service.with_cache_hint(longest);
+    }
     if let Some(denials) = &config.denials {
         service = service.with_denials(denials.clone());
     }

@@ -29,7 +29,7 @@ use crate::model::{Http, JwtError};
 use crate::plan::{JwtPlan, JwtRulePlan, KeySourceId};
 
 pub use inspect::{Inspection, inspect};
-pub use requirement::{Authentication, Changes};
+pub use requirement::{Authentication, Changes, Validity};
 pub use token::CLOCK_SKEW_SECONDS;
 pub use token_cache::{TokenCache, TokenCacheStatus};
 pub use vouched::{Signer, Vouching};

@@ -20,7 +20,7 @@ use crate::model::{
     Action, Attachment, AuthorizationPolicy, Kind, Mesh, Metadata, Resource, ResourceId, Workload,
 };
 use crate::plan::rules::TooLarge;
-use crate::plan::{KeyReference, KeySource, Snapshot, WorkloadPlan};
+use crate::plan::{Dependencies, KeyReference, KeySource, Snapshot, WorkloadPlan};
 
 /// What gives resources their meaning beside themselves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,10 +120,12 @@ fn plan_workload(
         .iter()
         .filter(|policy| policy.action == Action::Allow && !policy.dry_run)
         .find_map(|policy| policy.deny_response.clone());
+    let peer = authentication::peer_plan(&peer_policies, mesh, workload);
     WorkloadPlan {
         not_allowed,
+        dependencies: Dependencies::of(&built.vocabulary, &jwt, &peer),
         workload: workload.clone(),
-        peer: authentication::peer_plan(&peer_policies, mesh, workload),
+        peer,
         jwt,
         vocabulary: built.vocabulary,
         http: built.http,

@@ -8,7 +8,7 @@ use super::{Environment, Problems, document, read};
 
 /// Every setting by its name in files. Flags are the same in kebab-case, variables in
 /// SCREAMING_SNAKE_CASE behind `POSTERN_`.
-const SETTINGS: [&str; 61] = [
+const SETTINGS: [&str; 62] = [
     "admin",
     "api",
     "apiCertificate",
@@ -22,6 +22,7 @@ const SETTINGS: [&str; 61] = [
     "apiMostWatches",
     "apiRoles",
     "apiTokens",
+    "cacheHint",
     "clientAddressHeader",
     "config",
     "decisionLog",

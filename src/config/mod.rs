@@ -89,6 +89,8 @@ pub struct Config {
     pub colour: bool,
     /// Where decisions are logged; `None` is nowhere.
     pub decision_log: Option<DecisionLogConfig>,
+    /// For how long answers may say that they hold; `None` says nothing.
+    pub cache_hint: Option<Duration>,
     /// How denials look; `None` is as native filters make them.
     pub denials: Option<Arc<DenialSettings>>,
     /// How spans are exported, as the `OTEL_*` variables say; `None` exports none.
@@ -275,6 +277,9 @@ impl Config {
             if let Some(decision_log) = &self.decision_log {
                 decision_log.show(settings);
             }
+            if let Some(longest) = self.cache_hint {
+                settings.insert("cacheHint".into(), values::show_duration(longest).into());
+            }
             if let Some(denials) = &self.denials {
                 settings.insert("denials".into(), denials::show(denials));
             }
@@ -358,6 +363,10 @@ impl Reader<'_> {
             traces: opentelemetry::traces(self, environment),
             decision_log: DecisionLogConfig::read(self, environment),
             denials: denials::read(self).map(Arc::new),
+            cache_hint: self.setting("cacheHint", None, |value| {
+                let (least, most) = (Duration::from_secs(1), Duration::from_hours(1));
+                values::duration(value, least, most).map(Some)
+            }),
             shutdown_grace: self.setting(
                 "shutdownGrace",
                 Duration::from_secs(10),

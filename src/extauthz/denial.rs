@@ -90,6 +90,11 @@ pub(super) struct Denial<'a> {
 }
 
 impl DenialSettings {
+    /// Whether there is anybody who is told why.
+    pub(super) fn tells_why(&self) -> bool {
+        self.reason_for != TrustedCallers::default()
+    }
+
     /// How the denial of a request looks; `plan` is `None` where no workload was found for it.
     pub(super) fn denial<'a>(
         &'a self,

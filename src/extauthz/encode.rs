@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use smallvec::SmallVec;
 
+use super::cache_hint::{CacheHint, depends_on};
 use super::denial::Refusal;
 use super::metadata::{is_readable, write_member, write_value};
 use super::reply::{Answer, Reply, Report, code_of};
@@ -133,6 +134,27 @@ fn dynamic_metadata(metadata: &mut Writer, report: &Report<'_>) {
     }
     if let Some(claims) = report.claims {
         write_member(metadata, "jwt_payload", |value| payload(value, claims));
+    }
+    if let Some(hint) = report.cache {
+        write_member(metadata, "cache", |value| value.message(5, |object| cache(object, hint)));
+    }
+}
+
+fn cache(members: &mut Writer, hint: CacheHint<'_>) {
+    let is_cacheable = matches!(hint, CacheHint::Holds { .. });
+    write_member(members, "cacheable", |value| value.varint(4, u64::from(is_cacheable)));
+    match hint {
+        CacheHint::Holds { until, plan, is_http, peer_counts } => {
+            write_member(members, "until", |value| value.double(2, until as f64));
+            write_member(members, "depends_on", |value| {
+                value.message(6, |list| {
+                    for name in depends_on(plan, is_http, peer_counts) {
+                        list.message(1, |item| item.text_of_oneof(3, &[name]));
+                    }
+                });
+            });
+        }
+        CacheHint::Once(why) => text(members, "because", &[why.as_str()]),
     }
 }
 

@@ -4,6 +4,7 @@
 //! `CheckResponse`. An empty `CheckResponse` allows, so one is only ever built from a verdict.
 
 mod attributes;
+mod cache_hint;
 mod certificate;
 mod client_address;
 mod deadline;

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use tonic::Code;
 
+use super::cache_hint::CacheHint;
 use super::denial::Denial;
 use crate::authn::Changes;
 use crate::model::{Http, RuleId, Value, Verdict, header_text};
@@ -40,6 +41,7 @@ pub(super) struct Report<'a> {
     pub(super) plan: Option<&'a WorkloadPlan>,
     pub(super) audited_by: Vec<RuleId>,
     pub(super) claims: Option<&'a Value>,
+    pub(super) cache: Option<CacheHint<'a>>,
 }
 
 /// The gRPC code that goes with the HTTP status of a denial.

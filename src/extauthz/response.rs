@@ -14,6 +14,7 @@ use envoy_types::pb::google::protobuf::Struct;
 use envoy_types::pb::google::rpc::Status;
 use tonic::Code;
 
+use super::cache_hint::{CacheHint, depends_on};
 use super::denial::Refusal;
 use super::metadata::{readable_members, to_value};
 use super::reply::{Answer, Reply, Report, code_of};
@@ -136,6 +137,22 @@ fn dynamic_metadata(report: &Report<'_>) -> Struct {
     }
     if let Some(claims) = report.claims {
         fields.push(("jwt_payload", readable_members(claims)));
+    }
+    if let Some(hint) = report.cache {
+        let members = match hint {
+            CacheHint::Holds { until, plan, is_http, peer_counts } => {
+                let names = depends_on(plan, is_http, peer_counts).map(text).collect();
+                vec![
+                    ("cacheable", Value::Bool(true)),
+                    ("until", number(until)),
+                    ("depends_on", Value::List(names)),
+                ]
+            }
+            CacheHint::Once(why) => {
+                vec![("cacheable", Value::Bool(false)), ("because", text(why.as_str()))]
+            }
+        };
+        fields.push(("cache", object(members)));
     }
     let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), to_value(&value)));
     Struct { fields: fields.collect() }

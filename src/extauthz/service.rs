@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse};
 use prost::{DecodeError, Message as _};
 
+use super::cache_hint::CacheHint;
 use super::denial::{Denial, DenialSettings, Refusal};
 use super::reply::{Answer, Realm, Reply, Report};
 use super::view::{CheckView, Extensions};
@@ -103,6 +104,7 @@ pub struct AuthorizationService {
     decision_log: Option<DecisionLog>,
     spans: Option<Spans>,
     denials: Option<Arc<DenialSettings>>,
+    cache_hint: Option<Duration>,
 }
 
 impl fmt::Debug for AuthorizationService {
@@ -133,6 +135,7 @@ impl AuthorizationService {
             decision_log: None,
             spans: None,
             denials: None,
+            cache_hint: None,
         }
     }
 
@@ -165,6 +168,13 @@ impl AuthorizationService {
     #[must_use]
     pub fn with_spans(self, spans: Spans) -> Self {
         Self { spans: Some(spans), ..self }
+    }
+
+    /// Has answers say for which requests and until when they hold; never for longer than this, which
+    /// counts in whole seconds.
+    #[must_use]
+    pub fn with_cache_hint(self, longest: Duration) -> Self {
+        Self { cache_hint: Some(longest), ..self }
     }
 
     /// Has denials look otherwise than native ones.
@@ -276,6 +286,12 @@ impl AuthorizationService {
         }
     }
 
+    /// Whether what is told depends on who the peer is.
+    fn tells_why(&self, verdict: Verdict) -> bool {
+        let settings = self.denials.as_deref();
+        verdict.outcome() == Outcome::Deny && settings.is_some_and(DenialSettings::tells_why)
+    }
+
     /// Counts what the filter is not configured to send, and says so once.
     fn note_missing(&self, attributes: &Attributes<'_>) {
         let Some(metrics) = &self.metrics else { return };
@@ -313,6 +329,7 @@ impl AuthorizationService {
                 plan: None,
                 audited_by: Vec::new(),
                 claims: None,
+                cache: None,
             };
             let response = write(&Reply { report, answer });
             let timeline = timeline.map(|mut timeline| {
@@ -429,6 +446,12 @@ impl AuthorizationService {
             plan: Some(plan),
             audited_by,
             claims: passage.authentication.claims.as_deref(),
+            cache: self.cache_hint.map(|longest| {
+                let is_http = attributes.http.is_some();
+                let authentication = &passage.authentication;
+                CacheHint::new(plan, is_http, verdict, authentication, (now, longest))
+                    .with_peer(self.tells_why(verdict))
+            }),
         };
         let answer = match verdict.outcome() {
             Outcome::Allow => Answer::Allowed {

@@ -4,6 +4,9 @@
 
 use std::sync::Arc;
 
+/// Names in lower case, each once, with their values.
+pub type DenyHeaders = Arc<[(Arc<str>, Arc<str>)]>;
+
 /// Parts of an answer; what is `None` stays as it would be without it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DenyResponse {
@@ -11,8 +14,8 @@ pub struct DenyResponse {
     pub status: Option<u16>,
     /// The whole body.
     pub body: Option<Arc<str>>,
-    /// Headers, their names in lower case, each once.
-    pub headers: Option<Arc<[(Arc<str>, Arc<str>)]>>,
+    /// All headers of its own.
+    pub headers: Option<DenyHeaders>,
 }
 
 /// Who writes an answer: policies may be written by people who may not set every header of a host.
@@ -135,7 +138,7 @@ impl DenyResponse {
     pub fn parse_header_lines(
         text: &str,
         author: DenyAuthor,
-    ) -> Result<Arc<[(Arc<str>, Arc<str>)]>, InvalidDenyResponse> {
+    ) -> Result<DenyHeaders, InvalidDenyResponse> {
         let mut headers = Vec::new();
         for (number, line) in (1..).zip(text.lines()) {
             if line.trim().is_empty() {
@@ -154,7 +157,7 @@ impl DenyResponse {
     pub fn parse_headers<'t>(
         headers: impl IntoIterator<Item = (&'t str, &'t str)>,
         author: DenyAuthor,
-    ) -> Result<Arc<[(Arc<str>, Arc<str>)]>, InvalidDenyResponse> {
+    ) -> Result<DenyHeaders, InvalidDenyResponse> {
         let mut parsed: Vec<(Arc<str>, Arc<str>)> = Vec::new();
         for (name, value) in headers {
             let name = header_name(name, author)?;

@@ -16,7 +16,7 @@ mod workload;
 pub use attributes::*;
 pub use authentication::*;
 pub use authorization::*;
-pub use deny_response::{DenyAuthor, DenyResponse, InvalidDenyResponse};
+pub use deny_response::{DenyAuthor, DenyHeaders, DenyResponse, InvalidDenyResponse};
 pub use ids::*;
 pub use resource::*;
 pub use value::Value;

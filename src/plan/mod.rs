@@ -3,6 +3,7 @@
 //! Immutable once built; `compile` builds it, `decide` and `authn` read it.
 
 mod authentication;
+mod dependencies;
 pub mod index;
 pub mod rules;
 mod size;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 pub use authentication::{
     ClaimHeader, JwtPlan, JwtRulePlan, KeyReference, KeySource, KeySourceId, PeerPlan, TokenPlaces,
 };
+pub use dependencies::{Dependencies, Dependency};
 pub use size::CompiledSize;
 pub use trees::{DecisionTree, Trees, Unknown};
 
@@ -49,6 +51,8 @@ pub struct WorkloadPlan {
     pub http: Trees,
     /// Rules for L4 connections.
     pub l4: Trees,
+    /// What of a request its answer may depend on.
+    pub dependencies: Dependencies,
     /// What a request is told that no ALLOW rule allows: by the first attached ALLOW policy that says
     /// so, if annotations count.
     pub not_allowed: Option<Arc<DenyResponse>>,

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use prost::Message as _;
 
+use super::super::cache_hint::Once;
 use super::super::denial::Denial;
 use super::super::reply::Realm;
 use super::super::response;
@@ -23,7 +24,7 @@ static SNAPSHOT: LazyLock<Snapshot> = LazyLock::new(|| {
         format!(
             "---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n\
              metadata: {{name: {name}, namespace: {namespace}{more}}}\n\
-             spec: {{action: {action}, rules: [{{}}, {{}}]}}\n"
+             spec: {{action: {action}, rules: [{{}}, {{to: [{{operation: {{ports: ['1']}}}}]}}]}}\n"
         )
     };
     let dry_run = ", annotations: {istio.io/dry-run: 'true'}";
@@ -136,6 +137,7 @@ proptest! {
             option::of("\\PC{0,300}"),
             option::of("[ -~]{0,9}"),
         ),
+        hint in option::of((0..3, any::<u64>())),
         headers in vec(("x-[a-c]|www-authenticate", "[ -~]{0,9}"), 0..3),
         lines in lines(),
         changed in proptest::collection::btree_set("x-[a-d]", 0..4),
@@ -172,6 +174,12 @@ proptest! {
         for answer in answers {
             let report = Report {
                 verdict, revision, plan, audited_by: audited_by.clone(), claims: claims.as_ref(),
+                cache: plan.zip(hint).map(|(plan, (kind, until))| match kind {
+                    0 => CacheHint::Once(Once::KeysMayCome),
+                    kind => CacheHint::Holds {
+                        until, plan, is_http: has_http, peer_counts: kind == 1,
+                    },
+                }),
             };
             check(&Reply { report, answer });
         }

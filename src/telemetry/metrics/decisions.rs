@@ -85,7 +85,7 @@ impl DecisionMetrics {
     }
 
     /// Counts the policies that watched one answered request, and logs what dry runs would change, now
-    /// and then. Takes a lock that is hardly ever held for long.
+    /// and then. Takes no lock.
     pub fn record_policies(&self, matches: &PolicyMatches) {
         self.policies.record(matches);
     }

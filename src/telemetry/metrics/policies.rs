@@ -7,12 +7,13 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::Instant,
 };
 
+use arc_swap::ArcSwap;
 use prometheus_client::{
     encoding::{EncodeMetric, MetricEncoder, NoLabelSet},
     metrics::MetricType,
@@ -93,7 +94,7 @@ pub(super) struct PolicyMetrics(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    known: RwLock<Known>,
+    known: ArcSwap<Known>,
     /// Those over the limit.
     other: Counters,
     /// Dry-run ALLOW policies that have no rule for a request.
@@ -101,7 +102,8 @@ struct Inner {
     started: Instant,
 }
 
-#[derive(Debug, Default)]
+/// Replaced whole where a policy is new, which happens [`MOST_POLICIES`] times at most.
+#[derive(Debug, Clone, Default)]
 struct Known {
     /// By namespace and name.
     policies: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Arc<Counters>>>,
@@ -122,7 +124,7 @@ struct Counters {
 impl Default for Inner {
     fn default() -> Self {
         Self {
-            known: RwLock::default(),
+            known: ArcSwap::default(),
             other: Counters::default(),
             no_rule: Counters::default(),
             started: Instant::now(),
@@ -167,23 +169,16 @@ impl PolicyMetrics {
 
     /// The counters of a policy, which may be new; `None` over the limit.
     fn counters(&self, namespace: &Arc<str>, name: &Arc<str>) -> Option<Arc<Counters>> {
-        let known = self.0.known.read().unwrap_or_else(PoisonError::into_inner);
-        let found = known.policies.get(namespace).and_then(|names| names.get(name));
+        let known = self.0.known.load();
+        let found = known.get(namespace, name);
         if found.is_some() || known.number >= MOST_POLICIES {
             return found.cloned();
         }
         drop(known);
-        let mut known = self.0.known.write().unwrap_or_else(PoisonError::into_inner);
-        let Known { policies, number } = &mut *known;
-        let names = policies.entry(namespace.clone()).or_default();
-        if let Some(found) = names.get(name) {
-            return Some(found.clone());
-        }
-        if *number >= MOST_POLICIES {
-            return None;
-        }
-        *number += 1;
-        Some(names.entry(name.clone()).or_default().clone())
+        let counters = Arc::new(Counters::default());
+        self.0.known.rcu(|known| known.with(namespace, name, &counters));
+        // Somebody else may have been faster.
+        self.0.known.load().get(namespace, name).cloned()
     }
 
     /// Each policy that was counted, and those that stand for several or for none.
@@ -191,15 +186,30 @@ impl PolicyMetrics {
         &self,
         mut show: impl FnMut(&str, &Counters) -> Result<(), fmt::Error>,
     ) -> Result<(), fmt::Error> {
-        let known = self.0.known.read().unwrap_or_else(PoisonError::into_inner);
-        for (namespace, names) in &known.policies {
+        for (namespace, names) in &self.0.known.load().policies {
             for (name, counters) in names {
                 show(&format!("{namespace}/{name}"), counters)?;
             }
         }
-        drop(known);
         show("none", &self.0.no_rule)?;
         show("other", &self.0.other)
+    }
+}
+
+impl Known {
+    fn get(&self, namespace: &str, name: &str) -> Option<&Arc<Counters>> {
+        self.policies.get(namespace)?.get(name)
+    }
+
+    /// With one more, if it is new and there is room for it.
+    fn with(&self, namespace: &Arc<str>, name: &Arc<str>, counters: &Arc<Counters>) -> Self {
+        let mut known = self.clone();
+        if known.number < MOST_POLICIES && known.get(namespace, name).is_none() {
+            known.number += 1;
+            let names = known.policies.entry(namespace.clone()).or_default();
+            names.insert(name.clone(), counters.clone());
+        }
+        known
     }
 }
 
