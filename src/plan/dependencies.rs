@@ -54,7 +54,7 @@ impl fmt::Display for Dependency {
             Self::DestinationPort => "destination.port",
             Self::Sni => "connection.sni",
             Self::Metadata(filter, key) => {
-                return write!(f, "experimental.envoy.filters.{filter}[{key}]");
+                return write!(f, "experimental.{filter}[{key}]");
             }
             Self::Method => "request.method",
             Self::Scheme => "request.scheme",
