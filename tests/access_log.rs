@@ -28,7 +28,7 @@ use serde_json::{Value as Json, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-use behind_envoy::start;
+use behind_envoy::{read, start, start_text};
 use blackbox::Folder;
 use envoy_process::Envoy;
 use http1::Body;
@@ -161,6 +161,126 @@ async fn exactly_what_is_audited_is_logged() {
     });
     assert_eq!(events[0]["shadow"], shadow);
     assert_eq!(events[1]["shadow"]["changes"], false);
+}
+
+const SHADOWED: &str = r#"
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: no-eights, namespace: shop}
+spec: {action: DENY, rules: [{to: [{operation: {paths: [/orders/8]}}]}]}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: no-writes, namespace: shop, annotations: {istio.io/dry-run: "true"}}
+spec: {action: DENY, rules: [{to: [{operation: {methods: [PUT]}}]}]}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: readers, namespace: shop, annotations: {istio.io/dry-run: "true"}}
+spec: {rules: [{to: [{operation: {methods: [HEAD]}}]}, {to: [{operation: {methods: [GET]}}]}]}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: nines, namespace: shop}
+spec: {action: AUDIT, rules: [{to: [{operation: {paths: [/orders/9]}}]}]}
+"#;
+
+/// The same policies as Istio gives them to Envoy: AUDIT, DENY, ALLOW.
+fn native_filters() -> Json {
+    let rbac = |members: Json| {
+        let mut config = json!({
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC",
+        });
+        config.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        json!({"name": "envoy.filters.http.rbac", "typed_config": config})
+    };
+    let rules = |action: &str, policies: &[(&str, Json)]| {
+        let policy =
+            |permission: &Json| json!({"permissions": [permission], "principals": [{"any": true}]});
+        let policies: serde_json::Map<_, _> = policies
+            .iter()
+            .map(|(id, permission)| ((*id).to_owned(), policy(permission)))
+            .collect();
+        json!({"action": action, "policies": policies})
+    };
+    let method =
+        |name: &str| json!({"header": {"name": ":method", "string_match": {"exact": name}}});
+    let path = |path: &str| json!({"url_path": {"path": {"exact": path}}});
+    let readers = [
+        ("ns[shop]-policy[readers]-rule[0]", method("HEAD")),
+        ("ns[shop]-policy[readers]-rule[1]", method("GET")),
+    ];
+    json!([
+        rbac(
+            json!({"rules": rules("LOG", &[("ns[shop]-policy[nines]-rule[0]", path("/orders/9"))])})
+        ),
+        rbac(json!({
+            "rules": rules("DENY", &[("ns[shop]-policy[no-eights]-rule[0]", path("/orders/8"))]),
+            "shadow_rules": rules("DENY", &[("ns[shop]-policy[no-writes]-rule[0]", method("PUT"))]),
+            "shadow_rules_stat_prefix": "istio_dry_run_deny_",
+        })),
+        rbac(json!({
+            "shadow_rules": rules("ALLOW", &readers),
+            "shadow_rules_stat_prefix": "istio_dry_run_allow_",
+        })),
+    ])
+}
+
+/// What native filters leave in dynamic metadata for AUDIT policies and dry runs, Postern does, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_is_that_of_native_filters() {
+    let folder = Folder::new();
+    folder.file("policies/shop.yaml", SHADOWED);
+    let postern = Server::start(&folder, &["--use-remote-address", "true"]).await;
+    let line = |names: [&str; 2]| {
+        format!(
+            "json_format:\n                  a: \"%DYNAMIC_METADATA({})%\"\n                  \
+             b: \"%DYNAMIC_METADATA({})%\"\n",
+            names[0], names[1]
+        )
+    };
+    let example = read("audit-log.yaml");
+    // All requests are logged.
+    let (head, rest) = example.split_once("            filter:\n").unwrap();
+    let (_, rest) = rest.split_once("            typed_config:\n").unwrap();
+    let (middle, rest) = rest.split_once("json_format:\n").unwrap();
+    let at = rest.find("          # Clients connect").unwrap();
+    let (_, rest) = rest.split_at(at);
+    let text = |names| format!("{head}            typed_config:\n{middle}{}{rest}", line(names));
+    let ours =
+        text(["envoy.filters.http.ext_authz", "envoy.filters.http.ext_authz:access_log_hint"]);
+    let theirs = text(["envoy.filters.http.rbac", "envoy.common:access_log_hint"]);
+    let start_of = theirs.find("          - name: envoy.filters.http.ext_authz").unwrap();
+    let end_of = theirs.find("          - name: envoy.filters.http.router").unwrap();
+    let filters = native_filters();
+    let filters: String =
+        filters.as_array().unwrap().iter().map(|f| format!("          - {f}\n")).collect();
+    let (before, after) = (theirs.get(..start_of).unwrap(), theirs.get(end_of..).unwrap());
+    let theirs = format!("{before}{filters}{after}");
+    let requests =
+        ["GET /orders/1", "PUT /orders/2", "GET /orders/8", "PUT /orders/8", "GET /orders/9"];
+    let mut found = Vec::new();
+    for text in [ours, theirs] {
+        let (envoy, listener) = start_text(&text, &postern).await;
+        let mut statuses = Vec::new();
+        for line in requests {
+            statuses.push(ask(listener, line, "x-a: b").await);
+        }
+        let mut events = Vec::new();
+        for line in logged(&envoy, requests.len()).await.lines() {
+            let event: Json = serde_json::from_str(line).unwrap();
+            let mut shadow = event["a"].as_object().unwrap().clone();
+            shadow.retain(|name, _| name.contains("shadow_e"));
+            events.push((shadow, event["b"].clone()));
+        }
+        found.push((statuses, events));
+    }
+    let (statuses, events) = &found[0];
+    assert_eq!(*statuses, [200, 200, 403, 403, 200]);
+    assert_eq!(events[0].0.len(), 3, "{events:?}");
+    assert_eq!(events[1].0["istio_dry_run_deny_shadow_engine_result"], "denied");
+    assert_eq!(events[4].1, true);
+    assert_eq!(found[0], found[1]);
 }
 
 /// A filter before ours, or a cache beside it, can read for whom and until when an answer holds.

@@ -13,6 +13,17 @@ use crate::served::Server;
 
 /// An Envoy with an example's configuration in front of a service of its own, and where it listens.
 pub(crate) async fn start(example: &str, postern: &Server) -> (Envoy, SocketAddr) {
+    start_text(&read(example), postern).await
+}
+
+/// The text of an example.
+pub(crate) fn read(example: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/envoy");
+    fs::read_to_string(folder.join(example)).unwrap()
+}
+
+/// The same with a configuration that was made from an example.
+pub(crate) async fn start_text(text: &str, postern: &Server) -> (Envoy, SocketAddr) {
     let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let service = upstream.local_addr().unwrap().port();
     tokio::spawn(async move {
@@ -27,8 +38,6 @@ pub(crate) async fn start(example: &str, postern: &Server) -> (Envoy, SocketAddr
             });
         }
     });
-    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/envoy").join(example);
-    let text = fs::read_to_string(example).unwrap();
     let text = text.replace("port_value: 9901", "port_value: 0");
     let text = text.replace("0.0.0.0, port_value: 10000", "127.0.0.1, port_value: 0");
     let text = text.replace("port_value: 9191", &format!("port_value: {}", postern.port()));
