@@ -78,7 +78,7 @@ fn trees<'p>(
         custom: tree(is_custom, false, Unknown::Match)?,
         deny: tree(is_deny, false, Unknown::Match)?,
         allow: tree(is_allow, false, Unknown::NoMatch)?,
-        has_allow: has(is_allow, false),
+        has_allow: !select(is_allow, false).is_empty(),
         audit: tree(is_audit, false, Unknown::Match)?,
         shadow_deny: tree(is_deny, true, Unknown::Match)?,
         shadow_allow: tree(is_allow, true, Unknown::NoMatch)?,
