@@ -370,17 +370,21 @@ fn the_law_says_something() {
     }
 }
 
-fn hint_of(authentication: &str, header: Option<(&'static str, String)>) -> (Reason, String) {
+fn hint_of(
+    authentication: &str,
+    headers: impl IntoIterator<Item = (&'static str, String)>,
+) -> (Reason, String) {
     let plan = plan(Vec::new(), authentication);
     let mut runner = TestRunner::deterministic();
     let mut request = attributes().new_tree(&mut runner).unwrap().current();
-    let headers = header.map(|(name, value)| (name.into(), value.into_bytes().into()));
+    let headers = headers.into_iter();
+    let headers = headers.map(|(name, value)| (name.into(), value.into_bytes().into()));
     request.http = Some(Http {
         method: "GET".into(),
         path: "/".into(),
         host: "h".into(),
         scheme: "http".into(),
-        headers: Headers::new(headers.into_iter().collect(), false),
+        headers: Headers::new(headers.collect(), false),
     });
     let (answer, hint) = answer(&plan, &request, NOW);
     let text = match hint {
@@ -414,6 +418,12 @@ fn an_answer_holds_as_long_as_its_token() {
     assert_eq!(hint_of(&one, exp(-skew)), (allowed, "0".into()));
     let (reason, why) = hint_of(&one, exp(-skew - 1));
     assert!(matches!(reason, Reason::Jwt(_)) && why == "token_refused", "{reason:?} {why}");
+
+    // All tokens of a rule count, so the first of them to expire does.
+    for offsets in [[10, 100], [100, 10]] {
+        let lines = offsets.into_iter().filter_map(exp);
+        assert_eq!(hint_of(&one, lines), (allowed, (10 + skew).to_string()));
+    }
 
     // By the key of the first issuer the token would be good, could it be had.
     let both =
