@@ -6,7 +6,9 @@ use crate::authn::{self, Authentication, Changes, Verifier};
 use crate::custom::{self, Consulted, Standing};
 use crate::decide;
 use crate::decide::reference::{self, RuleTrace};
-use crate::model::{Action, Attributes, Identity, MutualTlsMode, Peer, Reason, Value, Verdict};
+use crate::model::{
+    Action, Attributes, Identity, MutualTlsMode, Peer, Reason, RuleId, Shadow, Value, Verdict,
+};
 use crate::plan::WorkloadPlan;
 
 /// What came of a request.
@@ -73,7 +75,8 @@ pub fn pass_and_tell(
     }
     let identity = Identity { claims: authentication.claims.as_deref() };
     let verdict = decide::decide(plan, attributes, &identity);
-    Passage { verdict, authentication, consulted }
+    let custom_rule = consulted.as_deref().and_then(dry_run_rule);
+    Passage { verdict: with_custom(verdict, custom_rule), authentication, consulted }
 }
 
 /// What became of a request's tokens, as somebody else found out.
@@ -111,7 +114,9 @@ pub fn pass_recorded(
     if let Some(reason) = decide::before_custom(plan, attributes) {
         return decided(reason);
     }
+    let mut custom_rule = None;
     if let Some(consulted) = custom::consult(plan, attributes, providers) {
+        custom_rule = dry_run_rule(&consulted);
         if let Some(ask) = consulted.asks.first() {
             return RecordedPassage::NotAsked(ask.provider.clone());
         }
@@ -124,7 +129,19 @@ pub fn pass_recorded(
         RecordedTokens::Verified(claims) => Some(claims),
         RecordedTokens::Refused => return RecordedPassage::TokenRefused,
     };
-    RecordedPassage::Decided(decide::decide(plan, attributes, &Identity { claims }))
+    let verdict = decide::decide(plan, attributes, &Identity { claims });
+    RecordedPassage::Decided(with_custom(verdict, custom_rule))
+}
+
+/// The first dry-run CUSTOM rule that matched before tokens.
+fn dry_run_rule(consulted: &Consulted) -> Option<RuleId> {
+    consulted.dry_run.iter().map(|ask| ask.rule).min()
+}
+
+/// The verdict with that rule.
+fn with_custom(verdict: Verdict, custom_rule: Option<RuleId>) -> Verdict {
+    let shadow = verdict.shadow.map(|shadow| Shadow { custom_rule, ..shadow });
+    Verdict { shadow, ..verdict }
 }
 
 /// A decision with everything that led to it.

@@ -19,7 +19,7 @@ static SERVICE: LazyLock<AuthorizationService> = LazyLock::new(|| {
     let decoded = decode(include_str!("policies.yaml"), None, &Options::default());
     assert!(!decoded.has_errors(), "{:?}", decoded.diagnostics);
     let resources: Vec<_> = decoded.accepted().cloned().map(Arc::new).collect();
-    let workload = Workload { namespace: "shop".into(), labels: [].into() };
+    let workload = Workload { namespace: "shop".into(), ..Workload::default() };
     let plans = Settings { mesh: Mesh::default(), workloads: vec![workload] };
     let (cell, mut publisher) = SnapshotCell::new();
     drop(publisher.publish(Arc::new(compile(7, &resources, &[], &plans))));

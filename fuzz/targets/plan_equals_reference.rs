@@ -139,6 +139,7 @@ fn policy(u: U<'_, '_>) -> Result<AuthorizationPolicy> {
         action: u.choose(&actions)?.clone(),
         rules: many(u, 3, rule)?,
         dry_run: u.arbitrary()?,
+        deny_response: None,
     })
 }
 

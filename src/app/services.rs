@@ -52,6 +52,12 @@ pub(super) fn grpc_services(
     if let Some(providers) = extension_providers::open(config, metrics)? {
         service = service.with_providers(providers);
     }
+    if let Some(longest) = config.cache_hint {
+        service = service.with_cache_hint(longest);
+    }
+    if let Some(denials) = &config.denials {
+        service = service.with_denials(denials.clone());
+    }
     if let Some(spans) = spans {
         service = service.with_spans(spans);
     }

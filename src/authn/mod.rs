@@ -30,7 +30,7 @@ use crate::plan::{JwtPlan, JwtRulePlan, KeySourceId};
 
 pub use inspect::{Inspection, inspect};
 pub use query::query_with;
-pub use requirement::{Authentication, Changes};
+pub use requirement::{Authentication, Changes, Validity};
 pub use token::CLOCK_SKEW_SECONDS;
 pub use token_cache::{TokenCache, TokenCacheStatus};
 pub use vouched::{Signer, Vouching};

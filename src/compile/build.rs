@@ -74,17 +74,21 @@ fn trees<'p>(
     let is_allow = |a: &Action| matches!(a, Action::Allow);
     let is_deny = |a: &Action| matches!(a, Action::Deny);
     let is_audit = |a: &Action| matches!(a, Action::Audit);
+    let is_custom = |a: &Action| matches!(a, Action::Custom { .. });
+    let has = |wanted: &dyn Fn(&Action) -> bool, dry_run| !select(wanted, dry_run).is_empty();
     Ok(Trees {
         custom: custom_trees(policies, false, &mut tree)?,
         shadow_custom: custom_trees(policies, true, &mut tree)?,
         deny: tree(&is_deny, false, Unknown::Match)?,
         allow: tree(&is_allow, false, Unknown::NoMatch)?,
-        has_allow: !select(&is_allow, false).is_empty(),
+        has_allow: has(&is_allow, false),
         audit: tree(&is_audit, false, Unknown::Match)?,
         shadow_deny: tree(&is_deny, true, Unknown::Match)?,
         shadow_allow: tree(&is_allow, true, Unknown::NoMatch)?,
-        has_shadow_allow: !select(&is_allow, true).is_empty(),
-        has_shadow: !select(&is_allow, true).is_empty() || !select(&is_deny, true).is_empty(),
+        has_audit: has(&is_audit, false),
+        has_shadow_deny: has(&is_deny, true),
+        has_shadow_allow: has(&is_allow, true),
+        has_shadow: has(&is_allow, true) || has(&is_deny, true) || has(&is_custom, true),
     })
 }
 

@@ -5,13 +5,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::attachments::{NamespaceResources, by_namespace};
 use super::{Rejected, Settings, attach, authentication, build, trust_domain};
 use crate::model::{
-    AuthorizationPolicy, JwtRule, Kind, Mesh, Metadata, Resource, ResourceId, Workload,
+    Action, AuthorizationPolicy, JwtRule, Kind, Mesh, Metadata, Resource, ResourceId, Workload,
 };
 use crate::plan::rules::TooLarge;
 use crate::plan::{
@@ -98,6 +98,7 @@ impl Compiler {
             peer: set.peer(&mesh, workload),
             jwt: Arc::default(),
             invalid: set.invalid(&mesh, workload),
+            dependencies: OnceLock::new(),
         };
         let mut tokens = Vec::new();
         for namespace in namespaces {
@@ -125,7 +126,11 @@ impl Compiler {
             let policies: Vec<_> = policies.iter().map(|p| trust_domain::expand(p, mesh)).collect();
             let build::Built { vocabulary, http, l4 } =
                 build::build(&policies).map_err(|_: TooLarge| ()).ok()?;
-            Some(Arc::new(Layer { policies, vocabulary, http, l4 }))
+            let not_allowed = policies
+                .iter()
+                .filter(|policy| policy.action == Action::Allow && !policy.dry_run)
+                .find_map(|policy| policy.deny_response.clone());
+            Some(Arc::new(Layer { policies, vocabulary, http, l4, not_allowed }))
         })
     }
 }

@@ -203,6 +203,10 @@ pub struct ServerFlags {
     #[arg(long, value_name = "SIZE", help_heading = "Keys")]
     pub token_cache_size: Option<String>,
 
+    /// Have answers say for which requests they hold, and that for this long at most [default: off]
+    #[arg(long, value_name = "TIME")]
+    pub cache_hint: Option<String>,
+
     /// The largest CheckRequest that is read [default: 4MiB]
     #[arg(long, value_name = "SIZE")]
     pub max_message_size: Option<String>,
@@ -345,6 +349,7 @@ impl Flags {
             ("jwksBlockedCidrs", &server.jwks_blocked_cidrs),
             ("jwksCaCertificates", &server.jwks_ca_certificates),
             ("tokenCacheSize", &server.token_cache_size),
+            ("cacheHint", &server.cache_hint),
             ("maxMessageSize", &server.max_message_size),
             ("kube", &server.kube),
             ("kubeNamespaces", &server.kube_namespaces),

@@ -8,7 +8,7 @@ use super::{Environment, Problems, document, read};
 
 /// Every setting by its name in files. Flags are the same in kebab-case, variables in
 /// SCREAMING_SNAKE_CASE behind `POSTERN_`.
-const SETTINGS: [&str; 70] = [
+const SETTINGS: [&str; 72] = [
     "admin",
     "api",
     "apiCertificate",
@@ -22,6 +22,7 @@ const SETTINGS: [&str; 70] = [
     "apiMostWatches",
     "apiRoles",
     "apiTokens",
+    "cacheHint",
     "clientAddressHeader",
     "config",
     "decisionLog",
@@ -38,6 +39,7 @@ const SETTINGS: [&str; 70] = [
     "httpPathPrefix",
     "httpProxyHeader",
     "httpTrustedProxies",
+    "denials",
     "jwksBlockedCidrs",
     "jwksCaCertificates",
     "jwksClients",
@@ -82,9 +84,10 @@ const SETTINGS: [&str; 70] = [
 ];
 
 /// Not set by flag or variable: they have more structure than one line holds.
-const ONLY_IN_FILES: [&str; 6] = [
+const ONLY_IN_FILES: [&str; 7] = [
     "apiJwtRules",
     "apiRoles",
+    "denials",
     "extensionProviderClients",
     "extensionProviders",
     "jwksClients",

@@ -5,6 +5,7 @@
 
 mod address;
 mod decision_log;
+mod denials;
 mod document;
 mod extension_providers;
 mod flags;
@@ -33,7 +34,7 @@ use serde_json::{Value, json};
 
 use crate::authn::DEFAULT_MAX_TOKEN_SIZE;
 use crate::compile::Settings;
-use crate::extauthz::{RequestSettings, WorkloadFrom};
+use crate::extauthz::{DenialSettings, RequestSettings, WorkloadFrom};
 use crate::model::{Mesh, Workload};
 use crate::normalize::PathNormalization;
 use crate::telemetry::logging::{LogFilter, LogFormat};
@@ -97,6 +98,10 @@ pub struct Config {
     pub colour: bool,
     /// Where decisions are logged; `None` is nowhere.
     pub decision_log: Option<DecisionLogConfig>,
+    /// For how long answers may say that they hold; `None` says nothing.
+    pub cache_hint: Option<Duration>,
+    /// How denials look; `None` is as native filters make them.
+    pub denials: Option<Arc<DenialSettings>>,
     /// How spans are exported, as the `OTEL_*` variables say; `None` exports none.
     pub traces: Option<OtlpExport>,
     /// How long requests may take to finish at shutdown.
@@ -286,6 +291,12 @@ impl Config {
             if let Some(decision_log) = &self.decision_log {
                 decision_log.show(settings);
             }
+            if let Some(longest) = self.cache_hint {
+                settings.insert("cacheHint".into(), values::show_duration(longest).into());
+            }
+            if let Some(denials) = &self.denials {
+                settings.insert("denials".into(), denials::show(denials));
+            }
             if let Some(kube) = &self.kube {
                 kube.show(settings);
             }
@@ -373,6 +384,11 @@ impl Reader<'_> {
             colour: environment.terminal && !environment.has("NO_COLOR"),
             traces: opentelemetry::traces(self, environment),
             decision_log: DecisionLogConfig::read(self, environment),
+            denials: denials::read(self).map(Arc::new),
+            cache_hint: self.setting("cacheHint", None, |value| {
+                let (least, most) = (Duration::from_secs(1), Duration::from_hours(1));
+                values::duration(value, least, most).map(Some)
+            }),
             shutdown_grace: self.setting(
                 "shutdownGrace",
                 Duration::from_secs(10),

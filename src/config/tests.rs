@@ -273,6 +273,26 @@ fn a_decision_log_is_configured() {
 }
 
 #[test]
+fn denials_are_native_until_configured() {
+    assert_eq!(Given::flags("--policies p").load().denials, None);
+    assert_eq!(Given::flags("--policies p").config(r#"{"denials": {}}"#).load().denials, None);
+    let written = r#"{"denials": {
+        "annotations": true, "status": 404, "body": "no\n", "headers": {"Set-Cookie": "a=b"},
+        "tokens": {"status": "401"},
+        "workloads": [{"namespace": "shop", "labels": {"app": "web"}, "body": ""}],
+        "reasonHeader": {"addresses": ["10.0.0.1"], "principals": ["spiffe://td/ns/a/sa/b"]}
+    }}"#;
+    let shown = Given::flags("--policies p").config(written).load().to_json();
+    let expected = json!({
+        "annotations": true, "status": 404, "body": "no\n", "headers": {"set-cookie": "a=b"},
+        "tokens": {"status": 401},
+        "workloads": [{"namespace": "shop", "labels": {"app": "web"}, "body": ""}],
+        "reasonHeader": {"addresses": ["10.0.0.1/32"], "principals": ["td/ns/a/sa/b"]},
+    });
+    assert_eq!(shown["denials"], expected);
+}
+
+#[test]
 fn everything_can_be_set_by_variables() {
     let given = Given::default()
         .variable("POSTERN_POLICIES", "policies,with,commas")
@@ -441,6 +461,36 @@ fn addresses_say_what_they_lack(#[case] text: &str, #[case] expected: &str) {
 #[case::cidr(
     r#"{"jwksBlockedCidrs": ["10.0.0.0/8", "10.0.0.0/33"]}"#,
     "jwksBlockedCidrs: `10.0.0.0/33` is not a range, such as `10.0.0.0/8`"
+)]
+#[case::denial_unknown(
+    r#"{"denials": {"Status": 404}}"#,
+    "denials: `Status` is no setting: write `status`"
+)]
+#[case::denial_status(
+    r#"{"denials": {"status": 200}}"#,
+    "denials: status: `200` is not `401`, `403` or `404`"
+)]
+#[case::denial_header(
+    r#"{"denials": {"tokens": {"headers": {"Content-Length": "1"}}}}"#,
+    "denials: tokens: headers: `content-length` cannot be set"
+)]
+#[case::denial_workload(
+    r#"{"denials": {"workloads": [{"namespace": "a"}]}}"#,
+    "denials: workloads: entry 1: none of `status`, `body`, `headers` and `tokens` is there"
+)]
+#[case::denial_nobody(
+    r#"{"denials": {"reasonHeader": {}}}"#,
+    "denials: reasonHeader: neither `addresses` nor `principals` names anybody"
+)]
+#[case::denial_star(
+    r#"{"denials": {"reasonHeader": {"principals": ["cluster.local/*"]}}}"#,
+    "denials: reasonHeader: principals: `cluster.local/*` is not an identity, such as \
+     `cluster.local/ns/shop/sa/web`; stars mean nothing here"
+)]
+#[case::denial_range(
+    r#"{"denials": {"reasonHeader": {"addresses": ["10.0.0.0/33"]}}}"#,
+    "denials: reasonHeader: addresses: `10.0.0.0/33` is not an address or a range, such as \
+     `10.0.0.0/8`"
 )]
 #[case::client_list(
     r#"{"jwksClients": {"issuer": "a"}}"#,

@@ -119,7 +119,7 @@ pub fn decide(
                 allow().or(shadow_rule).map_or(Reason::NoAllowRule, Reason::AllowRule)
             }
         };
-        Shadow { reason, deny_rule, allow_rule }
+        Shadow { reason, deny_rule, allow_rule, custom_rule: None }
     });
     Verdict { reason, audited_by: first(|trees| &trees.audit), shadow }
 }

@@ -60,12 +60,14 @@ pub fn decide(
     let allow = walk.matching(is_allow, false).first().copied();
     let has_allow = attached(is_allow, false);
     let has_shadow_allow = attached(is_allow, true);
-    let shadow = (has_shadow_allow || attached(is_deny, true)).then(|| {
+    let is_custom = |a: &Action| matches!(a, Action::Custom { .. });
+    let has_shadow = has_shadow_allow || attached(is_deny, true) || attached(is_custom, true);
+    let shadow = has_shadow.then(|| {
         let deny_rule = walk.matching(is_deny, true).first().copied();
         let allow_rule = walk.matching(is_allow, true).first().copied();
         let reason =
             answer(deny.or(deny_rule), allow.or(allow_rule), has_allow || has_shadow_allow);
-        Shadow { reason, deny_rule, allow_rule }
+        Shadow { reason, deny_rule, allow_rule, custom_rule: None }
     });
     Verdict {
         reason: answer(deny, allow, has_allow),

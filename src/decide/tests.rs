@@ -221,6 +221,7 @@ pub(crate) fn policy() -> impl Strategy<Value = AuthorizationPolicy> {
             action,
             rules,
             dry_run,
+            deny_response: None,
         },
     )
 }

@@ -32,6 +32,11 @@ pub fn human(decided: &Decided<'_>, walk: bool) -> String {
         } else {
             text.add(format_args!("{INDENT}with dry-run policies enforced: {word}, {why}"));
         }
+        if let Some(rule) = shadow.custom_rule {
+            let provider = decided.plan.provider(rule).map(quoted).unwrap_or_default();
+            let name = decided.name(rule);
+            text.add(format_args!("{INDENT}and {provider} would be asked, because of {name}"));
+        }
     }
     if walk {
         if decided.misses.len() > 1 {

@@ -46,6 +46,11 @@ pub fn json(decided: &Decided<'_>, walk: bool) -> Json {
             members.insert("policy".to_owned(), json!(decided.policy_id(rule)));
             members.insert("rule".to_owned(), json!(rule.rule));
         }
+        if let Some(rule) = shadow.custom_rule {
+            members.insert("customPolicy".to_owned(), json!(decided.policy_id(rule)));
+            members.insert("customRule".to_owned(), json!(rule.rule));
+            members.insert("customProvider".to_owned(), json!(decided.plan.provider(rule)));
+        }
         set("shadow", Json::Object(members));
     }
     if let Some(consulted) = &decided.explanation.passage.consulted {

@@ -6,6 +6,8 @@ use std::borrow::Cow;
 
 use tonic::Code;
 
+use super::cache_hint::CacheHint;
+use super::denial::Denial;
 use crate::authn::Changes;
 use crate::custom::Consulted;
 use crate::model::{Http, RuleId, Value, Verdict, header_text};
@@ -29,7 +31,7 @@ pub(super) enum Answer<'a> {
     /// It passes, with its changes.
     Allowed { http: Option<&'a Http<'a>>, changes: &'a Changes },
     /// It is refused. The realm is for those whose token is bad.
-    Denied { realm: Option<Realm<'a>> },
+    Denied { realm: Option<Realm<'a>>, denial: Denial<'a> },
     /// It is refused as Envoy's connection manager does when it cannot normalise a path.
     BadRequest,
 }
@@ -42,6 +44,7 @@ pub(super) struct Report<'a> {
     pub(super) plan: Option<&'a WorkloadPlan>,
     pub(super) audited_by: Vec<RuleId>,
     pub(super) claims: Option<&'a Value>,
+    pub(super) cache: Option<CacheHint<'a>>,
 }
 
 /// The gRPC code that goes with the HTTP status of a denial.

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse};
 use prost::{DecodeError, Message as _};
 
+use super::cache_hint::CacheHint;
+use super::denial::{Denial, DenialSettings, Refusal};
 use super::reply::{Answer, Realm, Reply, Report};
 use super::view::CheckView;
 use super::workload::{WorkloadFrom, WorkloadView};
@@ -22,7 +24,9 @@ use crate::model::{Attributes, Outcome, Reason, SentHeaders, Verdict};
 use crate::normalize::PathNormalization;
 use crate::plan::{Series, Snapshot, WorkloadPlan};
 use crate::telemetry::decision_log::{Decision, DecisionLog, Draft, TraceContext};
-use crate::telemetry::metrics::{DecisionMetrics, Input, InputMetrics, WorkloadMetrics};
+use crate::telemetry::metrics::{
+    DecisionMetrics, Input, InputMetrics, PolicyMatches, WorkloadMetrics,
+};
 use crate::telemetry::otlp::Spans;
 use crate::telemetry::timeline::{Stage, Timeline};
 
@@ -82,6 +86,8 @@ pub struct Checked<R = CheckResponse> {
     pub timeline: Option<Timeline>,
     /// The revision of the policies that decided.
     pub revision: u64,
+    /// The policies that watched it; `None` without any.
+    pub watched: Option<Box<PolicyMatches>>,
 }
 
 /// What is counted of requests.
@@ -109,6 +115,8 @@ pub struct AuthorizationService {
     metrics: Option<CheckMetrics>,
     decision_log: Option<DecisionLog>,
     spans: Option<Spans>,
+    denials: Option<Arc<DenialSettings>>,
+    cache_hint: Option<Duration>,
 }
 
 impl fmt::Debug for AuthorizationService {
@@ -139,6 +147,8 @@ impl AuthorizationService {
             metrics: None,
             decision_log: None,
             spans: None,
+            denials: None,
+            cache_hint: None,
         }
     }
 
@@ -177,6 +187,19 @@ impl AuthorizationService {
     #[must_use]
     pub fn with_spans(self, spans: Spans) -> Self {
         Self { spans: Some(spans), ..self }
+    }
+
+    /// Has answers say for which requests and until when they hold; never for longer than this, which
+    /// counts in whole seconds.
+    #[must_use]
+    pub fn with_cache_hint(self, longest: Duration) -> Self {
+        Self { cache_hint: Some(longest), ..self }
+    }
+
+    /// Has denials look otherwise than native ones.
+    #[must_use]
+    pub fn with_denials(self, denials: Arc<DenialSettings>) -> Self {
+        Self { denials: Some(denials), ..self }
     }
 
     /// Answers one CheckRequest with the keys that are there. Never fails: what cannot be decided is
@@ -299,6 +322,9 @@ impl AuthorizationService {
             if let Some(series) = checked.series {
                 metrics.workloads.record(series, checked.verdict.outcome());
             }
+            if let Some(watched) = &checked.watched {
+                metrics.decisions.record_policies(watched);
+            }
         }
         if let (Some(log), Some(event)) = (&self.decision_log, checked.event.take()) {
             log.log(event, elapsed);
@@ -315,6 +341,25 @@ impl AuthorizationService {
     /// The event of a decision, where decisions are logged.
     fn event<'a>(&self, decision: impl FnOnce() -> Decision<'a>) -> Option<Draft> {
         self.decision_log.as_ref()?.draft(&decision())
+    }
+
+    /// How a denial looks, where it is one.
+    fn denial<'a>(
+        &'a self,
+        plan: Option<&'a WorkloadPlan>,
+        verdict: Verdict,
+        attributes: &Attributes<'_>,
+    ) -> Denial<'a> {
+        match (&self.denials, verdict.outcome()) {
+            (Some(settings), Outcome::Deny) => settings.denial(plan, verdict, attributes),
+            (None, _) | (_, Outcome::Allow) => Denial::default(),
+        }
+    }
+
+    /// Whether what is told depends on who the peer is.
+    fn tells_why(&self, verdict: Verdict) -> bool {
+        let settings = self.denials.as_deref();
+        verdict.outcome() == Outcome::Deny && settings.is_some_and(DenialSettings::tells_why)
     }
 
     /// Counts what the filter is not configured to send, and says so once.
@@ -358,14 +403,15 @@ impl AuthorizationService {
                 plan: None,
                 audited_by: Vec::new(),
                 claims: None,
+                cache: None,
             };
             let response = write(&Reply { report, answer, consulted: None });
             let timeline = timeline.map(|mut timeline| {
                 timeline.end(Stage::Encode);
                 timeline
             });
-            let (series, wanted, asks) = (None, Vec::new(), Vec::new());
-            Checked { response, verdict, series, wanted, asks, event, timeline, revision }
+            let (series, wanted, asks, watched) = (None, Vec::new(), Vec::new(), None);
+            Checked { response, verdict, series, wanted, asks, event, timeline, revision, watched }
         };
         let undecided = |reason| Decision::undecided(reason, snapshot.revision);
         let malformed = |malformed: Malformed, peer_address, timeline: Option<Timeline>| {
@@ -386,7 +432,9 @@ impl AuthorizationService {
                 | Malformed::Certificate
                 | Malformed::UntrustedPeer
                 | Malformed::Forwarded
-                | Malformed::HeadersNotSent => Answer::Denied { realm: None },
+                | Malformed::HeadersNotSent => {
+                    Answer::Denied { realm: None, denial: Denial::default() }
+                }
             };
             refuse(Reason::MalformedRequest, answer, event, timeline)
         };
@@ -415,13 +463,15 @@ impl AuthorizationService {
             timeline.end(Stage::Decode);
         }
         let Some(plan) = workload.plan(snapshot, self.settings.workload_from) else {
+            let verdict = Verdict::from_reason(Reason::UnknownWorkload);
+            let denial = self.denial(None, verdict, &attributes);
             let event = self.event(|| Decision {
                 attributes: Some(&attributes),
-                status: Some(403),
+                status: denial_status(verdict, &denial, None),
                 trace: trace_of(&attributes),
                 ..undecided(Reason::UnknownWorkload)
             });
-            let answer = Answer::Denied { realm: None };
+            let answer = Answer::Denied { realm: None, denial };
             return refuse(Reason::UnknownWorkload, answer, event, timeline);
         };
         if attributes.missing.headers == SentHeaders::Some && http::needs_all_headers(plan) {
@@ -464,6 +514,7 @@ impl AuthorizationService {
             timeline.note_rule(plan, verdict.reason);
             timeline.end(Stage::Decide);
         }
+        let denial = self.denial(Some(plan), verdict, &attributes);
         let event = self.event(|| Decision {
             plan: Some(plan),
             audited_by: &audited_by,
@@ -472,24 +523,31 @@ impl AuthorizationService {
             authentication: Decision::reached_tokens(verdict.reason)
                 .then_some(&passage.authentication),
             consulted: passage.consulted.as_deref(),
-            status: denial_status(verdict, passage.consulted.as_deref()),
+            status: denial_status(verdict, &denial, passage.consulted.as_deref()),
             trace: trace_of(&attributes),
             verdict,
             ..undecided(verdict.reason)
         });
+        let watched = PolicyMatches::of(plan, verdict, &audited_by);
         let report = Report {
             verdict,
             revision: snapshot.revision,
             plan: Some(plan),
             audited_by,
             claims: passage.authentication.claims.as_deref(),
+            cache: self.cache_hint.map(|longest| {
+                let is_http = attributes.http.is_some();
+                let authentication = &passage.authentication;
+                CacheHint::new(plan, is_http, verdict, authentication, (now, longest))
+                    .with_peer(self.tells_why(verdict))
+            }),
         };
         let answer = match verdict.outcome() {
             Outcome::Allow => Answer::Allowed {
                 http: attributes.http.as_ref(),
                 changes: &passage.authentication.changes,
             },
-            Outcome::Deny => Answer::Denied { realm },
+            Outcome::Deny => Answer::Denied { realm, denial },
         };
         let consulted = passage.consulted.as_deref();
         let response = write(&Reply { report, answer, consulted });
@@ -499,7 +557,7 @@ impl AuthorizationService {
         let wanted = passage.authentication.wanted;
         let series = Some(plan.series);
         let asks = passage.consulted.map(|consulted| consulted.asks).unwrap_or_default();
-        Checked { response, verdict, series, wanted, asks, event, timeline, revision }
+        Checked { response, verdict, series, wanted, asks, event, timeline, revision, watched }
     }
 }
 
@@ -516,14 +574,17 @@ pub fn plan_of<'s>(
 }
 
 /// The HTTP status of a denial by policies.
-fn denial_status(verdict: Verdict, consulted: Option<&Consulted>) -> Option<u16> {
+fn denial_status(
+    verdict: Verdict,
+    denial: &Denial<'_>,
+    consulted: Option<&Consulted>,
+) -> Option<u16> {
     if let Some(denial) = consulted.and_then(|consulted| consulted.denial.as_ref()) {
         return Some(denial.status);
     }
     match verdict.outcome() {
         Outcome::Allow => None,
-        Outcome::Deny if let Reason::Jwt(error) = verdict.reason => Some(error.status()),
-        Outcome::Deny => Some(403),
+        Outcome::Deny => Some(Refusal::new(verdict, None, denial).status),
     }
 }
 

@@ -300,8 +300,14 @@ spec: {action: DENY, rules: [{to: [{operation: {paths: ['/admin']}}]}]}
 #[test]
 fn what_is_set_is_said_to_overwrite() {
     let verdict = crate::model::Verdict::from_reason(Reason::NoAllowPolicy);
-    let report =
-        reply::Report { verdict, revision: 1, plan: None, audited_by: Vec::new(), claims: None };
+    let report = reply::Report {
+        verdict,
+        revision: 1,
+        plan: None,
+        audited_by: Vec::new(),
+        claims: None,
+        cache: None,
+    };
     let line = |name: &'static str, value: &'static str| (name.into(), value.as_bytes().into());
     let http = crate::model::Http {
         method: "GET".into(),

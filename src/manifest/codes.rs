@@ -79,6 +79,7 @@ codes! {
     PRIVATE_KEY = 303, "`jwks` holds private or symmetric key material";
     NULL_FIELD = 304, "a field that is null counts as absent";
     DUPLICATE_HEADER = 305, "two claims are written to the same header";
+    BAD_DENY_ANNOTATION = 306, "an annotation `postern.dev/deny-...` that is not used, where or as it is";
     IGNORED_KINDS = 390, "documents of other groups are ignored";
 
     // 0400-0499: the request file of `check`.

@@ -14,6 +14,7 @@ mod authentication;
 mod authorization;
 mod condition_key;
 pub(crate) mod cursor;
+mod deny_annotations;
 mod envelope;
 mod metadata;
 pub(crate) mod problem;

@@ -154,9 +154,50 @@ pub struct Shadow {
     pub deny_rule: Option<RuleId>,
     /// The dry-run ALLOW rule that matched, likewise.
     pub allow_rule: Option<RuleId>,
+    /// The dry-run CUSTOM rule that matched. Its provider was not asked, so `reason` does not know what
+    /// it would have said.
+    pub custom_rule: Option<RuleId>,
+}
+
+/// Which kind of dry-run rule makes a would-be answer what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DryRunRule {
+    /// A DENY rule.
+    Deny,
+    /// An ALLOW rule.
+    Allow,
+    /// A CUSTOM rule, whose provider would have been asked.
+    Custom,
+    /// None: enforced rules say the same, or dry-run ALLOW policies have no rule for the request.
+    None,
+}
+
+impl DryRunRule {
+    /// All of them, so that metrics can list them from the start.
+    pub const ALL: [Self; 4] = [Self::Deny, Self::Allow, Self::Custom, Self::None];
+
+    /// For metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Deny => "deny",
+            Self::Allow => "allow",
+            Self::Custom => "custom",
+            Self::None => "none",
+        }
+    }
 }
 
 impl Shadow {
+    /// Which kind of dry-run rule makes the would-be answer what it is.
+    pub fn dry_run_rule(self) -> DryRunRule {
+        match self.reason.rule() {
+            Some(rule) if self.deny_rule == Some(rule) => DryRunRule::Deny,
+            _ if self.custom_rule.is_some() => DryRunRule::Custom,
+            Some(rule) if self.allow_rule == Some(rule) => DryRunRule::Allow,
+            Some(_) | None => DryRunRule::None,
+        }
+    }
+
     /// ALLOW or DENY.
     pub fn outcome(self) -> Outcome {
         self.reason.outcome()

@@ -26,9 +26,13 @@ pub struct Trees {
     pub shadow_deny: DecisionTree,
     /// Dry-run ALLOW.
     pub shadow_allow: DecisionTree,
+    /// Whether an AUDIT policy is attached.
+    pub has_audit: bool,
+    /// Whether a dry-run DENY policy is attached.
+    pub has_shadow_deny: bool,
     /// Whether a dry-run ALLOW policy is attached.
     pub has_shadow_allow: bool,
-    /// Whether any dry-run policy is attached.
+    /// Whether any dry-run policy of these three is attached.
     pub has_shadow: bool,
 }
 

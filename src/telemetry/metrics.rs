@@ -1,7 +1,7 @@
 //! Every metric of Postern, by name; docs/metrics.md lists them for operators.
 //!
-//! Label sets are closed: paths, principals, hosts and policy names are never labels. Issuers are,
-//! because only configuration can name one.
+//! Label sets are closed: paths, principals and hosts are never labels. Issuers are, because only
+//! configuration can name one, and names of policies that watch, up to a number of them.
 
 use std::{
     fmt,
@@ -24,6 +24,7 @@ mod inputs;
 mod key_sources;
 #[cfg(feature = "kube")]
 mod kube;
+mod policies;
 mod token_cache;
 mod workloads;
 
@@ -38,6 +39,7 @@ use key_sources::KeySourceCollector;
 pub use key_sources::{KeySourceMetrics, KeySourceSample};
 #[cfg(feature = "kube")]
 pub use kube::KubeMetrics;
+pub use policies::{MOST_POLICIES, PolicyMatches};
 use token_cache::TokenCacheCollector;
 pub use token_cache::TokenCacheSample;
 pub use workloads::WorkloadMetrics;

@@ -234,6 +234,7 @@ fn policies() -> impl Strategy<Value = Vec<AuthorizationPolicy>> {
             action,
             rules,
             dry_run,
+            deny_response: None,
         });
     (vec(policy, 1..5), any::<bool>()).prop_map(|(mut policies, alike)| {
         if let [first, others @ ..] = &mut *policies

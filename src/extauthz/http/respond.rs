@@ -5,16 +5,16 @@
 use bytes::Bytes;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, TRANSFER_ENCODING,
-    WWW_AUTHENTICATE,
 };
 use http::{Response, StatusCode};
 use http_body_util::Full;
 
-use super::super::reply::{ACCESS_DENIED, Answer, Realm, Reply, Report};
+use super::super::denial::Refusal;
+use super::super::reply::{ACCESS_DENIED, Answer, Reply, Report};
 use super::{Flavour, HttpSettings};
 use crate::authn::Changes;
 use crate::custom::{AppendAction, HeaderMutation};
-use crate::model::{Http, Reason, header_text};
+use crate::model::{Http, header_text};
 use crate::plan::WorkloadPlan;
 
 /// Headers that Envoy is to take out of the request, of an answer that lets it pass.
@@ -31,7 +31,7 @@ pub(super) fn response(reply: &Reply<'_>, settings: &HttpSettings) -> Answered {
         Answer::Denied { .. }
             if let Some(denial) = consulted.and_then(|consulted| consulted.denial.as_ref()) =>
         {
-            let mut response = refused(flavour, denial.status, None, &denial.body);
+            let mut response = refused(flavour, denial.status, &denial.body);
             if denial.headers.iter().any(|header| header.name == CONTENT_TYPE.as_str()) {
                 response.headers_mut().remove(CONTENT_TYPE);
             }
@@ -42,25 +42,17 @@ pub(super) fn response(reply: &Reply<'_>, settings: &HttpSettings) -> Answered {
             .unwrap_or_else(|| {
                 // A claim may hold what no header can; the request must not pass without it.
                 tracing::warn!("a header that a token rule sets has no valid value");
-                refused(flavour, 403, None, ACCESS_DENIED)
+                refused(flavour, 403, ACCESS_DENIED)
             }),
-        Answer::Denied { realm } => match report.verdict.reason {
-            Reason::Jwt(error) => {
-                refused(flavour, error.status(), realm.as_ref(), &error.to_string())
-            }
-            Reason::AllowRule(_)
-            | Reason::NoAllowPolicy
-            | Reason::DenyRule(_)
-            | Reason::NoAllowRule
-            | Reason::CustomProviderUndefined(_)
-            | Reason::CustomDenied(_)
-            | Reason::CustomError(_)
-            | Reason::PeerUnauthenticated
-            | Reason::InvalidPolicy
-            | Reason::UnknownWorkload
-            | Reason::MalformedRequest => refused(flavour, 403, None, ACCESS_DENIED),
-        },
-        Answer::BadRequest => refused(flavour, 400, None, ""),
+        Answer::Denied { realm, denial } => {
+            let Refusal { status, body, headers } =
+                Refusal::new(report.verdict, realm.as_ref(), denial);
+            let mut response = refused(flavour, status, &body);
+            let set = headers.iter().map(|(name, value)| HeaderMutation::set(*name, &**value));
+            add(&mut response, &set.collect::<Vec<_>>());
+            response
+        }
+        Answer::BadRequest => refused(flavour, 400, ""),
     };
     if let Some(consulted) = consulted {
         add(&mut response, consulted.response_headers());
@@ -68,8 +60,8 @@ pub(super) fn response(reply: &Reply<'_>, settings: &HttpSettings) -> Answered {
     response
 }
 
-/// Puts in what extension providers want in the client's response. What no header can hold is left out,
-/// and so is what is between the proxy and Postern.
+/// Puts headers in. What no header can hold, which a challenge may be that repeats what the client wrote,
+/// is left out, and so is what is between the proxy and Postern.
 fn add<'m>(response: &mut Answered, mutations: impl IntoIterator<Item = &'m HeaderMutation>) {
     let headers = response.headers_mut();
     for HeaderMutation { name, value, action } in mutations {
@@ -99,7 +91,7 @@ fn add<'m>(response: &mut Answered, mutations: impl IntoIterator<Item = &'m Head
     }
 }
 
-fn refused(flavour: Flavour, status: u16, realm: Option<&Realm<'_>>, body: &str) -> Answered {
+fn refused(flavour: Flavour, status: u16, body: &str) -> Answered {
     let status = match (flavour, status) {
         // nginx takes any other for a failure, and answers 500.
         (Flavour::Nginx, 401 | 403) | (Flavour::Envoy | Flavour::Traefik, _) => status,
@@ -110,10 +102,6 @@ fn refused(flavour: Flavour, status: u16, realm: Option<&Realm<'_>>, body: &str)
     let headers = response.headers_mut();
     if !body.is_empty() {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-    }
-    // It repeats what the client wrote, which may be what no header can hold.
-    if let Some(challenge) = realm.and_then(|realm| realm.challenge().try_into().ok()) {
-        headers.insert(WWW_AUTHENTICATE, challenge);
     }
     response
 }

@@ -215,7 +215,11 @@ fn what_was_not_said_is_unknown(#[case] rule: &str) {
              metadata: {{name: p, namespace: foo}}, spec: {{action: {action}, rules: [{{{rule}}}]}}}}"
         );
         let metrics = Metrics::new("0");
-        let metrics = CheckMetrics { decisions: metrics.decisions(), inputs: metrics.inputs() };
+        let metrics = CheckMetrics {
+            decisions: metrics.decisions(),
+            inputs: metrics.inputs(),
+            workloads: metrics.workloads(),
+        };
         let service = service(&policy).with_metrics(metrics);
         let server = HttpServer::new(service, settings(Flavour::Envoy));
         let (_, parts) = answer(&server, &head("GET", "/a", &[("host", b"h")]), "127.0.0.1");

@@ -168,6 +168,13 @@ fn write_verdict(event: &mut Object, decision: &Decision<'_>) {
             event.text("outcome", shadow.outcome().as_str());
             event.text("reason", shadow.reason.as_str());
             write_rule(event, "policy", "rule", *plan, shadow.reason.rule());
+            write_rule(event, "deny_policy", "deny_rule", *plan, shadow.deny_rule);
+            write_rule(event, "allow_policy", "allow_rule", *plan, shadow.allow_rule);
+            write_rule(event, "custom_policy", "custom_rule", *plan, shadow.custom_rule);
+            let provider = shadow.custom_rule.and_then(|rule| (*plan)?.provider(rule));
+            if let Some(provider) = provider {
+                event.text("custom_provider", provider);
+            }
         });
     }
     event.number("postern.revision", decision.revision);
