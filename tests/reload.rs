@@ -64,6 +64,7 @@ async fn a_thousand_reloads_under_load() {
         Workload { namespace: "shop".into(), labels: BTreeMap::new(), ..Workload::default() };
     let metrics = Metrics::new("0.0.0");
     let mut controller = Controller::new(Parts {
+        workload_metrics: metrics.workloads(),
         settings: Arc::new(Settings { mesh: Mesh::default(), workloads: vec![workload] }),
         decode: Decode::new(decode),
         publisher,

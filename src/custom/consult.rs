@@ -64,6 +64,11 @@ impl Consulted {
         })
     }
 
+    /// Whether the answer to the request is, or would be, that of an extension provider.
+    pub fn asks_somebody(&self) -> bool {
+        !self.answers.is_empty() || !self.asks.is_empty()
+    }
+
     /// What is done to the headers of the response, whoever refuses the request in the end.
     pub fn response_headers(&self) -> impl Iterator<Item = &HeaderMutation> {
         self.allowances().flat_map(|allowance| &allowance.response_headers)

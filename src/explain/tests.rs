@@ -69,7 +69,7 @@ fn remedies(cases: u32, allow_only: bool) -> BTreeMap<&'static str, usize> {
 #[test]
 fn what_would_be_allowed_is_allowed() {
     let named = remedies(3_000, false);
-    assert!(named["no_allow_rule"] > 300 && named["allow"] > 100, "{named:?}");
+    assert!(named["no_allow_rule"] > 300 && named["allow"] > 60, "{named:?}");
     assert!(named["deny"] > 40 && named["no such token"] > 100, "{named:?}");
 }
 

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use crate::authn::Authentication;
+use crate::custom::Consulted;
 use crate::model::{Reason, Verdict};
 use crate::plan::WorkloadPlan;
 
@@ -54,10 +55,10 @@ impl<'a> CacheHint<'a> {
         plan: &'a WorkloadPlan,
         is_http: bool,
         verdict: Verdict,
-        authentication: &Authentication,
+        (authentication, consulted): (&Authentication, Option<&Consulted>),
         (now, longest): (u64, Duration),
     ) -> Self {
-        if plan.trees(is_http).any(|trees| !trees.custom.is_empty()) {
+        if consulted.is_some_and(Consulted::asks_somebody) {
             return Self::Once(Once::CustomProvider);
         }
         if let Reason::Jwt(_) = verdict.reason {

@@ -537,8 +537,8 @@ impl AuthorizationService {
             claims: passage.authentication.claims.as_deref(),
             cache: self.cache_hint.map(|longest| {
                 let is_http = attributes.http.is_some();
-                let authentication = &passage.authentication;
-                CacheHint::new(plan, is_http, verdict, authentication, (now, longest))
+                let from = (&passage.authentication, passage.consulted.as_deref());
+                CacheHint::new(plan, is_http, verdict, from, (now, longest))
                     .with_peer(self.tells_why(verdict))
             }),
         };

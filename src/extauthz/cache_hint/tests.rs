@@ -15,6 +15,7 @@ use proptest::test_runner::TestRunner;
 use super::*;
 use crate::authn::{CLOCK_SKEW_SECONDS, NoKeys, Verifier};
 use crate::compile::{Settings, compile};
+use crate::custom::Ask;
 use crate::decide;
 use crate::decide::tests::{attributes, policy};
 use crate::gate;
@@ -200,7 +201,8 @@ fn answer<'p>(
         path: authentication.changes.path.then(|| http.unwrap().path.to_string()),
     };
     let is_http = http.is_some();
-    let hint = CacheHint::new(plan, is_http, passage.verdict, authentication, (now, LONGEST));
+    let from = (authentication, passage.consulted.as_deref());
+    let hint = CacheHint::new(plan, is_http, passage.verdict, from, (now, LONGEST));
     (answer, hint)
 }
 
@@ -229,16 +231,24 @@ fn agreeing(
     }
     if names.contains(&Dependency::DestinationIp) {
         other.destination_ip = first.destination_ip;
+        other.missing.destination = first.missing.destination;
     }
     if names.contains(&Dependency::DestinationPort) {
         other.destination_port = first.destination_port;
+        other.missing.destination = first.missing.destination;
     }
+    if names.contains(&Dependency::SourceIp) || names.contains(&Dependency::RemoteIp) {
+        other.missing.source_address = first.missing.source_address;
+    }
+    // Which headers a proxy sends is a matter of configuration.
+    other.missing.headers = first.missing.headers;
     if names.contains(&Dependency::Sni) {
         other.sni = first.sni.clone();
         other.missing.tls_session = first.missing.tls_session;
     }
     if names.iter().any(|name| matches!(name, Dependency::Metadata(..))) {
         other.filter_metadata = first.filter_metadata.clone();
+        other.missing.metadata = first.missing.metadata;
     }
     let (first, http) = match (&first.http, &mut other.http) {
         (None, None) => return Some(other),
@@ -465,8 +475,25 @@ spec: {action: AUDIT, rules: [{when: [{key: 'request.headers[X-B]', notValues: [
 }
 
 #[test]
-fn where_somebody_else_may_be_asked_no_answer_holds() {
+fn where_somebody_else_is_asked_no_answer_holds() {
     let text = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: c}\n\
                 spec: {action: CUSTOM, provider: {name: p}, rules: [{to: [{operation: {paths: [/x]}}]}]}";
-    assert_eq!(hint_of(text, None), (Reason::NoAllowPolicy, "custom_provider".into()));
+    // Not asked, as nothing matches: what the rule looks at is among the names.
+    let (reason, hint) = hint_of(text, None);
+    assert_eq!(reason, Reason::NoAllowPolicy);
+    assert_ne!(hint, "custom_provider");
+    let plan = plan(Vec::new(), text);
+    assert_eq!(depends_on(&plan, true, false).collect::<Vec<_>>(), ["request.path"]);
+
+    let ask = Ask { provider: "p".into(), rule: RuleId { policy: 0, rule: 0 } };
+    let authentication = Authentication::default();
+    let hint = |consulted: &Consulted| {
+        let verdict = Verdict::from_reason(Reason::NoAllowPolicy);
+        let from = (&authentication, Some(consulted));
+        CacheHint::new(&plan, true, verdict, from, (NOW, LONGEST))
+    };
+    let asked = Consulted { asks: vec![ask.clone()], ..Consulted::default() };
+    assert!(matches!(hint(&asked), CacheHint::Once(Once::CustomProvider)));
+    let dry_run = Consulted { dry_run: vec![ask], ..Consulted::default() };
+    assert!(matches!(hint(&dry_run), CacheHint::Holds { .. }));
 }
