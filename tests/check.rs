@@ -207,6 +207,10 @@ fn help() {
           --path-normalization <MODE>
               NONE, BASE, MERGE_SLASHES or DECODE_AND_MERGE_SLASHES [default: NONE, Envoy has done it]
 
+          --workload-from <WHAT>
+              What names the workload of a request where its context does not: context (the default
+              workload) or destination (its address or certificate) [default: context]
+
           --max-headers-size <SIZE>
               The most bytes of headers of a request; larger ones are denied unread [default: 128KiB]
 

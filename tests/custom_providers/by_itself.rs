@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use envoy_types::pb::envoy::config::core::v3::Address;
+use envoy_types::pb::envoy::config::core::v3::Address as EnvoyAddress;
 use envoy_types::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, Peer, Request};
 use envoy_types::pb::envoy::service::auth::v3::authorization_client::AuthorizationClient;
 use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
 use envoy_types::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest, CheckResponse};
 use envoy_types::pb::google::protobuf::value::Kind as ValueKind;
+use postern::config::Address;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde_json::{Value, json};
 use tokio::io::{AsyncWriteExt as _, copy_bidirectional};
@@ -109,8 +110,56 @@ impl Scene {
     }
 }
 
+impl Scene {
+    /// As a proxy asks that does so over HTTP.
+    async fn ask_over_http(&self, path: &str, want: &str) -> http1::Message {
+        let Some(Address::Tcp(address)) = &self.gate.postern.http_addr else { panic!("no port") };
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nhost: h\r\nx-want: {want}\r\nx-secret: s\r\n\
+             x-forwarded-proto: http\r\nconnection: close\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        http1::read(&mut stream, Body::Response).await.unwrap().unwrap()
+    }
+}
+
+#[tokio::test]
+async fn proxies_that_ask_over_http_get_what_providers_say() {
+    let policies = [policy("a", "a", "/x"), policy("b", "nobody", "/undefined")];
+    let providers = |them: &Authorizers| vec![grpc("a", them.grpc, json!({"timeout": "5s"}))];
+    let scene = Scene::new(&policies, providers, json!([])).await;
+    let status = |answer: &http1::Message| {
+        let line = String::from_utf8(answer.first_line.clone()).unwrap();
+        line.split(' ').nth(1).unwrap().to_owned()
+    };
+    let lines = |answer: &http1::Message, name: &str| {
+        let lines = answer.headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
+        lines.map(|(_, value)| String::from_utf8(value.clone()).unwrap()).collect::<Vec<_>>()
+    };
+    let allowed = scene.ask_over_http("/x", "headers").await;
+    assert_eq!(status(&allowed), "200");
+    assert_eq!(lines(&allowed, "x-user"), ["alice"]);
+    assert_eq!(lines(&allowed, "x-down"), ["1", "2"]);
+    assert_eq!(lines(&allowed, "x-envoy-auth-headers-to-remove"), ["x-secret"]);
+
+    let denied = scene.ask_over_http("/x", "deny").await;
+    assert_eq!((status(&denied).as_str(), &*denied.body), ("401", &b"{\"error\": \"no\"}"[..]));
+    assert_eq!(lines(&denied, "www-authenticate"), ["Basic"]);
+    assert_eq!(lines(&denied, "content-type"), ["application/json"]);
+    assert_eq!(lines(&denied, "set-cookie"), ["a=1", "b=2"]);
+
+    assert_eq!(status(&scene.ask_over_http("/x", "error").await), "403");
+    assert_eq!(status(&scene.ask_over_http("/undefined", "allow").await), "403");
+    assert_eq!(status(&scene.ask_over_http("/other", "deny").await), "200");
+    // Each was asked about as it came.
+    let asked = scene.authorizers.take();
+    assert_eq!(asked.len(), 3, "{asked:?}");
+    assert!(asked.iter().all(|it| it.contains("gRPC GET h/x") && it.contains("x-secret: s")));
+}
+
 fn check(request: Option<Request>) -> CheckRequest {
-    let source = Peer { address: Some(Address::default()), ..Peer::default() };
+    let source = Peer { address: Some(EnvoyAddress::default()), ..Peer::default() };
     let attributes = AttributeContext { source: Some(source), request, ..Default::default() };
     CheckRequest { attributes: Some(attributes) }
 }

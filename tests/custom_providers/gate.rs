@@ -60,6 +60,7 @@ impl Gate {
 
 /// A Postern with these arguments.
 pub(crate) async fn started(arguments: &[&str]) -> Running {
+    let arguments = arguments.iter().chain(&["--http-listen", "127.0.0.1:0"]);
     let flags = <CommandLine as clap::Parser>::try_parse_from(arguments).unwrap().flags;
     let config = Config::load(&flags, &Environment::default()).unwrap();
     let log = LogLevel::detached(LogFilter::default());
