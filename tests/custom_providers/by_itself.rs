@@ -158,6 +158,26 @@ async fn proxies_that_ask_over_http_get_what_providers_say() {
     assert!(asked.iter().all(|it| it.contains("gRPC GET h/x") && it.contains("x-secret: s")));
 }
 
+#[tokio::test]
+async fn a_dry_run_asks_nobody_and_is_reported() {
+    let mut dry_run = policy("a", "a", "/x");
+    dry_run["metadata"]["annotations"] = json!({"istio.io/dry-run": "true"});
+    let providers = |them: &Authorizers| vec![grpc("a", them.grpc, json!({}))];
+    let scene = Scene::new(&[dry_run], providers, json!([])).await;
+    let answer = scene.ask("/x", "deny").await;
+    assert_eq!((status(&answer), reason(&answer)), (200, "no_allow_policy"));
+    assert_eq!(scene.authorizers.take(), [] as [&str; 0]);
+    let metadata = format!("{:?}", answer.dynamic_metadata.unwrap());
+    for said in ["custom_dry_run", "not_asked", "custom_policy", "foo/a", "custom_provider"] {
+        assert!(metadata.contains(said), "{said}: {metadata}");
+    }
+    let sample =
+        r#"postern_shadow_decisions_total{enforced="allow",outcome="allow",rule="custom"}"#;
+    assert_eq!(scene.metric(sample).await.as_deref(), Some("1"));
+    let other = scene.ask("/y", "deny").await;
+    assert!(!format!("{other:?}").contains("not_asked"), "{other:?}");
+}
+
 fn check(request: Option<Request>) -> CheckRequest {
     let source = Peer { address: Some(EnvoyAddress::default()), ..Peer::default() };
     let attributes = AttributeContext { source: Some(source), request, ..Default::default() };
