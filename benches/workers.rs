@@ -251,7 +251,11 @@ fn service() -> AuthorizationService {
     let manifest = scenarios::Shape::Sparse.manifest(10);
     drop(publisher.publish(Arc::new(scenarios::snapshot(&manifest))));
     let metrics = Metrics::new("0.0.0");
-    let metrics = CheckMetrics { decisions: metrics.decisions(), inputs: metrics.inputs() };
+    let metrics = CheckMetrics {
+        decisions: metrics.decisions(),
+        inputs: metrics.inputs(),
+        workloads: metrics.workloads(),
+    };
     AuthorizationService::new(cell, Arc::new(NoKeys), RequestSettings::default(), Clock::system())
         .with_metrics(metrics)
 }

@@ -5,7 +5,9 @@
 mod decision_log;
 mod decoding;
 mod explain;
+mod extension_providers;
 mod health;
+mod http;
 mod key_sources;
 mod listener;
 mod policies;
@@ -43,6 +45,7 @@ pub(crate) use workers::THREAD_NAME as WORKER_THREAD_NAME;
 
 use explain::Explainer;
 use health::Health;
+use http::HttpListener;
 use key_sources::KeySources;
 use listener::Listener;
 use policies::PolicySource;
@@ -103,6 +106,7 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
     let listener = Listener::bind(&config.listen, config.socket_mode)
         .await
         .with_context(|| format!("cannot listen on {} (--listen)", config.listen))?;
+    let http_listener = http::bind(&config).await?;
     let admin_listener = TcpListener::bind(config.admin)
         .await
         .with_context(|| format!("cannot listen on {} (--admin)", config.admin))?;
@@ -161,6 +165,7 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
                 keys: keys.sets.clone(),
                 clock: keys.clock,
                 settings: request_settings(&config),
+                providers: config.extension_providers.definitions(),
             };
             move |content, format| explainer.explain(content, format)
         }),
@@ -178,8 +183,16 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
         decision_log,
         traces.spans(),
     )?;
-    let (workers, ended) = Workers::start(config.workers, &routes.routes(), &drain)?;
+    let http_server = http::server(&config, &authorization);
+    let (workers, ended) =
+        Workers::start(config.workers, &routes.routes(), http_server.as_ref(), &drain)?;
+    let http_listener =
+        http_listener.map(|listener| HttpListener::new(listener, workers.http_desks()));
+    let http_addr = http_listener.as_ref().map(HttpListener::address).transpose()?;
     let grpc = tokio::spawn(listener.serve(workers, ended, drain.clone()));
+    if let Some(listener) = http_listener {
+        tokio::spawn(listener.accept(drain.clone()));
+    }
     readiness.update(|checks| checks.grpc = true);
     let admin_ended = Shutdown::default();
     let admin_server = tokio::spawn({
@@ -188,6 +201,9 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
         async move { server.with_graceful_shutdown(async move { ended.begun().await }).await }
     });
     tracing::info!(listener = "grpc", address = %grpc_addr, "listening on");
+    if let Some(address) = &http_addr {
+        tracing::info!(listener = "http", %address, "listening on");
+    }
     tracing::info!(listener = "admin", address = %admin_addr, "listening on");
 
     // Changes.
@@ -218,6 +234,7 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
 
     Ok(Running {
         grpc_addr,
+        http_addr,
         admin_addr,
         probes_addr,
         api_addr,
@@ -245,6 +262,8 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
 pub struct Running {
     /// Where gRPC listens, with the port that was given for 0.
     pub grpc_addr: Address,
+    /// Where proxies ask over HTTP, likewise.
+    pub http_addr: Option<Address>,
     /// Where the admin endpoints listen, likewise.
     pub admin_addr: SocketAddr,
     /// Where kubelet and Prometheus may ask, likewise.

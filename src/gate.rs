@@ -1,11 +1,15 @@
 //! The whole way of one request: what comes before tokens, tokens, rules.
 
-use crate::access::{self, Ask, Introspection, Tokens};
-use crate::authn::{self, Authentication, Verifier};
+use std::sync::Arc;
+
+use crate::access::{self, Ask, Tokens};
+use crate::authn::{self, Authentication, Changes, Verifier};
+use crate::custom::{self, Consulted, Standing};
 use crate::decide;
 use crate::decide::reference::{self, AccessTrace, RuleTrace};
 use crate::model::{
-    Action, Attributes, Identity, MutualTlsMode, Outcome, Peer, Reason, Value, Verdict,
+    Action, Attributes, Identity, MutualTlsMode, Outcome, Peer, Reason, RuleId, Shadow, Value,
+    Verdict,
 };
 use crate::plan::WorkloadPlan;
 
@@ -14,10 +18,13 @@ use crate::plan::WorkloadPlan;
 pub struct Passage {
     /// The decision.
     pub verdict: Verdict,
-    /// What its tokens said and how it was changed; nothing where it did not get that far.
+    /// What its tokens said and how it was changed, by extension providers too; nothing where it did
+    /// not get that far.
     pub authentication: Authentication,
-    /// What introspection endpoints have to be asked first: without that, the request is denied.
-    pub asks: Vec<Ask>,
+    /// What CUSTOM rules have to say; `None` where none matches.
+    pub consulted: Option<Box<Consulted>>,
+    /// What introspection endpoints have to be asked: without that, the request is denied.
+    pub introspection: Vec<Ask>,
 }
 
 impl Passage {
@@ -27,47 +34,58 @@ impl Passage {
     }
 }
 
-/// Decides one request and changes it as the upstream shall see it.
+/// Decides one request and changes it as the upstream shall see it, where no extension provider is
+/// defined.
 pub fn pass(
     plan: &WorkloadPlan,
     attributes: &mut Attributes<'_>,
     verifier: &Verifier<'_>,
 ) -> Passage {
-    pass_and_tell(plan, attributes, verifier, Introspection::NotHere, || ())
+    pass_and_tell(plan, attributes, verifier, Standing::default(), || ())
 }
 
-/// As [`pass`], with what is known of tokens that endpoints are asked about, and says when tokens have
-/// been dealt with, if it comes to that.
+/// As [`pass`], with what is known of extension providers and introspection endpoints; says when
+/// tokens have been dealt with, if it comes to that.
 ///
-/// Where there are [`Passage::asks`], whoever can ask has the request, as it came, pass again with the
-/// answers.
+/// Where [`Consulted::asks`] or [`Passage::introspection`] are left, the request is denied for those
+/// who cannot ask; others ask, and have the request, as it came, pass again with the answers.
 pub fn pass_and_tell(
     plan: &WorkloadPlan,
     attributes: &mut Attributes<'_>,
     verifier: &Verifier<'_>,
-    introspection: Introspection<'_>,
+    providers: Standing<'_>,
     after_tokens: impl FnOnce(),
 ) -> Passage {
     forget_peer_where_disabled(plan, attributes);
-    if let Some(reason) = decide::before_tokens(plan, attributes) {
-        return refused(reason, Authentication::default());
+    if let Some(reason) = decide::before_custom(plan, attributes) {
+        return refused(reason, Authentication::default(), None);
+    }
+    let mut consulted = custom::consult(plan, attributes, providers);
+    if let Some(reason) = consulted.as_ref().and_then(|consulted| consulted.reason) {
+        return refused(reason, Authentication::default(), consulted);
+    }
+    let mut changes = Changes::default();
+    if let (Some(consulted), Some(http)) = (&mut consulted, &mut attributes.http) {
+        consulted.apply(http, &mut changes);
     }
     let mut authentication = match &mut attributes.http {
         Some(http) => authn::authenticate(decide::token_rules(plan, http), http, verifier),
         None => Authentication::default(),
     };
+    authentication.changes.also(&changes);
     after_tokens();
     if let Some(error) = authentication.error {
-        return refused(Reason::Jwt(error), authentication);
+        return refused(Reason::Jwt(error), authentication, consulted);
     }
     let identity = Identity { claims: authentication.claims.as_deref() };
+    let custom_rule = consulted.as_deref().and_then(dry_run_rule);
     if plan.access.is_none() {
-        let verdict = decide::decide(plan, attributes, &identity);
-        return Passage { verdict, authentication, asks: Vec::new() };
+        let verdict = with_custom(decide::decide(plan, attributes, &identity), custom_rule);
+        return Passage { verdict, authentication, consulted, introspection: Vec::new() };
     }
-    let (verdict, asks, wanted) = match &attributes.http {
+    let (verdict, introspection, wanted) = match &attributes.http {
         Some(http) => {
-            let mut tokens = Tokens::new(http, verifier, introspection);
+            let mut tokens = Tokens::new(http, verifier, providers.introspection);
             let verdict = decide::decide_examining(plan, attributes, &identity, &mut tokens);
             (verdict, tokens.asks, tokens.wanted)
         }
@@ -78,7 +96,8 @@ pub fn pass_and_tell(
         let claims = authentication.claims.as_deref();
         access::apply(plan, attributes, claims, &mut authentication.changes);
     }
-    Passage { verdict, authentication, asks }
+    let verdict = with_custom(verdict, custom_rule);
+    Passage { verdict, authentication, consulted, introspection }
 }
 
 /// What became of a request's tokens, as somebody else found out.
@@ -92,23 +111,58 @@ pub enum RecordedTokens<'a> {
     Refused,
 }
 
-/// Decides a request whose tokens were dealt with before: `attributes` are as tokens left it. `None`
-/// where it ends with its tokens.
+/// What comes of a recorded request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecordedPassage {
+    /// This.
+    Decided(Verdict),
+    /// It ends with its tokens.
+    TokenRefused,
+    /// It depends on what this extension provider would say, who was not asked.
+    NotAsked(Arc<str>),
+}
+
+/// Decides a request whose tokens were dealt with before, and whose extension providers were asked:
+/// `attributes` are as both left it.
 pub fn pass_recorded(
     plan: &WorkloadPlan,
     attributes: &mut Attributes<'_>,
     tokens: RecordedTokens<'_>,
-) -> Option<Verdict> {
+    providers: Standing<'_>,
+) -> RecordedPassage {
+    let decided = |reason| RecordedPassage::Decided(Verdict::from_reason(reason));
     forget_peer_where_disabled(plan, attributes);
-    if let Some(reason) = decide::before_tokens(plan, attributes) {
-        return Some(Verdict::from_reason(reason));
+    if let Some(reason) = decide::before_custom(plan, attributes) {
+        return decided(reason);
+    }
+    let mut custom_rule = None;
+    if let Some(consulted) = custom::consult(plan, attributes, providers) {
+        custom_rule = dry_run_rule(&consulted);
+        if let Some(ask) = consulted.asks.first() {
+            return RecordedPassage::NotAsked(ask.provider.clone());
+        }
+        if let Some(reason) = consulted.reason {
+            return decided(reason);
+        }
     }
     let claims = match tokens {
         RecordedTokens::None => None,
         RecordedTokens::Verified(claims) => Some(claims),
-        RecordedTokens::Refused => return None,
+        RecordedTokens::Refused => return RecordedPassage::TokenRefused,
     };
-    Some(decide::decide(plan, attributes, &Identity { claims }))
+    let verdict = decide::decide(plan, attributes, &Identity { claims });
+    RecordedPassage::Decided(with_custom(verdict, custom_rule))
+}
+
+/// The first dry-run CUSTOM rule that matched before tokens.
+fn dry_run_rule(consulted: &Consulted) -> Option<RuleId> {
+    consulted.dry_run.iter().map(|ask| ask.rule).min()
+}
+
+/// The verdict with that rule.
+fn with_custom(verdict: Verdict, custom_rule: Option<RuleId>) -> Verdict {
+    let shadow = verdict.shadow.map(|shadow| Shadow { custom_rule, ..shadow });
+    Verdict { shadow, ..verdict }
 }
 
 /// A decision with everything that led to it.
@@ -124,11 +178,12 @@ pub struct Explanation {
     pub access: Option<Vec<AccessTrace>>,
 }
 
-/// Decides as [`pass`] does, and shows the walk.
+/// Decides as [`pass_and_tell`] does, and shows the walk.
 pub fn explain(
     plan: &WorkloadPlan,
     attributes: &mut Attributes<'_>,
     verifier: &Verifier<'_>,
+    providers: Standing<'_>,
 ) -> Explanation {
     let is_custom = |trace: &RuleTrace| {
         plan.policy(trace.id).is_some_and(|p| matches!(p.action, Action::Custom { .. }))
@@ -136,7 +191,7 @@ pub fn explain(
     forget_peer_where_disabled(plan, attributes);
     let mut rules = reference::traces(plan, attributes, &Identity::default());
     rules.retain(is_custom);
-    let passage = pass(plan, attributes, verifier);
+    let passage = pass_and_tell(plan, attributes, verifier, providers, || ());
     let reached_rules = match passage.verdict.reason {
         Reason::NoAllowPolicy
         | Reason::AllowRule(_)
@@ -146,6 +201,8 @@ pub fn explain(
         | Reason::ApiRuleRefused(..)
         | Reason::NoApiRule => true,
         Reason::CustomProviderUndefined(_)
+        | Reason::CustomDenied(_)
+        | Reason::CustomError(_)
         | Reason::PeerUnauthenticated
         | Reason::Jwt(_)
         | Reason::InvalidPolicy
@@ -163,17 +220,25 @@ pub fn explain(
 
 /// Mode DISABLE is plaintext only: there is no peer identity, whatever the connection says.
 pub fn forgets_peer(plan: &WorkloadPlan, attributes: &Attributes<'_>) -> bool {
-    plan.peer.mode_of(attributes.destination_port) == MutualTlsMode::Disable
+    decide::peer_modes(plan, attributes).any(|mode| mode == MutualTlsMode::Disable)
 }
 
 /// As [`pass`] does first.
 pub fn forget_peer_where_disabled(plan: &WorkloadPlan, attributes: &mut Attributes<'_>) {
     if forgets_peer(plan, attributes) {
+        // Where the port is not known, so is whether there is an identity.
+        let is_known =
+            decide::peer_modes(plan, attributes).all(|mode| mode == MutualTlsMode::Disable);
         attributes.peer = Peer::default();
-        attributes.missing.peer_certificate = false;
+        attributes.missing.peer_certificate = !is_known;
     }
 }
 
-fn refused(reason: Reason, authentication: Authentication) -> Passage {
-    Passage { verdict: Verdict::from_reason(reason), authentication, asks: Vec::new() }
+fn refused(
+    reason: Reason,
+    authentication: Authentication,
+    consulted: Option<Box<Consulted>>,
+) -> Passage {
+    let verdict = Verdict::from_reason(reason);
+    Passage { verdict, authentication, consulted, introspection: Vec::new() }
 }

@@ -41,6 +41,8 @@ pub mod decide;
 
 pub mod access;
 
+pub mod custom;
+
 pub mod gate;
 
 pub mod witness;

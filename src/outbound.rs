@@ -6,6 +6,7 @@
 
 mod dial;
 mod error;
+mod link;
 mod target;
 mod tls;
 
@@ -29,8 +30,9 @@ use tokio_rustls::rustls::{
 pub use dial::DialGuard;
 pub(crate) use dial::Resolver;
 pub use error::OutboundError;
+pub use link::{Link, LinkTls, Linker, Place, Plain};
 pub use target::Target;
-pub use tls::ClientSettings;
+pub use tls::{ClientSettings, Trust};
 
 use dial::dial;
 use tls::Connectors;

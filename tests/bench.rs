@@ -145,7 +145,16 @@ impl Server {
         let mut child = folder
             .postern()
             .args(["serve", "--policies", "policies", "--namespace", "shop"])
-            .args(["--admin", "127.0.0.1:0", "--log-format", "human", "--listen", listen])
+            .args([
+                "--admin",
+                "127.0.0.1:0",
+                "--http-listen",
+                "off",
+                "--log-format",
+                "human",
+                "--listen",
+                listen,
+            ])
             .stderr(Stdio::piped())
             .stdin(Stdio::null())
             .spawn()

@@ -207,6 +207,10 @@ fn help() {
           --path-normalization <MODE>
               NONE, BASE, MERGE_SLASHES or DECODE_AND_MERGE_SLASHES [default: NONE, Envoy has done it]
 
+          --workload-from <WHAT>
+              What names the workload of a request where its context does not: context (the default
+              workload) or destination (its address or certificate) [default: context]
+
           --max-headers-size <SIZE>
               The most bytes of headers of a request; larger ones are denied unread [default: 128KiB]
 
@@ -239,6 +243,11 @@ fn help() {
 
           --connection
               There is no HTTP, only a connection
+
+          --custom-answer <PROVIDER=ANSWER>
+              What an extension provider that a CUSTOM rule asks says: allow, deny or error; several
+              times for several providers. No provider is called, and one whose answer is not given
+              denies
 
           --now <RFC 3339>
               The time of the request, for the times in tokens [default: the present]

@@ -19,7 +19,7 @@ use std::hint::black_box;
 use allocation_counter::measure;
 use postern::authn::{DEFAULT_MAX_TOKEN_SIZE, NoKeys, TokenCache, Verifier, authenticate};
 use postern::decide::{before_tokens, decide};
-use postern::model::{Attributes, Identity, Missing, Reason, Value};
+use postern::model::{Attributes, Identity, Missing, Reason, SentHeaders, Value};
 use postern::plan::WorkloadPlan;
 use rstest::rstest;
 
@@ -131,6 +131,10 @@ fn every_field_and_key(#[case] action: &str, #[case] dry_run: bool) {
                 peer_certificate: !all_sent,
                 tls_session: !all_sent,
                 client_address: !all_sent,
+                source_address: !all_sent,
+                destination: !all_sent,
+                metadata: !all_sent,
+                headers: if all_sent { SentHeaders::All } else { SentHeaders::Some },
             };
             let identity = Identity { claims: token.then_some(&claims) };
             assert_none(&snapshot.workloads[0], &attributes, &identity);

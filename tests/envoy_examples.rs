@@ -44,6 +44,7 @@ const CLIENT: &str = "spiffe://cluster.local/ns/shop/sa/web";
 #[case("unix-socket.yaml")]
 #[case("client-address-header.yaml")]
 #[case("access-log.yaml")]
+#[case("audit-log.yaml")]
 fn is_valid_as_it_is(#[case] example: &str) {
     let folder = tempfile::tempdir().unwrap();
     validate(&read(example), folder.path());

@@ -19,6 +19,8 @@ use std::path::{Path, PathBuf};
 
 #[path = "../fuzz/targets/check_request.rs"]
 mod check_request;
+#[path = "../fuzz/targets/http_request.rs"]
+mod http_request;
 #[path = "../fuzz/targets/jwt.rs"]
 mod jwt;
 #[path = "../fuzz/targets/manifest.rs"]
@@ -30,8 +32,9 @@ mod plan_equals_reference;
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 5] = [
+const TARGETS: [(&str, Target); 6] = [
     ("check_request", check_request::run),
+    ("http_request", http_request::run),
     ("jwt", jwt::run),
     ("manifest", manifest::run),
     ("path_template", path_template::run),

@@ -64,6 +64,7 @@ async fn a_thousand_reloads_under_load() {
         Workload { namespace: "shop".into(), labels: BTreeMap::new(), ..Workload::default() };
     let metrics = Metrics::new("0.0.0");
     let mut controller = Controller::new(Parts {
+        workload_metrics: metrics.workloads(),
         settings: Arc::new(Settings { mesh: Mesh::default(), workloads: vec![workload] }),
         decode: Decode::new(decode),
         publisher,
@@ -131,6 +132,7 @@ async fn config_map_updates_under_load() {
         server: ServerFlags {
             listen: Some("127.0.0.1:0".into()),
             admin: Some("127.0.0.1:0".into()),
+            http_listen: Some("off".into()),
             ..ServerFlags::default()
         },
     };

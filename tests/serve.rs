@@ -56,7 +56,7 @@ impl Drop for Postern {
 impl Postern {
     fn serve(arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_postern"))
-            .args(["serve", "--admin", "127.0.0.1:0"])
+            .args(["serve", "--admin", "127.0.0.1:0", "--http-listen", "off"])
             .args(arguments)
             .env_clear()
             .stdout(Stdio::null())

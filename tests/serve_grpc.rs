@@ -74,7 +74,9 @@ impl Server {
     async fn start(folder: Folder, arguments: &[&str]) -> Self {
         let mut command = folder.postern();
         command.args(["serve", "--policies", "policies", "--namespace", "shop"]);
-        command.args(["--admin", "127.0.0.1:0", "--log-format", "json"]).args(arguments);
+        command
+            .args(["--admin", "127.0.0.1:0", "--http-listen", "off", "--log-format", "json"])
+            .args(arguments);
         if !arguments.contains(&"--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
         }

@@ -227,7 +227,11 @@ fn service(rules: usize, shape: Shape, tokens: &str) -> AuthorizationService {
     let (cell, mut publisher) = SnapshotCell::new();
     drop(publisher.publish(Arc::new(scenarios::snapshot(&manifest))));
     let metrics = Metrics::new("0.0.0");
-    let metrics = CheckMetrics { decisions: metrics.decisions(), inputs: metrics.inputs() };
+    let metrics = CheckMetrics {
+        decisions: metrics.decisions(),
+        inputs: metrics.inputs(),
+        workloads: metrics.workloads(),
+    };
     AuthorizationService::new(cell, Arc::new(NoKeys), RequestSettings::default(), Clock::system())
         .with_metrics(metrics)
         .with_token_cache(Arc::new(TokenCache::new(16 << 20)))

@@ -98,7 +98,7 @@ pub(crate) fn command_for(policies: &Path, namespace: &str, listen: &str) -> Com
     command
         .env_clear()
         .args(["serve", "--namespace", namespace, "--log-format", "json"])
-        .args(["--admin", "127.0.0.1:0", "--listen", listen, "--policies"])
+        .args(["--admin", "127.0.0.1:0", "--http-listen", "off", "--listen", listen, "--policies"])
         .arg(policies)
         .stdin(Stdio::null())
         .stdout(Stdio::null());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arbitrary::{Result, Unstructured};
 use postern::compile::{Settings, compile};
-use postern::decide::{audited_by, before_tokens, decide, reference};
+use postern::decide::{audited_by, custom, decide, reference};
 use postern::model::{
     Action, Attachment, Attributes, AuthorizationPolicy, Condition, ConditionKey as Key,
     ConditionValues, Headers, Http, Identity, Located, Mesh, Metadata, Missing, Operation, Peer,
@@ -88,7 +88,9 @@ fn case(u: U<'_, '_>) -> Result<()> {
     let identity = Identity { claims: claims.as_ref() };
     let verdict = decide(&plan, &attributes, &identity);
     assert_eq!(verdict, reference::decide(&plan, &attributes, &identity));
-    assert_eq!(before_tokens(&plan, &attributes), reference::custom(&plan, &attributes));
+    let asked: Vec<_> =
+        custom(&plan, &attributes).map(|(name, rule)| (name.clone(), rule)).collect();
+    assert_eq!(asked, reference::custom(&plan, &attributes, false));
     let is_audit = |id| plan.policy(id).is_some_and(|p| p.action == Action::Audit && !p.dry_run);
     let traces = reference::traces(&plan, &attributes, &identity);
     let audited = traces.iter().filter(|trace| trace.matches && is_audit(trace.id));
@@ -137,6 +139,7 @@ fn policy(u: U<'_, '_>) -> Result<AuthorizationPolicy> {
         action: u.choose(&actions)?.clone(),
         rules: many(u, 3, rule)?,
         dry_run: u.arbitrary()?,
+        deny_response: None,
     })
 }
 
@@ -284,6 +287,7 @@ fn attributes(u: U<'_, '_>) -> Result<Attributes<'static>> {
             peer_certificate: u.ratio(1, 5)?,
             tls_session: u.ratio(1, 5)?,
             client_address: u.ratio(1, 5)?,
+            ..Missing::default()
         },
     })
 }

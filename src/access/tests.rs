@@ -243,6 +243,7 @@ fn deny_rules_come_first_and_allow_rules_stand_beside() {
             action,
             rules: vec![Rule { to: vec![operation], ..Rule::default() }],
             dry_run: false,
+            deny_response: None,
         }))
     };
     let rules = vec![

@@ -11,6 +11,7 @@ use crate::authn::Verifier;
 use crate::authn::clock::Clock;
 use crate::authn::jwks::KeySets;
 use crate::control::publish::SnapshotCell;
+use crate::custom::{Definitions, Standing};
 use crate::explain::{self, Decided};
 use crate::extauthz::{self, CertificateNames, RequestSettings, from_check};
 use crate::request_file::{RequestFile, recorded};
@@ -25,6 +26,7 @@ pub(super) struct Explainer {
     pub(super) keys: KeySets,
     pub(super) clock: Clock,
     pub(super) settings: RequestSettings,
+    pub(super) providers: Definitions,
 }
 
 impl Explainer {
@@ -64,7 +66,8 @@ impl Explainer {
             now: now.unwrap_or_else(|| self.clock.unix_seconds()),
             max_token_size: self.settings.max_token_size,
         };
-        let decided = Decided::new(plan, attributes, &verifier, MOST_MISSES);
+        let providers = Standing { definitions: Some(&self.providers), ..Standing::default() };
+        let decided = Decided::new(plan, attributes, &verifier, providers, MOST_MISSES);
         Ok(match format {
             ExplainFormat::Human => Explained::Text(explain::human(&decided, true)),
             ExplainFormat::Json => {

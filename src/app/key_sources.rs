@@ -133,7 +133,7 @@ fn client_settings(config: &KeySourceClient) -> Result<ClientSettings> {
     Ok(ClientSettings { issuer, trusted: trusted.unwrap_or_default(), identity })
 }
 
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
+pub(super) fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let shown = file.display();
     let pem = std::fs::read(file).with_context(|| format!("cannot read {shown}"))?;
     let certificates = CertificateDer::pem_slice_iter(&pem)
@@ -143,7 +143,7 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
     Ok(certificates)
 }
 
-fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>> {
+pub(super) fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>> {
     let shown = file.display();
     let pem = std::fs::read(file).with_context(|| format!("cannot read {shown}"))?;
     PrivateKeyDer::from_pem_slice(&pem)

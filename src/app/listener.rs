@@ -61,20 +61,31 @@ impl Listener {
         ended.await
     }
 
-    /// Without end.
+    async fn connection(&self) -> io::Result<Connection> {
+        match self {
+            Self::Tcp(listener) => accept_tcp(listener).await,
+            Self::Unix(listener, _) => accept_unix(listener).await,
+        }
+    }
+
     async fn accept(&self, workers: &Workers) {
+        self.each(|connection| {
+            // Closed at once, which Envoy takes for a failure at once; a connection that nobody
+            // answers would cost each of its requests a timeout.
+            if workers.are_full() {
+                tracing::warn!(most = MOST_CONNECTIONS, "too many connections: one is refused");
+            } else {
+                workers.give(connection);
+            }
+        })
+        .await;
+    }
+
+    /// Hands over each connection, without end.
+    pub(super) async fn each(&self, hand_over: impl Fn(Connection)) {
         loop {
-            let accepted = match self {
-                Self::Tcp(listener) => accept_tcp(listener).await,
-                Self::Unix(listener, _) => accept_unix(listener).await,
-            };
-            match accepted {
-                // Closed at once, which Envoy takes for a failure at once; a connection that nobody
-                // answers would cost each of its requests a timeout.
-                Ok(_) if workers.are_full() => {
-                    tracing::warn!(most = MOST_CONNECTIONS, "too many connections: one is refused");
-                }
-                Ok(connection) => workers.give(connection),
+            match self.connection().await {
+                Ok(connection) => hand_over(connection),
                 Err(error) if is_of_the_peer(&error) => {}
                 // Without file descriptors `accept` fails at once every time, so it is not asked
                 // again at once.

@@ -6,6 +6,7 @@ use anyhow::Result;
 use tonic::service::RoutesBuilder;
 
 use super::decoding;
+use super::extension_providers;
 use super::key_sources::KeySources;
 use crate::authn::{TokenCache, TokenCacheStatus};
 use crate::config::Config;
@@ -49,6 +50,15 @@ pub(super) fn grpc_services(
             .with_metrics(check_metrics);
     if let Some(decision_log) = decision_log {
         service = service.with_decision_log(decision_log);
+    }
+    if let Some(providers) = extension_providers::open(config, metrics)? {
+        service = service.with_providers(providers);
+    }
+    if let Some(longest) = config.cache_hint {
+        service = service.with_cache_hint(longest);
+    }
+    if let Some(denials) = &config.denials {
+        service = service.with_denials(denials.clone());
     }
     if let Some(spans) = spans {
         service = service.with_spans(spans);

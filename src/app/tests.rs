@@ -15,6 +15,8 @@ use crate::telemetry::logging::LogFilter;
 
 use super::*;
 
+mod http;
+
 const DENY_ADMIN: &str = r#"
 apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
@@ -115,11 +117,16 @@ async fn within<T>(happens: impl Future<Output = T>) -> T {
 }
 
 fn config(policies: &std::path::Path, listen: &str) -> Config {
+    Config::load(&flags(policies, listen), &Environment::default()).unwrap()
+}
+
+fn flags(policies: &std::path::Path, listen: &str) -> Flags {
     let mut flags = Flags::default();
     flags.policy.policies = vec![policies.to_owned()];
     flags.server.listen = Some(listen.into());
+    flags.server.http_listen = Some("127.0.0.1:0".into());
     flags.server.admin = Some("127.0.0.1:0".into());
-    Config::load(&flags, &Environment::default()).unwrap()
+    flags
 }
 
 #[tokio::test]

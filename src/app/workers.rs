@@ -23,6 +23,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tonic::service::Routes;
 use tonic::transport::{Server, server::Connected};
 
+use super::http;
+use crate::extauthz::HttpServer;
 use crate::shutdown::Shutdown;
 
 /// Also how load tests find these threads; Linux keeps 15 bytes.
@@ -69,6 +71,8 @@ struct Desk {
     to: mpsc::UnboundedSender<Connection>,
     /// How many it has.
     held: Arc<AtomicUsize>,
+    /// And those of proxies that ask over HTTP.
+    http: http::Desk,
 }
 
 impl Workers {
@@ -76,6 +80,7 @@ impl Workers {
     pub(super) fn start(
         number: NonZeroUsize,
         routes: &Routes,
+        http: Option<&HttpServer>,
         drain: &Shutdown,
     ) -> Result<(Self, Ended)> {
         let (abandon, abandoned) = watch::channel(());
@@ -83,7 +88,8 @@ impl Workers {
         for _ in 0..number.get() {
             let (to, connections) = mpsc::unbounded_channel();
             let held = Arc::new(AtomicUsize::new(0));
-            desks.push(Desk { to, held: held.clone() });
+            let (http_desk, http_work) = http::Desk::new(http.cloned(), drain.clone());
+            desks.push(Desk { to, held: held.clone(), http: http_desk });
             let (end, ending) = oneshot::channel();
             endings.push(ending);
             let (routes, drain, mut abandoned) = (routes.clone(), drain.clone(), abandoned.clone());
@@ -94,7 +100,9 @@ impl Workers {
             let work = move || {
                 let served = runtime.block_on(async {
                     tokio::select! {
-                        served = serve(routes, connections, held, drain) => served,
+                        (served, ()) = async {
+                            tokio::join!(serve(routes, connections, held, drain), http_work)
+                        } => served,
                         _ = abandoned.changed() => Ok(()),
                     }
                 });
@@ -118,6 +126,11 @@ impl Workers {
     pub(super) fn are_full(&self) -> bool {
         let held = self.desks.iter().map(|desk| desk.held.load(Ordering::Relaxed));
         held.sum::<usize>() >= MOST_CONNECTIONS
+    }
+
+    /// Where they get connections of proxies that ask over HTTP.
+    pub(super) fn http_desks(&self) -> Vec<http::Desk> {
+        self.desks.iter().map(|desk| desk.http.clone()).collect()
     }
 
     /// To the worker with the fewest connections.
@@ -176,7 +189,8 @@ struct Held {
     _counted: Counted,
 }
 
-struct Counted(Arc<AtomicUsize>);
+/// One connection of those that a worker has, as long as it is there.
+pub(super) struct Counted(pub(super) Arc<AtomicUsize>);
 
 impl Drop for Counted {
     fn drop(&mut self) {
@@ -184,14 +198,15 @@ impl Drop for Counted {
     }
 }
 
-enum Socket {
+/// A connection on the runtime of the thread that has it.
+pub(super) enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
 impl Socket {
     /// On the runtime of this thread.
-    fn here(connection: Connection) -> io::Result<Self> {
+    pub(super) fn here(connection: Connection) -> io::Result<Self> {
         match connection {
             Connection::Tcp(stream) => TcpStream::from_std(stream).map(Self::Tcp),
             Connection::Unix(stream) => UnixStream::from_std(stream).map(Self::Unix),
@@ -270,7 +285,7 @@ mod tests {
     fn start(number: usize) -> (Workers, Ended, Shutdown) {
         let drain = Shutdown::default();
         let number = NonZeroUsize::new(number).unwrap();
-        let (workers, ended) = Workers::start(number, &Routes::default(), &drain).unwrap();
+        let (workers, ended) = Workers::start(number, &Routes::default(), None, &drain).unwrap();
         (workers, ended, drain)
     }
 

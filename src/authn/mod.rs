@@ -30,7 +30,8 @@ use crate::plan::{JwtPlan, JwtRulePlan, KeySourceId};
 
 pub use inspect::{Inspection, inspect};
 pub use introspection::ScopeStrategy;
-pub use requirement::{Authentication, Changes, VerifiedToken};
+pub use query::query_with;
+pub use requirement::{Authentication, Changes, Validity, VerifiedToken};
 pub use token::CLOCK_SKEW_SECONDS;
 pub use token_cache::{TokenCache, TokenCacheStatus};
 pub use vouched::{Signer, Vouching};

@@ -47,6 +47,29 @@ impl Query {
     }
 }
 
+/// The path with parameters of its query set and others taken out, as Envoy's ext_authz filter does
+/// it: as they were written, nothing decoded, sorted by name.
+pub fn query_with(path: &str, set: &[(String, String)], remove: &[String]) -> String {
+    let (bare, query) = path.split_once('?').unwrap_or((path, ""));
+    let mut parameters: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut rest = query;
+    while !rest.is_empty() {
+        let (parameter, after) = rest.split_once('&').unwrap_or((rest, ""));
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        parameters.entry(name).or_default().push(value);
+        rest = after;
+    }
+    for (name, value) in set {
+        parameters.insert(name, vec![value]);
+    }
+    for name in remove {
+        parameters.remove(name.as_str());
+    }
+    let pairs = parameters.iter().flat_map(|(name, values)| values.iter().map(move |v| (name, v)));
+    let pairs: Vec<_> = pairs.map(|(name, value)| format!("{name}={value}")).collect();
+    if pairs.is_empty() { bare.to_owned() } else { format!("{bare}?{}", pairs.join("&")) }
+}
+
 fn decode(text: &str) -> Vec<u8> {
     percent_decode_str(text).collect()
 }

@@ -30,6 +30,23 @@ pub struct Authentication {
     pub changes: Changes,
     /// Keys that might verify what failed, if they could be had.
     pub wanted: Vec<WantedKey>,
+    /// For how long the same tokens lead to the same.
+    pub validity: Validity,
+}
+
+/// For how long tokens lead to what they led to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Validity {
+    /// To the end of this second, counted from 1970; `None` where no token bounds it.
+    pub through: Option<u64>,
+    /// Whether a token failed by keys that are fetched: other keys may be there at any time.
+    pub keys_may_come: bool,
+}
+
+impl Validity {
+    fn end_with(&mut self, second: u64) {
+        self.through = Some(self.through.map_or(second, |through| through.min(second)));
+    }
 }
 
 /// Which parts of the request were changed.
@@ -46,6 +63,14 @@ impl Changes {
     /// Names of headers removed or set, each once, in order.
     pub fn headers(&self) -> impl Iterator<Item = &str> {
         self.headers.iter().map(AsRef::as_ref)
+    }
+
+    /// Notes changes that were made before.
+    pub fn also(&mut self, before: &Self) {
+        self.path |= before.path;
+        for name in &before.headers {
+            self.note_header(name);
+        }
     }
 
     /// Notes that this header was removed or set.
@@ -169,10 +194,16 @@ impl Walk<'_> {
         if !rule.issuer.is_empty() && *rule.issuer != *token.issuer {
             return Err(JwtError::UnknownIssuer);
         }
-        token.check_time(now)?;
+        let in_time = token.check_time(now);
+        if let Some(second) = token.unchanged_through(in_time) {
+            self.result.validity.end_with(second);
+        }
+        in_time?;
         token.check_audience(&rule.audiences, normalize_audience)?;
         let mut fetched = None;
+        let is_fetched = matches!(rule.keys, KeyReference::Remote(_));
         let Some(key_set) = key_set(rule, keys, &mut fetched) else {
+            self.result.validity.keys_may_come = true;
             self.want(rule, token, None);
             return Err(JwtError::VerificationFails);
         };
@@ -195,6 +226,7 @@ impl Walk<'_> {
                 Ok(parsed)
             }
             Err(error) => {
+                self.result.validity.keys_may_come |= is_fetched;
                 match cache {
                     Some(cache) if is_known => cache.remove(text),
                     Some(cache) if rejection.is_none() => {

@@ -110,6 +110,18 @@ impl Token {
         Ok(())
     }
 
+    /// The last second in which [`Token::check_time`] says that still; `None` where it always will.
+    pub(super) fn unchanged_through(&self, said: Result<(), JwtError>) -> Option<u64> {
+        match said {
+            Ok(()) if self.expires > 0 => Some(self.expires.saturating_add(CLOCK_SKEW_SECONDS)),
+            // It is before that.
+            Err(JwtError::NotYetValid) => {
+                Some(self.not_before.saturating_sub(CLOCK_SKEW_SECONDS + 1))
+            }
+            Ok(()) | Err(_) => None,
+        }
+    }
+
     /// The `kid` of that of the keys that it is signed with, if it has one.
     pub(super) fn signer<'k>(&self, keys: &'k KeySet) -> Result<Option<&'k str>, JwtError> {
         let input = self.signing_input.as_bytes();

@@ -42,8 +42,9 @@ pub(super) fn attaches(
     let is_local = namespace == workload.namespace;
     let gateway = workload.labels.get(GATEWAY_NAME);
     attachment.target_refs.iter().any(|target| {
-        is_local && gateway.is_some_and(|gateway| targets_gateway(target, gateway))
-            || is_local && targets_service(target, workload)
+        let targets_workload = gateway.is_some_and(|gateway| targets_gateway(target, gateway))
+            || targets_service(target, workload);
+        is_local && targets_workload
             || is_waypoint(workload)
                 && gateway.is_some()
                 && namespace == mesh.root_namespace

@@ -2,6 +2,8 @@
 //!
 //! Says what each field means; `words` writes it down, `index` files it.
 
+use std::collections::BTreeSet;
+
 use super::index::TreeBuilder;
 use super::words::{Patterns, Words, ports};
 use crate::matcher::Star;
@@ -12,7 +14,7 @@ use crate::model::{
 use crate::plan::index::key::Case;
 use crate::plan::rules::{RuleDraft, TestDraft, TooLarge};
 use crate::plan::vocabulary::{Attribute, Vocabulary};
-use crate::plan::{Trees, Unknown};
+use crate::plan::{CustomTree, DecisionTree, Trees, Unknown};
 
 /// What kind of traffic the trees are for. HTTP-only conditions cannot be met by a connection: an
 /// ALLOW rule with one is left out, other rules lose the condition, as Istio does.
@@ -49,13 +51,13 @@ fn trees<'p>(
     traffic: Traffic,
     words: &mut Words<'p>,
 ) -> Result<Trees, TooLarge> {
-    let select = |wanted: fn(&Action) -> bool, dry_run: bool| {
+    let select = |wanted: &dyn Fn(&Action) -> bool, dry_run: bool| {
         (0u32..)
             .zip(policies)
             .filter(move |(_, p)| wanted(&p.action) && p.dry_run == dry_run)
             .collect::<Vec<_>>()
     };
-    let mut tree = |wanted: fn(&Action) -> bool, dry_run: bool, unknown: Unknown| {
+    let mut tree = |wanted: &dyn Fn(&Action) -> bool, dry_run: bool, unknown: Unknown| {
         let mut tree = TreeBuilder::new(unknown);
         for (index, policy) in select(wanted, dry_run) {
             for (rule, position) in policy.rules.iter().zip(0u32..) {
@@ -73,17 +75,36 @@ fn trees<'p>(
     let is_deny = |a: &Action| matches!(a, Action::Deny);
     let is_audit = |a: &Action| matches!(a, Action::Audit);
     let is_custom = |a: &Action| matches!(a, Action::Custom { .. });
+    let has = |wanted: &dyn Fn(&Action) -> bool, dry_run| !select(wanted, dry_run).is_empty();
     Ok(Trees {
-        custom: tree(is_custom, false, Unknown::Match)?,
-        deny: tree(is_deny, false, Unknown::Match)?,
-        allow: tree(is_allow, false, Unknown::NoMatch)?,
-        has_allow: !select(is_allow, false).is_empty(),
-        audit: tree(is_audit, false, Unknown::Match)?,
-        shadow_deny: tree(is_deny, true, Unknown::Match)?,
-        shadow_allow: tree(is_allow, true, Unknown::NoMatch)?,
-        has_shadow_allow: !select(is_allow, true).is_empty(),
-        has_shadow: !select(is_allow, true).is_empty() || !select(is_deny, true).is_empty(),
+        custom: custom_trees(policies, false, &mut tree)?,
+        shadow_custom: custom_trees(policies, true, &mut tree)?,
+        deny: tree(&is_deny, false, Unknown::Match)?,
+        allow: tree(&is_allow, false, Unknown::NoMatch)?,
+        has_allow: has(&is_allow, false),
+        audit: tree(&is_audit, false, Unknown::Match)?,
+        shadow_deny: tree(&is_deny, true, Unknown::Match)?,
+        shadow_allow: tree(&is_allow, true, Unknown::NoMatch)?,
+        has_audit: has(&is_audit, false),
+        has_shadow_deny: has(&is_deny, true),
+        has_shadow_allow: has(&is_allow, true),
+        has_shadow: has(&is_allow, true) || has(&is_deny, true) || has(&is_custom, true),
     })
+}
+
+/// A tree for each provider that policies name, in the order of their names.
+fn custom_trees(
+    policies: &[&AuthorizationPolicy],
+    dry_run: bool,
+    tree: &mut impl FnMut(&dyn Fn(&Action) -> bool, bool, Unknown) -> Result<DecisionTree, TooLarge>,
+) -> Result<Vec<CustomTree>, TooLarge> {
+    let asking = policies.iter().filter(|policy| policy.dry_run == dry_run);
+    let providers: BTreeSet<_> = asking.filter_map(|policy| policy.action.provider()).collect();
+    let custom = providers.into_iter().map(|provider| {
+        let asks = |action: &Action| action.provider() == Some(provider);
+        Ok(CustomTree { provider: provider.clone(), tree: tree(&asks, dry_run, Unknown::Match)? })
+    });
+    custom.collect()
 }
 
 struct Builder<'p, 'w> {

@@ -5,14 +5,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::access::{Access, Forms, Scope};
 use super::attachments::{NamespaceResources, by_namespace};
 use super::{Rejected, Settings, access, attach, authentication, build, trust_domain};
 use crate::model::{
-    ApiRule, AuthorizationPolicy, JwtRule, Kind, Mesh, Metadata, Resource, ResourceId, Workload,
+    Action, ApiRule, AuthorizationPolicy, JwtRule, Kind, Mesh, Metadata, Resource, ResourceId,
+    Workload,
 };
 use crate::plan::rules::TooLarge;
 use crate::plan::{
@@ -119,6 +120,7 @@ impl Compiler {
             jwt: Arc::default(),
             access: None,
             invalid: set.invalid(&mesh, workload),
+            dependencies: OnceLock::new(),
         };
         let mut tokens = Vec::new();
         for namespace in namespaces {
@@ -181,7 +183,11 @@ impl Compiler {
             let policies: Vec<_> = policies.iter().map(|p| trust_domain::expand(p, mesh)).collect();
             let build::Built { vocabulary, http, l4 } =
                 build::build(&policies).map_err(|_: TooLarge| ()).ok()?;
-            Some(Arc::new(Layer { policies, vocabulary, http, l4 }))
+            let not_allowed = policies
+                .iter()
+                .filter(|policy| policy.action == Action::Allow && !policy.dry_run)
+                .find_map(|policy| policy.deny_response.clone());
+            Some(Arc::new(Layer { policies, vocabulary, http, l4, not_allowed }))
         })
     }
 }

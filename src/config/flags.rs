@@ -110,6 +110,27 @@ pub struct ServerFlags {
     #[arg(long, value_name = "MODE")]
     pub socket_mode: Option<String>,
 
+    /// Where proxies ask over HTTP: an address, unix:PATH, or off [default: 127.0.0.1:9192]
+    #[arg(long, value_name = "ADDR", help_heading = "HTTP")]
+    pub http_listen: Option<String>,
+
+    /// Which proxy asks there: envoy (`http_service`), nginx (`auth_request`), or traefik (ForwardAuth)
+    /// [default: envoy]
+    #[arg(long, value_name = "PROXY", help_heading = "HTTP", alias = "http-flavor")]
+    pub http_flavour: Option<String>,
+
+    /// `path_prefix` of Envoy's `http_service` [default: none]
+    #[arg(long, value_name = "PATH", help_heading = "HTTP")]
+    pub http_path_prefix: Option<String>,
+
+    /// The header in which the proxy says what else it knows (docs/http.md) [default: none]
+    #[arg(long, value_name = "NAME", help_heading = "HTTP")]
+    pub http_proxy_header: Option<String>,
+
+    /// From where proxies may ask there [default: this machine]
+    #[arg(long, value_name = "CIDR,...", help_heading = "HTTP")]
+    pub http_trusted_proxies: Option<String>,
+
     /// Where livez, readyz, metrics and config_dump are [default: 127.0.0.1:8282]
     #[arg(long, value_name = "ADDR")]
     pub admin: Option<String>,
@@ -205,6 +226,10 @@ pub struct ServerFlags {
     /// How much memory verified tokens may take; 0 verifies each time [default: 32MiB]
     #[arg(long, value_name = "SIZE", help_heading = "Keys")]
     pub token_cache_size: Option<String>,
+
+    /// Have answers say for which requests they hold, and that for this long at most [default: off]
+    #[arg(long, value_name = "TIME")]
+    pub cache_hint: Option<String>,
 
     /// The largest CheckRequest that is read [default: 4MiB]
     #[arg(long, value_name = "SIZE")]
@@ -336,6 +361,11 @@ impl Flags {
             ("config", &policy.config),
             ("listen", &server.listen),
             ("socketMode", &server.socket_mode),
+            ("httpListen", &server.http_listen),
+            ("httpFlavour", &server.http_flavour),
+            ("httpPathPrefix", &server.http_path_prefix),
+            ("httpProxyHeader", &server.http_proxy_header),
+            ("httpTrustedProxies", &server.http_trusted_proxies),
             ("admin", &server.admin),
             ("workers", &server.workers),
             ("probes", &server.probes),
@@ -360,6 +390,7 @@ impl Flags {
             ("introspectionUrl", &server.introspection_url),
             ("introspectionTimeout", &server.introspection_timeout),
             ("tokenCacheSize", &server.token_cache_size),
+            ("cacheHint", &server.cache_hint),
             ("maxMessageSize", &server.max_message_size),
             ("kube", &server.kube),
             ("kubeNamespaces", &server.kube_namespaces),

@@ -96,7 +96,7 @@ impl KeySourcesConfig {
 }
 
 /// As `BLOCKED_CIDRS_IN_JWKS_URIS` of istiod: a list, or a text with commas.
-fn cidrs(value: &Value) -> Result<Vec<IpNet>, String> {
+pub(super) fn cidrs(value: &Value) -> Result<Vec<IpNet>, String> {
     match value.as_array() {
         Some(list) => list.iter().map(|entry| cidr(text(entry)?)).collect(),
         None => text(value)?.split(',').map(cidr).collect(),

@@ -8,7 +8,7 @@ use super::{Environment, Problems, document, read};
 
 /// Every setting by its name in files. Flags are the same in kebab-case, variables in
 /// SCREAMING_SNAKE_CASE behind `POSTERN_`.
-const SETTINGS: [&str; 70] = [
+const SETTINGS: [&str; 79] = [
     "admin",
     "api",
     "apiCertificate",
@@ -25,6 +25,7 @@ const SETTINGS: [&str; 70] = [
     "apiRuleDomains",
     "apiRuleJwtHandler",
     "apiTokens",
+    "cacheHint",
     "clientAddressHeader",
     "config",
     "decisionLog",
@@ -34,6 +35,14 @@ const SETTINGS: [&str; 70] = [
     "decisionLogHeaders",
     "decisionLogRedact",
     "decisionLogSample",
+    "extensionProviderClients",
+    "extensionProviders",
+    "httpFlavour",
+    "httpListen",
+    "httpPathPrefix",
+    "httpProxyHeader",
+    "httpTrustedProxies",
+    "denials",
     "introspectionDestinations",
     "introspectionTimeout",
     "introspectionUrl",
@@ -82,7 +91,15 @@ const SETTINGS: [&str; 70] = [
 ];
 
 /// Not set by flag or variable: they have more structure than one line holds.
-const ONLY_IN_FILES: [&str; 4] = ["apiJwtRules", "apiRoles", "jwksClients", "workloads"];
+const ONLY_IN_FILES: [&str; 7] = [
+    "apiJwtRules",
+    "apiRoles",
+    "denials",
+    "extensionProviderClients",
+    "extensionProviders",
+    "jwksClients",
+    "workloads",
+];
 
 /// Where settings come from.
 #[derive(Debug, Clone, PartialEq, Eq)]

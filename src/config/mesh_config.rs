@@ -17,8 +17,6 @@ use super::{
 pub(super) struct MeshConfig {
     /// What has the same meaning as a setting of ours.
     pub(super) layer: Layer,
-    /// `extensionProviders[].name`
-    pub(super) extension_providers: Vec<String>,
     /// `defaultConfig.gatewayTopology.numTrustedProxies`
     pub(super) num_trusted_proxies: Option<u32>,
 }
@@ -112,7 +110,7 @@ impl MeshConfig {
                 "trustDomain" => self.layer.set("trustDomain", value),
                 "trustDomainAliases" => self.layer.set("trustDomainAliases", value),
                 "pathNormalization" => self.path_normalization(file, &value, problems),
-                "extensionProviders" => self.extension_providers(file, &value, problems),
+                "extensionProviders" => self.layer.set("extensionProviders", value),
                 "defaultConfig" => self.default_config(file, &value, problems),
                 _ => {}
             }
@@ -125,24 +123,6 @@ impl MeshConfig {
             match camel_case(key).as_str() {
                 "normalization" => self.layer.set("pathNormalization", value.clone()),
                 _ => problems.add(&path, document::unknown(key, &["normalization"])),
-            }
-        }
-    }
-
-    fn extension_providers(&mut self, file: &str, value: &Value, problems: &mut Problems) {
-        let path = format!("{file}: extensionProviders");
-        let Value::Array(providers) = value else {
-            problems.add(path, "must be a list");
-            return;
-        };
-        for (index, provider) in providers.iter().enumerate() {
-            match provider.get("name").map(values::text) {
-                Some(Ok(name)) if self.extension_providers.iter().any(|known| known == name) => {
-                    problems.add(format!("{path}[{index}]"), format!("`{name}` is there twice"));
-                }
-                Some(Ok(name)) => self.extension_providers.push(name.to_owned()),
-                Some(Err(problem)) => problems.add(format!("{path}[{index}].name"), problem),
-                None => problems.add(format!("{path}[{index}]"), "`name` is missing"),
             }
         }
     }
@@ -185,7 +165,7 @@ fn members<'v>(
     members.into_iter().flatten().collect()
 }
 
-fn is_default(value: &Value) -> bool {
+pub(super) fn is_default(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::String(text) => text.is_empty(),
@@ -195,7 +175,7 @@ fn is_default(value: &Value) -> bool {
 }
 
 /// Protobuf's JSON takes `root_namespace` for `rootNamespace`.
-fn camel_case(name: &str) -> String {
+pub(super) fn camel_case(name: &str) -> String {
     let mut camel = String::new();
     let mut upper = false;
     for character in name.chars() {

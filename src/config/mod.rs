@@ -6,8 +6,11 @@
 mod address;
 mod api_rules;
 mod decision_log;
+mod denials;
 mod document;
+mod extension_providers;
 mod flags;
+mod http;
 mod introspection;
 mod key_sources;
 mod kube;
@@ -33,7 +36,7 @@ use serde_json::{Value, json};
 
 use crate::authn::DEFAULT_MAX_TOKEN_SIZE;
 use crate::compile::Settings;
-use crate::extauthz::{RequestSettings, WorkloadFrom};
+use crate::extauthz::{DenialSettings, RequestSettings, WorkloadFrom};
 use crate::manifest::ApiRuleOptions;
 use crate::model::{Mesh, Service, Workload};
 use crate::normalize::PathNormalization;
@@ -41,7 +44,9 @@ use crate::telemetry::logging::{LogFilter, LogFormat};
 
 pub use address::{Address, InvalidAddress};
 pub use decision_log::{DecisionLogConfig, DecisionLogTarget};
+pub use extension_providers::{ExtensionProvidersConfig, ProviderReach, ProviderTls};
 pub use flags::{Flags, PolicyFlags, ServerFlags};
+pub use http::HttpConfig;
 pub use introspection::IntrospectionConfig;
 pub use key_sources::{KeySourceClient, KeySourcesConfig};
 pub use kube::KubeConfig;
@@ -71,6 +76,8 @@ pub struct Config {
     pub listen: Address,
     /// Permissions of the socket file, where that is a unix socket.
     pub socket_mode: u32,
+    /// The port for proxies that ask over HTTP; `None` is none.
+    pub http: Option<HttpConfig>,
     /// Where the admin endpoints listen.
     pub admin: SocketAddr,
     /// How many threads answer.
@@ -85,8 +92,8 @@ pub struct Config {
     pub client_address_header: Option<Arc<str>>,
     /// What to do to paths before they are matched.
     pub path_normalization: PathNormalization,
-    /// Names of the mesh config's `extensionProviders`.
-    pub extension_providers: Vec<String>,
+    /// Whom CUSTOM policies can name.
+    pub extension_providers: ExtensionProvidersConfig,
     /// How APIRules are read.
     pub api_rules: ApiRuleOptions,
     /// Which events are logged.
@@ -97,6 +104,10 @@ pub struct Config {
     pub colour: bool,
     /// Where decisions are logged; `None` is nowhere.
     pub decision_log: Option<DecisionLogConfig>,
+    /// For how long answers may say that they hold; `None` says nothing.
+    pub cache_hint: Option<Duration>,
+    /// How denials look; `None` is as native filters make them.
+    pub denials: Option<Arc<DenialSettings>>,
     /// How spans are exported, as the `OTEL_*` variables say; `None` exports none.
     pub traces: Option<OtlpExport>,
     /// How long requests may take to finish at shutdown.
@@ -237,7 +248,7 @@ impl Config {
         if needs_policies && found("policies").is_none() && !elsewhere {
             read.problems.add("--policies", "a file or directory of policies is needed");
         }
-        let config = read.config(mesh_config, environment, warnings);
+        let config = read.config(&mesh_config, environment, warnings);
         if read.problems.0.is_empty() {
             Ok(config)
         } else {
@@ -274,7 +285,7 @@ impl Config {
             "xffNumTrustedHops": self.xff_num_trusted_hops,
             "clientAddressHeader": self.client_address_header.as_deref(),
             "pathNormalization": self.path_normalization.as_str(),
-            "extensionProviders": self.extension_providers,
+            "extensionProviders": null,
             "logLevel": self.log_level.to_string(),
             "logFormat": self.log_format.as_str(),
             "shutdownGrace": values::show_duration(self.shutdown_grace),
@@ -284,14 +295,25 @@ impl Config {
             "maxTokenSize": self.max_token_size,
         });
         if let Value::Object(settings) = &mut settings {
+            self.extension_providers.show(settings);
             self.key_sources.show(settings);
             self.introspection.show(settings);
             api_rules::show(&self.api_rules, settings);
+            match &self.http {
+                Some(http) => http.show(settings),
+                None => drop(settings.insert("httpListen".into(), json!("off"))),
+            }
             if self.traces.is_some() {
                 settings.insert("traces".into(), json!("otlp"));
             }
             if let Some(decision_log) = &self.decision_log {
                 decision_log.show(settings);
+            }
+            if let Some(longest) = self.cache_hint {
+                settings.insert("cacheHint".into(), values::show_duration(longest).into());
+            }
+            if let Some(denials) = &self.denials {
+                settings.insert("denials".into(), denials::show(denials));
             }
             if let Some(kube) = &self.kube {
                 kube.show(settings);
@@ -317,7 +339,7 @@ impl Reader<'_> {
     /// Total: what has a problem gets its default, and the problem is remembered.
     fn config(
         &mut self,
-        mesh_config: MeshConfig,
+        mesh_config: &MeshConfig,
         environment: &Environment,
         mut warnings: Vec<String>,
     ) -> Config {
@@ -329,8 +351,15 @@ impl Reader<'_> {
         }
         let probes = self.probes(&listen, admin);
         exposure(&listen, admin, &mut warnings);
+        let path_normalization =
+            self.setting("pathNormalization", PathNormalization::None, values::path_normalization);
+        let http = HttpConfig::read(self, path_normalization, &mut warnings);
+        let providers = ExtensionProvidersConfig::read(self, &mut warnings);
+        if let Some(HttpConfig { listen: Address::Tcp(address), .. }) = &http {
+            self.http_is_elsewhere(*address, &listen, admin, probes);
+        }
         let use_remote_address = self.setting("useRemoteAddress", false, values::boolean);
-        let hops = self.trusted_hops(&mesh_config, use_remote_address, &mut warnings);
+        let hops = self.trusted_hops(mesh_config, use_remote_address, &mut warnings);
         let header = self.setting("clientAddressHeader", None, values::address_header);
         if header.is_some() && (use_remote_address || hops > 0) {
             self.problems.add(
@@ -360,24 +389,26 @@ impl Reader<'_> {
             ),
             listen,
             socket_mode: self.setting("socketMode", 0o660, values::socket_mode),
+            http,
             admin,
             workers: self.setting("workers", None, values::workers).unwrap_or_else(cores),
             probes,
             use_remote_address,
             xff_num_trusted_hops: hops,
             client_address_header: header,
-            path_normalization: self.setting(
-                "pathNormalization",
-                PathNormalization::None,
-                values::path_normalization,
-            ),
-            api_rules: api_rules::read(self, &mesh_config.extension_providers),
-            extension_providers: mesh_config.extension_providers,
+            path_normalization,
+            api_rules: api_rules::read(self, &providers.names()),
+            extension_providers: providers,
             log_level: self.setting("logLevel", LogFilter::default(), values::log_filter),
             log_format: format.unwrap_or(plain),
             colour: environment.terminal && !environment.has("NO_COLOR"),
             traces: opentelemetry::traces(self, environment),
             decision_log: DecisionLogConfig::read(self, environment),
+            denials: denials::read(self).map(Arc::new),
+            cache_hint: self.setting("cacheHint", None, |value| {
+                let (least, most) = (Duration::from_secs(1), Duration::from_hours(1));
+                values::duration(value, least, most).map(Some)
+            }),
             shutdown_grace: self.setting(
                 "shutdownGrace",
                 Duration::from_secs(10),
@@ -444,6 +475,22 @@ impl Reader<'_> {
             self.problems.add("--probes", format!("`{probes}` is taken by {by}"));
         }
         Some(probes)
+    }
+
+    fn http_is_elsewhere(
+        &mut self,
+        http: SocketAddr,
+        listen: &Address,
+        admin: SocketAddr,
+        probes: Option<SocketAddr>,
+    ) {
+        let same = |address: SocketAddr| http.port() != 0 && address == http;
+        let listen = if let Address::Tcp(listen) = listen { Some(*listen) } else { None };
+        let taken = [(listen, "--listen"), (Some(admin), "--admin"), (probes, "--probes")];
+        if let Some((_, by)) = taken.iter().find(|(address, _)| address.is_some_and(same)) {
+            let problem = format!("`{http}` is taken by {by}");
+            self.problems.add("--http-listen", problem);
+        }
     }
 
     /// Istio uses `numTrustedProxies` for gateways only, and gateways use the remote address.

@@ -226,7 +226,15 @@ fn everything_can_be_set_in_a_file() {
       "jwksClients": [],
       "introspectionDestinations": [],
       "introspectionUrl": null,
-      "introspectionTimeout": "500ms"
+      "introspectionTimeout": "500ms",
+      "httpListen": "127.0.0.1:9192",
+      "httpFlavour": "envoy",
+      "httpPathPrefix": "",
+      "httpProxyHeader": null,
+      "httpTrustedProxies": [
+        "127.0.0.0/8",
+        "::1/128"
+      ]
     }
     "#);
 }
@@ -265,6 +273,26 @@ fn a_decision_log_is_configured() {
     let to = config.decision_log.map(|log| log.to);
     assert_eq!(to, Some(DecisionLogTarget::Otlp(OtlpExport { tls: true })));
     assert_eq!(Given::flags("--policies p --decision-log off").load().decision_log, None);
+}
+
+#[test]
+fn denials_are_native_until_configured() {
+    assert_eq!(Given::flags("--policies p").load().denials, None);
+    assert_eq!(Given::flags("--policies p").config(r#"{"denials": {}}"#).load().denials, None);
+    let written = r#"{"denials": {
+        "annotations": true, "status": 404, "body": "no\n", "headers": {"Set-Cookie": "a=b"},
+        "tokens": {"status": "401"},
+        "workloads": [{"namespace": "shop", "labels": {"app": "web"}, "body": ""}],
+        "reasonHeader": {"addresses": ["10.0.0.1"], "principals": ["spiffe://td/ns/a/sa/b"]}
+    }}"#;
+    let shown = Given::flags("--policies p").config(written).load().to_json();
+    let expected = json!({
+        "annotations": true, "status": 404, "body": "no\n", "headers": {"set-cookie": "a=b"},
+        "tokens": {"status": 401},
+        "workloads": [{"namespace": "shop", "labels": {"app": "web"}, "body": ""}],
+        "reasonHeader": {"addresses": ["10.0.0.1/32"], "principals": ["td/ns/a/sa/b"]},
+    });
+    assert_eq!(shown["denials"], expected);
 }
 
 #[test]
@@ -437,6 +465,36 @@ fn addresses_say_what_they_lack(#[case] text: &str, #[case] expected: &str) {
     r#"{"jwksBlockedCidrs": ["10.0.0.0/8", "10.0.0.0/33"]}"#,
     "jwksBlockedCidrs: `10.0.0.0/33` is not a range, such as `10.0.0.0/8`"
 )]
+#[case::denial_unknown(
+    r#"{"denials": {"Status": 404}}"#,
+    "denials: `Status` is no setting: write `status`"
+)]
+#[case::denial_status(
+    r#"{"denials": {"status": 200}}"#,
+    "denials: status: `200` is not `401`, `403` or `404`"
+)]
+#[case::denial_header(
+    r#"{"denials": {"tokens": {"headers": {"Content-Length": "1"}}}}"#,
+    "denials: tokens: headers: `content-length` cannot be set"
+)]
+#[case::denial_workload(
+    r#"{"denials": {"workloads": [{"namespace": "a"}]}}"#,
+    "denials: workloads: entry 1: none of `status`, `body`, `headers` and `tokens` is there"
+)]
+#[case::denial_nobody(
+    r#"{"denials": {"reasonHeader": {}}}"#,
+    "denials: reasonHeader: neither `addresses` nor `principals` names anybody"
+)]
+#[case::denial_star(
+    r#"{"denials": {"reasonHeader": {"principals": ["cluster.local/*"]}}}"#,
+    "denials: reasonHeader: principals: `cluster.local/*` is not an identity, such as \
+     `cluster.local/ns/shop/sa/web`; stars mean nothing here"
+)]
+#[case::denial_range(
+    r#"{"denials": {"reasonHeader": {"addresses": ["10.0.0.0/33"]}}}"#,
+    "denials: reasonHeader: addresses: `10.0.0.0/33` is not an address or a range, such as \
+     `10.0.0.0/8`"
+)]
 #[case::client_list(
     r#"{"jwksClients": {"issuer": "a"}}"#,
     "jwksClients: must be a list with an `issuer` each"
@@ -501,6 +559,34 @@ fn addresses_say_what_they_lack(#[case] text: &str, #[case] expected: &str) {
     r#"{"admin": "127.0.0.1:9191"}"#,
     "--admin: `127.0.0.1:9191` is taken by --listen"
 )]
+#[case::same_port_for_http(
+    r#"{"listen": "127.0.0.1:9192"}"#,
+    "--http-listen: `127.0.0.1:9192` is taken by --listen"
+)]
+#[case::http_nowhere(
+    r#"{"httpListen": "off", "httpFlavour": "nginx"}"#,
+    "httpFlavour: is for --http-listen, which is `off`"
+)]
+#[case::http_flavour(
+    r#"{"httpFlavour": "apache"}"#,
+    "httpFlavour: `apache` is not `envoy`, `nginx` or `traefik`"
+)]
+#[case::http_prefix(
+    r#"{"httpPathPrefix": "postern"}"#,
+    "httpPathPrefix: `postern` is not the beginning of a path, such as `/postern/envoy`"
+)]
+#[case::http_prefix_of_nginx(
+    r#"{"httpFlavour": "nginx", "httpPathPrefix": "/a", "pathNormalization": "BASE"}"#,
+    "--http-path-prefix: only Envoy puts something before the path: --http-flavour is not `envoy`"
+)]
+#[case::http_header(
+    r#"{"httpProxyHeader": "X-Forwarded-For"}"#,
+    "httpProxyHeader: `X-Forwarded-For` has a meaning of its own: take one that nobody else uses"
+)]
+#[case::http_proxies(
+    r#"{"httpTrustedProxies": "10.0.0.0"}"#,
+    "httpTrustedProxies: `10.0.0.0` is not a range, such as `10.0.0.0/8`"
+)]
 fn bad_values_say_what_to_write(#[case] file: &str, #[case] expected: &str) {
     let given = Given::flags("--policies p").config(file);
     let error = given.refused().replace("postern.json: ", "");
@@ -539,6 +625,32 @@ fn key_sources_are_configured() {
 }
 
 #[test]
+fn who_may_ask_over_http() {
+    let http = |flags: &str| {
+        let config = Given::flags(&format!("--policies p {flags}")).load();
+        (config.http, config.warnings)
+    };
+    let (loopback, warnings) = http("");
+    let loopback = loopback.unwrap();
+    assert_eq!(loopback.listen.to_string(), "127.0.0.1:9192");
+    assert_eq!(
+        *loopback.trusted_proxies,
+        ["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()]
+    );
+    assert!(warnings.is_empty());
+    assert_eq!(http("--http-listen off"), (None, Vec::new()));
+    assert_eq!(http("--http-listen unix:/s").1, [""; 0]);
+    let said = |flags| http(flags).1.concat();
+    assert!(said("--http-listen 0.0.0.0:1").starts_with("HTTP on 0.0.0.0:1 answers nobody but"));
+    assert!(
+        said("--http-listen 0.0.0.0:1 --http-trusted-proxies 10.0.0.0/8")
+            .starts_with("HTTP on 0.0.0.0:1 believes what --http-trusted-proxies say")
+    );
+    assert!(said("--http-flavour nginx").starts_with("nginx sends paths as clients write them"));
+    assert_eq!(said("--http-flavor traefik --path-normalization BASE"), "");
+}
+
+#[test]
 fn what_a_port_beyond_loopback_means_is_said() {
     let config = Given::flags("--policies p --listen 0.0.0.0:1 --admin [::]:2").load();
     assert_eq!(config.warnings.len(), 2);
@@ -555,7 +667,10 @@ fn a_mesh_config_gives_what_concerns_us() {
         "pathNormalization": {"normalization": "DEFAULT"},
         "accessLogFile": "/dev/stdout",
         "enableTracing": true,
-        "extensionProviders": [{"name": "opa", "envoyExtAuthzGrpc": {}}, {"name": "otel"}],
+        "extensionProviders": [
+            {"name": "opa", "envoyExtAuthzGrpc": {"service": "opa.local", "port": 9191}},
+            {"name": "otel", "opentelemetry": {"service": "otel.local", "port": 4317}}
+        ],
         "defaultConfig": {"proxyMetadata": {}, "gatewayTopology": {"numTrustedProxies": 2}}
     }"#;
     let gateway = Given::flags("--policies p --use-remote-address true").mesh_config(mesh).load();
@@ -563,7 +678,9 @@ fn a_mesh_config_gives_what_concerns_us() {
     assert_eq!(gateway.settings.mesh.trust_domain, "example.org");
     assert_eq!(gateway.settings.mesh.trust_domain_aliases, ["old.example"]);
     assert_eq!(gateway.path_normalization, PathNormalization::Base);
-    assert_eq!(gateway.extension_providers, ["opa", "otel"]);
+    let providers = &gateway.extension_providers;
+    assert_eq!(providers.providers.iter().map(|(p, _)| &*p.name).collect::<Vec<_>>(), ["opa"]);
+    assert_eq!(providers.others, ["otel"]);
     assert_eq!(gateway.xff_num_trusted_hops, 2);
     let sidecar = Given::flags("--policies p").mesh_config(mesh).load();
     assert_eq!(sidecar.xff_num_trusted_hops, 0);
@@ -587,11 +704,11 @@ fn a_mesh_config_with_problems_names_them_all() {
     invalid configuration
       mesh.json: `rootNamespaces` is no setting
       mesh.json: pathNormalization: `normalisation` is no setting
-      mesh.json: extensionProviders[1]: `opa` is there twice
-      mesh.json: extensionProviders[2]: `name` is missing
       mesh.json: defaultConfig.gatewayTopology.numTrustedProxies: `-1` is not a number from 0 to 4294967295
       mesh.json: defaultConfig.gatewayTopology: `num` is no setting
       mesh.json: trustDomain: `a/b` is not a trust domain
+      mesh.json: extensionProviders[1]: `opa` is there twice
+      mesh.json: extensionProviders[2]: `name` is missing
     ");
 }
 

@@ -11,8 +11,10 @@ mod evaluate;
 pub mod reference;
 mod request;
 
+use std::sync::Arc;
+
 use crate::model::{Attributes, Identity, MutualTlsMode, Reason, RuleId, Shadow, Verdict};
-use crate::plan::{DecisionTree, Trees, WorkloadPlan};
+use crate::plan::{AttachedLayer, CustomTree, DecisionTree, Trees, WorkloadPlan};
 use candidates::first_match;
 use request::Request;
 
@@ -21,20 +23,77 @@ pub use access::{
 };
 pub use certainty::Certainty;
 
-/// What is decided before tokens are looked at: invalid policies, PeerAuthentication, CUSTOM rules.
+/// What is decided before anybody is asked about a request: invalid policies, PeerAuthentication.
 /// `None` lets the request go on.
-pub fn before_tokens(plan: &WorkloadPlan, attributes: &Attributes<'_>) -> Option<Reason> {
+pub fn before_custom(plan: &WorkloadPlan, attributes: &Attributes<'_>) -> Option<Reason> {
     if !plan.invalid.is_empty() {
         return Some(Reason::InvalidPolicy);
     }
-    let strict = plan.peer.mode_of(attributes.destination_port) == MutualTlsMode::Strict;
-    if strict && attributes.peer.names.is_empty() {
-        return Some(Reason::PeerUnauthenticated);
-    }
-    let identity = Identity::default();
-    // No provider can be defined yet, so each CUSTOM rule has an undefined one.
-    first_rule(plan, |trees| &trees.custom, Request::new(attributes, &identity))
-        .map(Reason::CustomProviderUndefined)
+    let strict = peer_modes(plan, attributes).any(|mode| mode == MutualTlsMode::Strict);
+    (strict && attributes.peer.names.is_empty()).then_some(Reason::PeerUnauthenticated)
+}
+
+/// The providers that CUSTOM rules ask about a request as it came, in the order of their names, each
+/// with the first of its rules that matches.
+pub fn custom<'a>(
+    plan: &'a WorkloadPlan,
+    attributes: &'a Attributes<'_>,
+) -> impl Iterator<Item = (&'a Arc<str>, RuleId)> {
+    asked(plan, attributes, |trees| &trees.custom)
+}
+
+/// As [`custom`], of dry-run policies, which ask nobody.
+pub fn shadow_custom<'a>(
+    plan: &'a WorkloadPlan,
+    attributes: &'a Attributes<'_>,
+) -> impl Iterator<Item = (&'a Arc<str>, RuleId)> {
+    asked(plan, attributes, |trees| &trees.shadow_custom)
+}
+
+fn asked<'a>(
+    plan: &'a WorkloadPlan,
+    attributes: &'a Attributes<'_>,
+    trees: fn(&Trees) -> &[CustomTree],
+) -> impl Iterator<Item = (&'a Arc<str>, RuleId)> {
+    let is_http = attributes.http.is_some();
+    let of_layers = move || {
+        let with_trees = move |attached: &'a AttachedLayer| {
+            trees(attached.layer.trees(is_http)).iter().map(move |tree| (attached, tree))
+        };
+        plan.layers.iter().flat_map(with_trees)
+    };
+    let providers = move |last: Option<&'a Arc<str>>| {
+        let all = of_layers().map(|(_, tree)| &tree.provider);
+        all.filter(|provider| last.is_none_or(|last| last < provider)).min()
+    };
+    let first = move |provider: &'a Arc<str>| {
+        let identity = Identity::default();
+        let request = Request::new(attributes, &identity);
+        let mut its = of_layers().filter(|(_, tree)| tree.provider == *provider);
+        its.find_map(|(attached, CustomTree { tree, .. })| {
+            let (_, rule) = first_match(tree, &attached.layer.vocabulary, request, 0)?;
+            Some((provider, attached.rule(rule)))
+        })
+    };
+    std::iter::successors(providers(None), move |last| providers(Some(last))).filter_map(first)
+}
+
+/// What is decided before tokens are looked at where no provider is defined: [`before_custom`], and
+/// the first of [`custom`]. `None` lets the request go on.
+pub fn before_tokens(plan: &WorkloadPlan, attributes: &Attributes<'_>) -> Option<Reason> {
+    before_custom(plan, attributes).or_else(|| {
+        custom(plan, attributes).next().map(|(_, rule)| Reason::CustomProviderUndefined(rule))
+    })
+}
+
+/// The mutual TLS mode of the connection; where its port is not known, all that it may have.
+pub fn peer_modes(
+    plan: &WorkloadPlan,
+    attributes: &Attributes<'_>,
+) -> impl Iterator<Item = MutualTlsMode> {
+    let mode = plan.peer.mode_of(attributes.destination_port);
+    let of_ports = attributes.missing.destination.then(|| plan.peer.ports.values().copied());
+    std::iter::once(mode).chain(of_ports.into_iter().flatten())
 }
 
 /// Decides a request whose tokens have been dealt with: DENY, then ALLOW and APIRules, AUDIT and
@@ -93,7 +152,7 @@ pub fn decide_examining(
                 open(allow().or(shadow_rule), has_allow, &mut access)
             }
         };
-        Shadow { reason, deny_rule, allow_rule }
+        Shadow { reason, deny_rule, allow_rule, custom_rule: None }
     });
     Verdict { reason, audited_by: first(|trees| &trees.audit), shadow }
 }

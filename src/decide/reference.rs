@@ -8,6 +8,8 @@ mod entry;
 mod pattern;
 mod trace;
 
+use std::sync::Arc;
+
 use super::Certainty;
 use crate::model::{
     Action, Attributes, AuthorizationPolicy, Identity, Reason, Rule, RuleId, Shadow, Verdict,
@@ -17,13 +19,23 @@ use crate::plan::{Unknown, WorkloadPlan};
 pub use access::{AccessTrace, access_rule, access_traces};
 pub use trace::{AlternativeTrace, FieldTrace, RuleTrace};
 
-/// What [`super::before_tokens`] says of CUSTOM rules.
-pub fn custom(plan: &WorkloadPlan, attributes: &Attributes<'_>) -> Option<Reason> {
+/// What [`super::custom`] says, or with `dry_run` [`super::shadow_custom`].
+pub fn custom(
+    plan: &WorkloadPlan,
+    attributes: &Attributes<'_>,
+    dry_run: bool,
+) -> Vec<(Arc<str>, RuleId)> {
     let walk = Walk { plan, attributes, identity: &Identity::default() };
-    walk.matching(|a| matches!(a, Action::Custom { .. }), false)
-        .first()
-        .copied()
-        .map(Reason::CustomProviderUndefined)
+    let mut asked: Vec<(Arc<str>, RuleId)> = Vec::new();
+    for rule in walk.matching(|a| matches!(a, Action::Custom { .. }), dry_run) {
+        let provider = plan.policy(rule).and_then(|policy| policy.action.provider());
+        let is_new = |name: &&Arc<str>| asked.iter().all(|(known, _)| known != *name);
+        if let Some(provider) = provider.filter(is_new) {
+            asked.push((provider.clone(), rule));
+        }
+    }
+    asked.sort();
+    asked
 }
 
 /// What [`super::decide`] says.
@@ -53,12 +65,14 @@ pub fn decide(
     let allow = walk.matching(is_allow, false).first().copied();
     let has_allow = attached(is_allow, false);
     let has_shadow_allow = attached(is_allow, true);
-    let shadow = (has_shadow_allow || attached(is_deny, true)).then(|| {
+    let is_custom = |a: &Action| matches!(a, Action::Custom { .. });
+    let has_shadow = has_shadow_allow || attached(is_deny, true) || attached(is_custom, true);
+    let shadow = has_shadow.then(|| {
         let deny_rule = walk.matching(is_deny, true).first().copied();
         let allow_rule = walk.matching(is_allow, true).first().copied();
         let reason =
             answer(deny.or(deny_rule), allow.or(allow_rule), has_allow || has_shadow_allow);
-        Shadow { reason, deny_rule, allow_rule }
+        Shadow { reason, deny_rule, allow_rule, custom_rule: None }
     });
     Verdict {
         reason: answer(deny, allow, has_allow),

@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 
 use crate::matcher::{SCHEME, claim_matches, request_principal};
-use crate::model::{Attributes, Headers, Identity, Value};
+use crate::model::{Attributes, Headers, Http, Identity, SentHeaders, Value};
 use crate::plan::index::key::{Case, Lookup};
 use crate::plan::vocabulary::Attribute;
 
@@ -59,21 +59,24 @@ impl<'a> Request<'a> {
             | Attribute::TrustDomain => self.attributes.missing.peer_certificate,
             Attribute::Sni => self.attributes.missing.tls_session,
             Attribute::RemoteIp => self.attributes.missing.client_address,
+            Attribute::SourceIp => self.attributes.missing.source_address,
+            Attribute::DestinationIp | Attribute::DestinationPort => {
+                self.attributes.missing.destination
+            }
+            Attribute::Metadata { .. } => self.attributes.missing.metadata,
             Attribute::Header(name) => self.attributes.http.as_ref().is_some_and(|http| {
-                http.headers.joined()
-                    && http.pseudo_header(name).is_none()
-                    && http.headers.values(name).any(|line| is_unclear(name, line))
+                let sent = self.attributes.missing.headers;
+                sent != SentHeaders::All && may_lack(http, name, sent)
+                    || http.headers.joined()
+                        && http.pseudo_header(name).is_none()
+                        && http.headers.values(name).any(|line| is_unclear(name, line))
             }),
             Attribute::Unknowable => true,
             Attribute::RequestPrincipal
-            | Attribute::SourceIp
-            | Attribute::DestinationIp
-            | Attribute::DestinationPort
             | Attribute::Host
             | Attribute::Method
             | Attribute::Path
-            | Attribute::Claim(_)
-            | Attribute::Metadata { .. } => false,
+            | Attribute::Claim(_) => false,
         }
     }
 
@@ -98,14 +101,21 @@ impl<'a> Request<'a> {
                 .claims
                 .and_then(request_principal)
                 .is_some_and(|token| found(Actual::Token(token))),
-            Attribute::SourceIp => address(attributes.source_ip).is_some_and(found),
+            Attribute::SourceIp => {
+                let known = attributes.source_ip.filter(|_| !attributes.missing.source_address);
+                address(known).is_some_and(found)
+            }
             Attribute::RemoteIp => {
                 let known = attributes.remote_ip.filter(|_| !attributes.missing.client_address);
                 address(known).is_some_and(found)
             }
-            Attribute::DestinationIp => address(attributes.destination_ip).is_some_and(found),
+            Attribute::DestinationIp => {
+                let known = attributes.destination_ip.filter(|_| !attributes.missing.destination);
+                address(known).is_some_and(found)
+            }
             Attribute::DestinationPort => {
-                attributes.destination_port.map(Actual::Port).is_some_and(found)
+                let known = attributes.destination_port.filter(|_| !attributes.missing.destination);
+                known.map(Actual::Port).is_some_and(found)
             }
             Attribute::Host => attributes
                 .http
@@ -147,6 +157,13 @@ impl<'a> Request<'a> {
             })
         })
     }
+}
+
+/// Whether the request may have had a line that was not sent.
+fn may_lack(http: &Http<'_>, name: &str, sent: SentHeaders) -> bool {
+    sent.may_lack(name)
+        && http.pseudo_header(name).is_none()
+        && http.headers.values(name).next().is_none()
 }
 
 /// Whether a joined line does not say what the header is: a comma may be one of a value or stand between

@@ -10,12 +10,12 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::{before_tokens, decide, reference};
+use super::{before_tokens, custom, decide, reference, shadow_custom};
 use crate::compile::{Settings, compile};
 use crate::model::{
     Action, Attachment, Attributes, AuthorizationPolicy, Condition, ConditionKey, ConditionValues,
     Headers, Http, Identity, Located, Mesh, Metadata, Missing, Operation, Peer, Reason, Resource,
-    Rule, Source, Value, Workload,
+    Rule, SentHeaders, Source, Value, Workload,
 };
 use crate::plan::WorkloadPlan;
 
@@ -207,6 +207,7 @@ pub(crate) fn policy() -> impl Strategy<Value = AuthorizationPolicy> {
         Action::Deny,
         Action::Audit,
         Action::Custom { provider: "p".into() },
+        Action::Custom { provider: "o".into() },
     ]);
     let place = (select(&["istio-system", "foo"][..]), select(&["p", "q", "r"][..]));
     (place, action, any::<bool>(), vec(rule(), 0..4)).prop_map(
@@ -220,6 +221,7 @@ pub(crate) fn policy() -> impl Strategy<Value = AuthorizationPolicy> {
             action,
             rules,
             dry_run,
+            deny_response: None,
         },
     )
 }
@@ -280,9 +282,10 @@ pub(crate) fn attributes() -> impl Strategy<Value = Attributes<'static>> {
         vec(select(NAMES), 0..3),
         proptest::option::of(http),
         proptest::option::of(value()),
-        [(); 3].map(|()| proptest::bool::weighted(0.2)),
+        [(); 6].map(|()| proptest::bool::weighted(0.2)),
+        sent_headers(),
     )
-        .prop_map(|(ips, sni, names, http, metadata, missing)| Attributes {
+        .prop_map(|(ips, sni, names, http, metadata, missing, sent)| Attributes {
             source_ip: ips.0,
             remote_ip: ips.1,
             destination_ip: ips.2,
@@ -296,8 +299,21 @@ pub(crate) fn attributes() -> impl Strategy<Value = Attributes<'static>> {
                 peer_certificate: missing[0],
                 tls_session: missing[1],
                 client_address: missing[2],
+                source_address: missing[3],
+                destination: missing[4],
+                metadata: missing[5],
+                headers: sent,
             },
         })
+}
+
+/// Mostly all.
+pub(crate) fn sent_headers() -> impl Strategy<Value = SentHeaders> {
+    use SentHeaders as S;
+    prop_oneof![
+        8 => Just(S::All),
+        1 => select(&[S::ThroughEnvoy, S::ThroughProxy, S::Some][..]),
+    ]
 }
 
 pub(crate) fn plan(policies: Vec<AuthorizationPolicy>) -> Arc<WorkloadPlan> {
@@ -331,7 +347,11 @@ proptest! {
         let identity = Identity { claims: claims.as_ref() };
         let verdict = decide(&plan, &attributes, &identity);
         prop_assert_eq!(verdict, reference::decide(&plan, &attributes, &identity));
-        prop_assert_eq!(before_tokens(&plan, &attributes), reference::custom(&plan, &attributes));
+        let asked: Vec<_> = custom(&plan, &attributes).map(|(name, rule)| (name.clone(), rule)).collect();
+            prop_assert_eq!(asked, reference::custom(&plan, &attributes, false));
+            let asked: Vec<_> =
+                shadow_custom(&plan, &attributes).map(|(name, rule)| (name.clone(), rule)).collect();
+            prop_assert_eq!(asked, reference::custom(&plan, &attributes, true));
         let audited: Vec<_> = super::audited_by(&plan, &attributes, &identity).collect();
         prop_assert_eq!(audited.first().copied(), verdict.audited_by);
     }

@@ -84,6 +84,7 @@ fn configuration(policies: &Path) -> serde_json::Value {
     json!({
         "policies": [policies],
         "listen": "127.0.0.1:0",
+        "httpListen": "off",
         "admin": "127.0.0.1:0",
         "namespace": NAMESPACE,
         "labels": {"app": Service::Productpage.name()},

@@ -4,6 +4,7 @@ use std::fmt::Arguments;
 
 use super::misses::{Miss, Remedy};
 use super::{Decided, action_name, field, id_of, met, unmet};
+use crate::custom::Ask;
 use crate::decide::Certainty;
 use crate::decide::reference::{FieldTrace, RuleTrace};
 use crate::manifest::text::quoted;
@@ -30,6 +31,11 @@ pub fn human(decided: &Decided<'_>, walk: bool) -> String {
             text.add(format_args!("{INDENT}with dry-run policies enforced: the same"));
         } else {
             text.add(format_args!("{INDENT}with dry-run policies enforced: {word}, {why}"));
+        }
+        if let Some(rule) = shadow.custom_rule {
+            let provider = decided.plan.provider(rule).map(quoted).unwrap_or_default();
+            let name = decided.name(rule);
+            text.add(format_args!("{INDENT}and {provider} would be asked, because of {name}"));
         }
     }
     if walk {
@@ -77,11 +83,17 @@ impl Decided<'_> {
         match reason {
             Reason::AllowRule(rule) | Reason::DenyRule(rule) => self.name(rule),
             Reason::CustomProviderUndefined(rule) => {
-                let provider = match self.policy(rule).map(|policy| &policy.action) {
-                    Some(Action::Custom { provider }) => quoted(provider),
-                    Some(Action::Allow | Action::Deny | Action::Audit) | None => String::new(),
+                format!("{}: its provider {} is not defined", self.name(rule), self.provider(rule))
+            }
+            Reason::CustomDenied(rule) => {
+                format!("{}: its provider {} denies", self.name(rule), self.provider(rule))
+            }
+            Reason::CustomError(rule) => {
+                let gives = match self.asks().next() {
+                    Some(_) => "is to be asked, and nobody is asked here",
+                    None => "gives no answer",
                 };
-                format!("{}: its provider {provider} is not defined", self.name(rule))
+                format!("{}: its provider {} {gives}", self.name(rule), self.provider(rule))
             }
             Reason::NoAllowPolicy if self.plan.layers.is_empty() => {
                 format!("no AuthorizationPolicy holds for {}", self.workload())
@@ -110,6 +122,31 @@ impl Decided<'_> {
                 None => "the request is malformed".to_owned(),
             },
         }
+    }
+
+    /// What providers were taken to say, and who would be asked.
+    fn walk_providers(&self, text: &mut Lines) {
+        let Some(consulted) = &self.explanation.passage.consulted else { return };
+        for (_, answered) in &consulted.answers {
+            let (provider, answer) = (quoted(&answered.provider), answered.answer.as_str());
+            text.add(format_args!("provider {provider}: {answer}"));
+        }
+        for ask in self.asks() {
+            text.add(format_args!(
+                "provider {}: not asked; --custom-answer says what it would answer",
+                quoted(&ask.provider)
+            ));
+        }
+    }
+
+    fn asks(&self) -> impl Iterator<Item = &Ask> {
+        self.explanation.passage.consulted.iter().flat_map(|consulted| &consulted.asks)
+    }
+
+    /// The name of the provider that a rule asks, in quotes.
+    fn provider(&self, rule: RuleId) -> String {
+        let provider = self.policy(rule).and_then(|policy| policy.action.provider());
+        provider.map(|provider| quoted(provider)).unwrap_or_default()
     }
 
     fn workload(&self) -> String {
@@ -223,7 +260,11 @@ impl Decided<'_> {
         let traces = self.walked();
         let custom = traces.iter().filter(|trace| self.is_custom(trace.id));
         custom.for_each(|trace| self.walk_rule(trace, text));
-        if matches!(reason, Reason::CustomProviderUndefined(_)) {
+        self.walk_providers(text);
+        if matches!(
+            reason,
+            Reason::CustomProviderUndefined(_) | Reason::CustomDenied(_) | Reason::CustomError(_)
+        ) {
             text.add(format_args!(
                 "tokens and other rules were not looked at: CUSTOM rules come first"
             ));

@@ -54,7 +54,29 @@ pub fn json(decided: &Decided<'_>, walk: bool) -> Json {
             members.insert("policy".to_owned(), json!(decided.policy_id(rule)));
             members.insert("rule".to_owned(), json!(rule.rule));
         }
+        if let Some(rule) = shadow.custom_rule {
+            members.insert("customPolicy".to_owned(), json!(decided.policy_id(rule)));
+            members.insert("customRule".to_owned(), json!(rule.rule));
+            members.insert("customProvider".to_owned(), json!(decided.plan.provider(rule)));
+        }
         set("shadow", Json::Object(members));
+    }
+    if let Some(consulted) = &decided.explanation.passage.consulted {
+        let answered = consulted
+            .answers
+            .iter()
+            .map(|(rule, answered)| (&answered.provider, *rule, answered.answer.as_str()));
+        let asks = consulted.asks.iter().map(|ask| (&ask.provider, ask.rule, "not_asked"));
+        let dry_run = consulted.dry_run.iter().map(|ask| (&ask.provider, ask.rule, "dry_run"));
+        let custom = answered.chain(asks).chain(dry_run).map(|(provider, rule, result)| {
+            let mut object = decided.reference(rule);
+            if let Json::Object(members) = &mut object {
+                members.insert("provider".to_owned(), json!(**provider));
+                members.insert("result".to_owned(), json!(result));
+            }
+            object
+        });
+        set("custom", custom.collect());
     }
     if walk {
         let rules = decided.walked().into_iter().map(|trace| decided.rule_json(trace));

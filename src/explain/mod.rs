@@ -9,6 +9,7 @@ mod json;
 mod misses;
 
 use crate::authn::{Authentication, Verifier};
+use crate::custom::Standing;
 use crate::decide::Certainty;
 use crate::decide::reference::{AlternativeTrace, FieldTrace, RuleTrace};
 use crate::extauthz::Malformed;
@@ -47,6 +48,7 @@ impl<'p> Decided<'p> {
         plan: &'p WorkloadPlan,
         attributes: Result<Attributes<'_>, Malformed>,
         verifier: &Verifier<'_>,
+        providers: Standing<'_>,
         most_misses: usize,
     ) -> Self {
         let mut attributes = match attributes {
@@ -56,7 +58,7 @@ impl<'p> Decided<'p> {
         let is_http = attributes.http.is_some();
         let principal = attributes.peer.principal().map(str::to_owned);
         let port = attributes.destination_port;
-        let explanation = gate::explain(plan, &mut attributes, verifier);
+        let explanation = gate::explain(plan, &mut attributes, verifier, providers);
         let misses = if explanation.passage.verdict.reason == Reason::NoAllowRule {
             let claims = explanation.passage.authentication.claims.as_deref().cloned();
             let probe = Probe { attributes: attributes.into_owned(), claims };
@@ -69,8 +71,12 @@ impl<'p> Decided<'p> {
 
     fn malformed(plan: &'p WorkloadPlan, malformed: Malformed) -> Self {
         let verdict = Verdict::from_reason(Reason::MalformedRequest);
-        let passage =
-            Passage { verdict, authentication: Authentication::default(), asks: Vec::new() };
+        let passage = Passage {
+            verdict,
+            authentication: Authentication::default(),
+            consulted: None,
+            introspection: Vec::new(),
+        };
         Self {
             plan,
             explanation: Explanation { passage, rules: Vec::new(), access: None },
@@ -113,6 +119,8 @@ impl Decided<'_> {
             | Reason::UnknownWorkload
             | Reason::MalformedRequest => false,
             Reason::CustomProviderUndefined(_)
+            | Reason::CustomDenied(_)
+            | Reason::CustomError(_)
             | Reason::Jwt(_)
             | Reason::NoAllowPolicy
             | Reason::AllowRule(_)

@@ -9,6 +9,7 @@ use proptest::test_runner::{Config, TestRunner};
 
 use super::*;
 use crate::authn::NoKeys;
+use crate::custom::Standing;
 use crate::decide::reference;
 use crate::decide::tests::{attributes, claims, plan, policy};
 use crate::model::{Identity, Missing, Outcome};
@@ -53,7 +54,7 @@ fn remedies(cases: u32, allow_only: bool) -> BTreeMap<&'static str, usize> {
                 changed = change.applied(&changed).unwrap();
             }
             let identity = Identity { claims: changed.claims.as_ref() };
-            let reason = reference::custom(&plan, &changed.attributes)
+            let reason = undefined(&plan, &changed.attributes)
                 .unwrap_or_else(|| reference::decide(&plan, &changed.attributes, &identity).reason);
             let allows = reason.outcome() == Outcome::Allow;
             prop_assert_eq!(allows, expected != "deny", "{:?}", reason);
@@ -68,7 +69,7 @@ fn remedies(cases: u32, allow_only: bool) -> BTreeMap<&'static str, usize> {
 #[test]
 fn what_would_be_allowed_is_allowed() {
     let named = remedies(3_000, false);
-    assert!(named["no_allow_rule"] > 300 && named["allow"] > 100, "{named:?}");
+    assert!(named["no_allow_rule"] > 300 && named["allow"] > 60, "{named:?}");
     assert!(named["deny"] > 40 && named["no such token"] > 100, "{named:?}");
 }
 
@@ -92,8 +93,8 @@ proptest! {
     ) {
         let plan = plan(policies);
         let verifier = Verifier { keys: &NoKeys, cache: None, now: 0, max_token_size: 0 };
-        let decided = Decided::new(&plan, Ok(attributes.clone()), &verifier, 3);
-        let expected = reference::custom(&plan, &attributes)
+        let decided = Decided::new(&plan, Ok(attributes.clone()), &verifier, Standing::default(), 3);
+        let expected = undefined(&plan, &attributes)
             .unwrap_or_else(|| reference::decide(&plan, &attributes, &Identity::default()).reason);
         prop_assert_eq!(decided.reason(), expected);
         let text = human(&decided, true);
@@ -112,4 +113,10 @@ proptest! {
         };
         prop_assert!(first.starts_with(word));
     }
+}
+
+/// What the slow twin says of CUSTOM rules where no provider is defined.
+fn undefined(plan: &WorkloadPlan, attributes: &Attributes<'_>) -> Option<Reason> {
+    let asked = reference::custom(plan, attributes, false);
+    asked.first().map(|(_, rule)| Reason::CustomProviderUndefined(*rule))
 }

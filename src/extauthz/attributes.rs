@@ -33,6 +33,12 @@ pub enum Malformed {
     PathNotNormalizable,
     /// A certificate that cannot be read.
     Certificate,
+    /// Over HTTP, somebody who is none of the trusted proxies.
+    UntrustedPeer,
+    /// Over HTTP, what the proxy says about the request is not there, there twice, or cannot be read.
+    Forwarded,
+    /// Over HTTP, headers that token rules look at were not sent.
+    HeadersNotSent,
 }
 
 impl Malformed {
@@ -46,6 +52,11 @@ impl Malformed {
             Self::HeadersTooLarge => "the headers are larger than --max-headers-size",
             Self::PathNotNormalizable => "the path cannot be normalised",
             Self::Certificate => "the client certificate cannot be read",
+            Self::UntrustedPeer => "the peer is none of --http-trusted-proxies",
+            Self::Forwarded => "what the proxy says about the request is missing or malformed",
+            Self::HeadersNotSent => {
+                "the proxy does not send all headers, and token rules need them"
+            }
         }
     }
 }
@@ -77,7 +88,9 @@ pub fn is_readable(
     settings: &RequestSettings,
     certificates: &CertificateNames,
 ) -> bool {
-    let Ok(CheckView { attributes: Some(view) }) = CheckView::read(message) else { return false };
+    let Ok(CheckView { attributes: Some(view), .. }) = CheckView::read(message) else {
+        return false;
+    };
     let Ok(names) = peer_names(&view, certificates) else { return false };
     let names = names.iter().flat_map(|names| names.iter().map(|name| Cow::Borrowed(&**name)));
     from_view(view, settings, names).is_ok()
@@ -123,6 +136,7 @@ pub(super) fn from_view<'a>(
             Some(from_http(http, settings)?)
         }
     };
+    let lacks = |name| view.missing.headers.may_lack(name);
     let (remote_ip, no_client_address) = match (&settings.client_address_header, &mut http) {
         (Some(name), Some(http)) => {
             let told = client_address::told(&http.headers, name);
@@ -133,14 +147,18 @@ pub(super) fn from_view<'a>(
         // A connection has no headers; its client is the peer.
         (Some(_), None) => (source_ip, false),
         (None, http) => {
-            let forwarded_for = http
-                .as_ref()
-                .and_then(|http| http.headers.values("x-forwarded-for").next().map(header_text));
+            let forwarded_for = view.forwarded_for.map(Cow::Borrowed).or_else(|| {
+                http.as_ref()
+                    .and_then(|http| http.headers.values("x-forwarded-for").next().map(header_text))
+            });
             let forwarded = settings.client_address.remote_ip(None, forwarded_for.as_deref());
             if forwarded.is_some() {
                 exchange.remote_port = Some(0);
             }
-            (forwarded.or(source_ip), false)
+            let remote_ip = forwarded.or(source_ip);
+            let is_unknown = forwarded_for.is_none() && lacks("x-forwarded-for")
+                || remote_ip.is_none() && view.missing.source_address;
+            (remote_ip, is_unknown)
         }
     };
     let filter_metadata = view
@@ -150,9 +168,10 @@ pub(super) fn from_view<'a>(
         .map(|(filter, message)| (filter.into(), metadata::from_struct(message)))
         .collect();
     let missing = Missing {
-        peer_certificate: !names_are_complete,
+        peer_certificate: view.missing.peer_certificate || !names_are_complete,
         tls_session: sni.is_none(),
-        client_address: no_client_address,
+        client_address: view.missing.client_address || no_client_address,
+        ..view.missing
     };
     Ok(Attributes {
         source_ip,

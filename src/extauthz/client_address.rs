@@ -43,6 +43,11 @@ pub(super) fn told(headers: &Headers<'_>, name: &str) -> Option<IpAddr> {
     str::from_utf8(line).ok()?.parse().ok()
 }
 
+/// An address without its zone.
+pub(super) fn split_zone(entry: &str) -> &str {
+    entry.split_once('%').map_or(entry, |(address, _)| address)
+}
+
 /// An address alone: no port, no brackets. A zone is not part of it.
 fn parse(entry: &str) -> Option<IpAddr> {
     let entry = entry.trim_matches([' ', '\t']);

@@ -12,7 +12,12 @@ const RESERVE: Duration = Duration::from_millis(25);
 /// How long a request may wait for keys: `most`, and not longer than Envoy waits.
 pub(super) fn left_for_keys(metadata: &HeaderMap, most: Duration) -> Duration {
     let timeout = metadata.get("grpc-timeout").and_then(|value| value.to_str().ok());
-    match timeout.and_then(parse) {
+    left_of(timeout.and_then(parse), most)
+}
+
+/// The same, where that time is known.
+pub(super) fn left_of(timeout: Option<Duration>, most: Duration) -> Duration {
+    match timeout {
         Some(timeout) => most.min(timeout.saturating_sub(RESERVE)),
         // Envoy sends none for `timeout: 0s`, which waits for ever.
         None => most,

@@ -2,18 +2,32 @@
 //!
 //! The same message as the slow twin's in `response`, field for field.
 
+use std::borrow::Cow;
+
+use prost::Message as _;
+use smallvec::SmallVec;
+
+use super::cache_hint::{CacheHint, depends_on};
+use super::denial::Refusal;
 use super::metadata::{is_readable, write_member, write_value};
-use super::reply::{Answer, Realm, Reply, Report, code_of, denial};
+use super::reply::{Answer, Reply, Report, code_of};
+use super::response;
+use super::shadow_engine::{EngineResult, access_log_hint, results};
 use super::wire::Writer;
 use crate::authn::Changes;
-use crate::model::{Http, Reason, RuleId, Value, header_text};
+use crate::model::{Http, Reason, RuleId, Shadow, Value, Verdict, header_text};
 use crate::plan::WorkloadPlan;
 
 /// `OVERWRITE_IF_EXISTS_OR_ADD`
 const OVERWRITE: u64 = 2;
 
 /// The reply as bytes.
-pub(super) fn bytes(Reply { report, answer }: &Reply<'_>) -> Vec<u8> {
+pub(super) fn bytes(reply: &Reply<'_>) -> Vec<u8> {
+    // Few requests are anybody else's to judge, and their answers take a network anyway.
+    if reply.consulted.is_some() {
+        return response::message(reply).encode_to_vec();
+    }
+    let Reply { report, answer, consulted: _ } = reply;
     // Most need less: names of a policy and its namespace, some claims.
     const USUAL: usize = 512;
     let mut out = Writer::with_capacity(USUAL);
@@ -27,24 +41,23 @@ pub(super) fn bytes(Reply { report, answer }: &Reply<'_>) -> Vec<u8> {
                 }
             });
         }
-        Answer::Denied { realm } => denied(&mut out, report, realm.as_ref()),
-        Answer::BadRequest => refused(&mut out, 400, None, ""),
+        Answer::Denied { realm, denial } => {
+            refused(&mut out, &Refusal::new(report.verdict, realm.as_ref(), denial));
+        }
+        Answer::BadRequest => {
+            let body = Cow::Borrowed("");
+            refused(&mut out, &Refusal { status: 400, body, headers: SmallVec::new() });
+        }
     }
     out.message(4, |metadata| dynamic_metadata(metadata, report));
     out.finish()
 }
 
-fn denied(out: &mut Writer, report: &Report<'_>, realm: Option<&Realm<'_>>) {
-    let (status, header, body) = denial(report.verdict.reason, realm);
-    let header = header.as_ref().map(|(name, value)| (*name, value.as_str()));
-    refused(out, status, header, &body);
-}
-
-fn refused(out: &mut Writer, http_status: u16, header: Option<(&str, &str)>, body: &str) {
-    out.message(1, |status| status.varint(1, code_of(http_status) as u64));
+fn refused(out: &mut Writer, Refusal { status, body, headers }: &Refusal<'_>) {
+    out.message(1, |message| message.varint(1, code_of(*status) as u64));
     out.message(2, |denied| {
-        denied.message(1, |status| status.varint(1, u64::from(http_status)));
-        if let Some((name, value)) = header {
+        denied.message(1, |message| message.varint(1, u64::from(*status)));
+        for (name, value) in headers {
             set(denied, name, value);
         }
         denied.text(3, body);
@@ -90,7 +103,7 @@ fn dynamic_metadata(metadata: &mut Writer, report: &Report<'_>) {
     text(metadata, "reason", &[verdict.reason.as_str()]);
     write_member(metadata, "revision", |value| value.double(2, report.revision as f64));
     if let Some(plan) = plan {
-        rule_fields(metadata, plan, verdict.reason.rule());
+        rule_fields(metadata, ["policy", "rule"], plan, verdict.reason.rule());
         access_rule_fields(metadata, plan, verdict.reason);
         if !report.audited_by.is_empty() {
             write_member(metadata, "audited_by", |value| {
@@ -105,15 +118,23 @@ fn dynamic_metadata(metadata: &mut Writer, report: &Report<'_>) {
                 });
             });
         }
+        if let Some(hint) = access_log_hint(plan, *verdict) {
+            write_member(metadata, "access_log_hint", |value| value.varint(4, u64::from(hint)));
+        }
         if let Some(shadow) = verdict.shadow {
             write_member(metadata, "shadow", |value| {
-                value.message(5, |members| {
-                    text(members, "decision", &[shadow.outcome().as_str()]);
-                    text(members, "reason", &[shadow.reason.as_str()]);
-                    rule_fields(members, plan, shadow.reason.rule());
-                    access_rule_fields(members, plan, shadow.reason);
-                });
+                value.message(5, |members| shadow_members(members, plan, *verdict, shadow));
             });
+            for EngineResult { result_name, id_name, result, rule } in results(plan, *verdict) {
+                text(metadata, result_name, &[result]);
+                if let Some((rule, [namespace, name])) =
+                    rule.and_then(|rule| Some((rule, policy_name(plan, rule)?)))
+                {
+                    let number = rule.rule.to_string();
+                    let id = ["ns[", namespace, "]-policy[", name, "]-rule[", &number, "]"];
+                    text(metadata, id_name, &id);
+                }
+            }
         }
     }
     if let Reason::Jwt(error) = verdict.reason {
@@ -121,6 +142,41 @@ fn dynamic_metadata(metadata: &mut Writer, report: &Report<'_>) {
     }
     if let Some(claims) = report.claims {
         write_member(metadata, "jwt_payload", |value| payload(value, claims));
+    }
+    if let Some(hint) = report.cache {
+        write_member(metadata, "cache", |value| value.message(5, |object| cache(object, hint)));
+    }
+}
+
+fn cache(members: &mut Writer, hint: CacheHint<'_>) {
+    let is_cacheable = matches!(hint, CacheHint::Holds { .. });
+    write_member(members, "cacheable", |value| value.varint(4, u64::from(is_cacheable)));
+    match hint {
+        CacheHint::Holds { until, plan, is_http, peer_counts } => {
+            write_member(members, "until", |value| value.double(2, until as f64));
+            write_member(members, "depends_on", |value| {
+                value.message(6, |list| {
+                    for name in depends_on(plan, is_http, peer_counts) {
+                        list.message(1, |item| item.text_of_oneof(3, &[name]));
+                    }
+                });
+            });
+        }
+        CacheHint::Once(why) => text(members, "because", &[why.as_str()]),
+    }
+}
+
+fn shadow_members(members: &mut Writer, plan: &WorkloadPlan, verdict: Verdict, shadow: Shadow) {
+    let changes = shadow.outcome() != verdict.outcome();
+    text(members, "decision", &[shadow.outcome().as_str()]);
+    text(members, "reason", &[shadow.reason.as_str()]);
+    rule_fields(members, ["policy", "rule"], plan, shadow.reason.rule());
+    write_member(members, "changes", |value| value.varint(4, u64::from(changes)));
+    rule_fields(members, ["deny_policy", "deny_rule"], plan, shadow.deny_rule);
+    rule_fields(members, ["allow_policy", "allow_rule"], plan, shadow.allow_rule);
+    rule_fields(members, ["custom_policy", "custom_rule"], plan, shadow.custom_rule);
+    if let Some(provider) = shadow.custom_rule.and_then(|rule| plan.provider(rule)) {
+        text(members, "custom_provider", &[provider]);
     }
 }
 
@@ -136,11 +192,16 @@ fn payload(value: &mut Writer, claims: &Value) {
     });
 }
 
-fn rule_fields(metadata: &mut Writer, plan: &WorkloadPlan, rule: Option<RuleId>) {
+fn rule_fields(
+    object: &mut Writer,
+    [policy, number]: [&str; 2],
+    plan: &WorkloadPlan,
+    rule: Option<RuleId>,
+) {
     let Some(rule) = rule else { return };
     if let Some([namespace, name]) = policy_name(plan, rule) {
-        text(metadata, "policy", &[namespace, "/", name]);
-        write_member(metadata, "rule", |value| value.double(2, f64::from(rule.rule)));
+        text(object, policy, &[namespace, "/", name]);
+        write_member(object, number, |value| value.double(2, f64::from(rule.rule)));
     }
 }
 

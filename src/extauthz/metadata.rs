@@ -11,7 +11,8 @@ pub(super) fn from_struct(message: &Struct) -> Value {
     Value::Object(message.fields.iter().map(|(n, v)| (n.clone(), from_value(v))).collect())
 }
 
-fn from_value(value: &ProtoValue) -> Value {
+/// One value of it.
+pub(super) fn from_value(value: &ProtoValue) -> Value {
     match &value.kind {
         None | Some(Kind::NullValue(_)) => Value::Null,
         Some(Kind::NumberValue(n)) => Value::Number(*n),

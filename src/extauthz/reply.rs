@@ -6,8 +6,11 @@ use std::borrow::Cow;
 
 use tonic::Code;
 
+use super::cache_hint::CacheHint;
+use super::denial::Denial;
 use crate::authn::Changes;
-use crate::model::{Http, Reason, Refusal, RuleId, Value, Verdict, header_text};
+use crate::custom::Consulted;
+use crate::model::{Http, RuleId, Value, Verdict, header_text};
 use crate::plan::WorkloadPlan;
 
 /// The body of native RBAC's denial.
@@ -18,6 +21,8 @@ pub(super) const ACCESS_DENIED: &str = "RBAC: access denied";
 pub(super) struct Reply<'a> {
     pub(super) report: Report<'a>,
     pub(super) answer: Answer<'a>,
+    /// What CUSTOM rules had to say; `None` where none matched.
+    pub(super) consulted: Option<&'a Consulted>,
 }
 
 /// What becomes of the request.
@@ -26,7 +31,7 @@ pub(super) enum Answer<'a> {
     /// It passes, with its changes.
     Allowed { http: Option<&'a Http<'a>>, changes: &'a Changes },
     /// It is refused. The realm is for those whose token is bad.
-    Denied { realm: Option<Realm<'a>> },
+    Denied { realm: Option<Realm<'a>>, denial: Denial<'a> },
     /// It is refused as Envoy's connection manager does when it cannot normalise a path.
     BadRequest,
 }
@@ -39,6 +44,7 @@ pub(super) struct Report<'a> {
     pub(super) plan: Option<&'a WorkloadPlan>,
     pub(super) audited_by: Vec<RuleId>,
     pub(super) claims: Option<&'a Value>,
+    pub(super) cache: Option<CacheHint<'a>>,
 }
 
 /// The gRPC code that goes with the HTTP status of a denial.
@@ -47,37 +53,6 @@ pub(super) fn code_of(status: u16) -> Code {
         400 => Code::InvalidArgument,
         401 => Code::Unauthenticated,
         _ => Code::PermissionDenied,
-    }
-}
-
-/// Status, one header and body of a denial by policies.
-pub(super) fn denial(
-    reason: Reason,
-    realm: Option<&Realm<'_>>,
-) -> (u16, Option<(&'static str, String)>, Cow<'static, str>) {
-    let status = reason.denial_status().unwrap_or(403);
-    let challenge = || realm.map(|realm| ("www-authenticate", realm.challenge()));
-    match reason {
-        Reason::Jwt(error) => (status, challenge(), error.to_string().into()),
-        Reason::ApiRuleRefused(_, refusal) => {
-            let header = match refusal {
-                Refusal::TooManyRequests { retry_after: Some(seconds) } => {
-                    Some(("retry-after", seconds.to_string()))
-                }
-                _ if status == 401 => challenge(),
-                _ => None,
-            };
-            // What is said to callers tells nothing of rules.
-            let body = match (refusal, status) {
-                (Refusal::Jwt(error), _) => error.to_string().into(),
-                (_, 401) => "access credentials are missing or not good".into(),
-                (_, 429) => "too many requests".into(),
-                (_, 500) => "access credentials cannot be looked at".into(),
-                (_, _) => ACCESS_DENIED.into(),
-            };
-            (status, header, body)
-        }
-        _ => (status, None, ACCESS_DENIED.into()),
     }
 }
 

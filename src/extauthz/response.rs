@@ -14,19 +14,32 @@ use envoy_types::pb::google::protobuf::Struct;
 use envoy_types::pb::google::rpc::Status;
 use tonic::Code;
 
+use super::cache_hint::{CacheHint, depends_on};
+use super::custom;
+use super::denial::Refusal;
 use super::metadata::{readable_members, to_value};
-use super::reply::{Answer, Realm, Reply, Report, code_of, denial};
+use super::reply::{Answer, Reply, Report, code_of};
+use super::shadow_engine::{access_log_hint, results};
 use crate::authn::Changes;
 use crate::model::{Http, JwtError, Outcome, Reason, RuleId, Value, header_text};
 use crate::plan::WorkloadPlan;
 
 /// The reply as a message.
-pub(super) fn message(Reply { report, answer }: &Reply<'_>) -> CheckResponse {
-    match answer {
+pub(super) fn message(Reply { report, answer, consulted }: &Reply<'_>) -> CheckResponse {
+    let mut response = match answer {
         Answer::Allowed { http, changes } => allowed(report, *http, changes),
-        Answer::Denied { realm } => denied(report, realm.as_ref()),
+        Answer::Denied { realm, denial } => {
+            let Refusal { status, body, headers } =
+                Refusal::new(report.verdict, realm.as_ref(), denial);
+            let headers = headers.into_iter().map(|(name, value)| set(name, value.into_owned()));
+            refused(report, status, headers.collect(), body.into_owned())
+        }
         Answer::BadRequest => refused(report, 400, Vec::new(), String::new()),
+    };
+    if let Some(consulted) = consulted {
+        custom::complete(&mut response, consulted, answer);
     }
+    response
 }
 
 fn allowed(report: &Report<'_>, http: Option<&Http<'_>>, changes: &Changes) -> CheckResponse {
@@ -36,12 +49,6 @@ fn allowed(report: &Report<'_>, http: Option<&Http<'_>>, changes: &Changes) -> C
         dynamic_metadata: Some(dynamic_metadata(report)),
         http_response: Some(HttpResponse::OkResponse(ok)),
     }
-}
-
-fn denied(report: &Report<'_>, realm: Option<&Realm<'_>>) -> CheckResponse {
-    let (status, header, body) = denial(report.verdict.reason, realm);
-    let headers = header.into_iter().map(|(name, value)| set(name, value)).collect();
-    refused(report, status, headers, body.into_owned())
 }
 
 fn refused(
@@ -96,20 +103,40 @@ fn dynamic_metadata(report: &Report<'_>) -> Struct {
         ("revision", number(report.revision)),
     ];
     if let Some(plan) = plan {
-        fields.extend(rule_fields(plan, verdict.reason.rule()));
+        fields.extend(rule_fields(["policy", "rule"], plan, verdict.reason.rule()));
         fields.extend(access_rule_fields(plan, verdict.reason));
         if !report.audited_by.is_empty() {
             let names = report.audited_by.iter().filter_map(|rule| policy_name(plan, *rule));
             fields.push(("audited_by", Value::List(names.map(Value::String).collect())));
         }
+        if let Some(hint) = access_log_hint(plan, *verdict) {
+            fields.push(("access_log_hint", Value::Bool(hint)));
+        }
         if let Some(shadow) = verdict.shadow {
+            let changes = shadow.outcome() != verdict.outcome();
             let mut members = vec![
                 ("decision", text(shadow.outcome().as_str())),
                 ("reason", text(shadow.reason.as_str())),
+                ("changes", Value::Bool(changes)),
             ];
-            members.extend(rule_fields(plan, shadow.reason.rule()));
             members.extend(access_rule_fields(plan, shadow.reason));
+            let rules = [
+                (["policy", "rule"], shadow.reason.rule()),
+                (["deny_policy", "deny_rule"], shadow.deny_rule),
+                (["allow_policy", "allow_rule"], shadow.allow_rule),
+                (["custom_policy", "custom_rule"], shadow.custom_rule),
+            ];
+            for (names, rule) in rules {
+                members.extend(rule_fields(names, plan, rule));
+            }
+            let provider = shadow.custom_rule.and_then(|rule| plan.provider(rule));
+            members.extend(provider.map(|provider| ("custom_provider", text(provider))));
             fields.push(("shadow", object(members)));
+            for engine in results(plan, *verdict) {
+                fields.push((engine.result_name, text(engine.result)));
+                let id = engine.rule.and_then(|rule| native_id(plan, rule));
+                fields.extend(id.map(|id| (engine.id_name, Value::String(id))));
+            }
         }
     }
     if let Reason::Jwt(error) = verdict.reason {
@@ -118,15 +145,35 @@ fn dynamic_metadata(report: &Report<'_>) -> Struct {
     if let Some(claims) = report.claims {
         fields.push(("jwt_payload", readable_members(claims)));
     }
+    if let Some(hint) = report.cache {
+        let members = match hint {
+            CacheHint::Holds { until, plan, is_http, peer_counts } => {
+                let names = depends_on(plan, is_http, peer_counts).map(text).collect();
+                vec![
+                    ("cacheable", Value::Bool(true)),
+                    ("until", number(until)),
+                    ("depends_on", Value::List(names)),
+                ]
+            }
+            CacheHint::Once(why) => {
+                vec![("cacheable", Value::Bool(false)), ("because", text(why.as_str()))]
+            }
+        };
+        fields.push(("cache", object(members)));
+    }
     let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), to_value(&value)));
     Struct { fields: fields.collect() }
 }
 
-fn rule_fields(plan: &WorkloadPlan, rule: Option<RuleId>) -> Vec<(&'static str, Value)> {
+fn rule_fields(
+    [policy, number_name]: [&'static str; 2],
+    plan: &WorkloadPlan,
+    rule: Option<RuleId>,
+) -> Vec<(&'static str, Value)> {
     let named = rule.and_then(|rule| policy_name(plan, rule).map(|name| (rule, name)));
     named
         .map(|(rule, name)| {
-            vec![("policy", Value::String(name)), ("rule", number(u64::from(rule.rule)))]
+            vec![(policy, Value::String(name)), (number_name, number(u64::from(rule.rule)))]
         })
         .unwrap_or_default()
 }
@@ -146,6 +193,12 @@ fn access_rule_fields(plan: &WorkloadPlan, reason: Reason) -> Vec<(&'static str,
 fn policy_name(plan: &WorkloadPlan, rule: RuleId) -> Option<String> {
     let policy = plan.policy(rule)?;
     Some(format!("{}/{}", policy.metadata.namespace, policy.metadata.name))
+}
+
+/// A rule as Istio names it to Envoy.
+fn native_id(plan: &WorkloadPlan, rule: RuleId) -> Option<String> {
+    let metadata = &plan.policy(rule)?.metadata;
+    Some(format!("ns[{}]-policy[{}]-rule[{}]", metadata.namespace, metadata.name, rule.rule))
 }
 
 fn object(members: Vec<(&str, Value)>) -> Value {

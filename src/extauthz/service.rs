@@ -1,6 +1,7 @@
 //! One `Check`: load the snapshot once, find the workload's plan, decide, answer.
 
 use std::borrow::Cow;
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,26 +9,50 @@ use std::time::{Duration, Instant};
 use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse};
 use prost::{DecodeError, Message as _};
 
+use super::cache_hint::CacheHint;
+use super::denial::{Denial, DenialSettings, Refusal};
 use super::reply::{Answer, Realm, Reply, Report};
 use super::view::CheckView;
 use super::workload::{WorkloadFrom, WorkloadView};
-use super::{CertificateNames, ClientAddress, Malformed, attributes, encode, response};
-use crate::access::{Answered, Ask, Asking, Introspection};
+use super::{CertificateNames, ClientAddress, Malformed, attributes, encode, http, response};
+use crate::access::{self, Asking, Introspection};
 use crate::authn::clock::Clock;
 use crate::authn::{self, KeyLookup, TokenCache, Verifier, WantedKey};
 use crate::control::publish::SnapshotCell;
+use crate::custom::{Answered, Ask, Consulted, Providers, Standing};
 use crate::decide;
 use crate::gate;
-use crate::model::{Attributes, Outcome, Reason, Verdict};
+use crate::model::{Attributes, Outcome, Reason, SentHeaders, Verdict};
 use crate::normalize::PathNormalization;
 use crate::plan::{Series, Snapshot, WorkloadPlan};
 use crate::telemetry::decision_log::{Decision, DecisionLog, Draft, TraceContext};
-use crate::telemetry::metrics::{DecisionMetrics, Input, InputMetrics, WorkloadMetrics};
+use crate::telemetry::metrics::{
+    DecisionMetrics, Input, InputMetrics, PolicyMatches, WorkloadMetrics,
+};
 use crate::telemetry::otlp::Spans;
 use crate::telemetry::timeline::{Stage, Timeline};
 
 /// The longest that an introspection endpoint is waited for, however long Envoy would.
 const INTROSPECTION_WAIT: Duration = Duration::from_secs(10);
+
+/// What those have said who were asked about one request.
+#[derive(Debug, Default)]
+struct Known {
+    providers: Vec<Answered>,
+    /// Whether there is somebody who can ask introspection endpoints.
+    asks_endpoints: bool,
+    introspection: Vec<access::Answered>,
+}
+
+impl Known {
+    fn of_endpoints(&self) -> Introspection<'_> {
+        if self.asks_endpoints {
+            Introspection::Answers(&self.introspection)
+        } else {
+            Introspection::NotHere
+        }
+    }
+}
 
 /// How requests are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,14 +102,18 @@ pub struct Checked<R = CheckResponse> {
     pub series: Option<Series>,
     /// Keys that might have changed it.
     pub wanted: Vec<WantedKey>,
-    /// What introspection endpoints have to be asked first.
+    /// Extension providers that have to be asked first.
     pub asks: Vec<Ask>,
+    /// Introspection endpoints that have to be asked.
+    pub introspection: Vec<access::Ask>,
     /// Its event, if it is to be logged.
     pub event: Option<Draft>,
     /// How long each stage took, where spans are made of that.
     pub timeline: Option<Timeline>,
     /// The revision of the policies that decided.
     pub revision: u64,
+    /// The policies that watched it; `None` without any.
+    pub watched: Option<Box<PolicyMatches>>,
 }
 
 /// What is counted of requests.
@@ -108,10 +137,13 @@ pub struct AuthorizationService {
     clock: Clock,
     unknown_kid_wait: Duration,
     asking: Option<Asking>,
+    providers: Option<Arc<Providers>>,
     token_cache: Option<Arc<TokenCache>>,
     metrics: Option<CheckMetrics>,
     decision_log: Option<DecisionLog>,
     spans: Option<Spans>,
+    denials: Option<Arc<DenialSettings>>,
+    cache_hint: Option<Duration>,
 }
 
 impl fmt::Debug for AuthorizationService {
@@ -138,10 +170,13 @@ impl AuthorizationService {
             clock,
             unknown_kid_wait: Duration::ZERO,
             asking: None,
+            providers: None,
             token_cache: None,
             metrics: None,
             decision_log: None,
             spans: None,
+            denials: None,
+            cache_hint: None,
         }
     }
 
@@ -156,6 +191,12 @@ impl AuthorizationService {
     #[must_use]
     pub fn with_introspection(self, asking: Asking) -> Self {
         Self { asking: Some(asking), ..self }
+    }
+
+    /// Has extension providers asked, for not longer than Envoy waits for the answer.
+    #[must_use]
+    pub fn with_providers(self, providers: Arc<Providers>) -> Self {
+        Self { providers: Some(providers), ..self }
     }
 
     /// Has tokens that were verified before not verified again.
@@ -182,6 +223,19 @@ impl AuthorizationService {
         Self { spans: Some(spans), ..self }
     }
 
+    /// Has answers say for which requests and until when they hold; never for longer than this, which
+    /// counts in whole seconds.
+    #[must_use]
+    pub fn with_cache_hint(self, longest: Duration) -> Self {
+        Self { cache_hint: Some(longest), ..self }
+    }
+
+    /// Has denials look otherwise than native ones.
+    #[must_use]
+    pub fn with_denials(self, denials: Arc<DenialSettings>) -> Self {
+        Self { denials: Some(denials), ..self }
+    }
+
     /// Answers one CheckRequest with the keys that are there. Never fails: what cannot be decided is
     /// denied.
     ///
@@ -196,8 +250,9 @@ impl AuthorizationService {
         let snapshot = self.snapshots.load();
         let timeline = self.timeline();
         let view = CheckView::of_message(check);
-        let here = Introspection::NotHere;
-        let mut checked = self.answer_by(&snapshot, view, (now, timeline), here, response::message);
+        let known = Known::default();
+        let mut checked =
+            self.answer_by(&snapshot, view, (now, timeline), &known, response::message);
         debug_assert_eq!(response::outcome_of(&checked.response), checked.verdict.outcome());
         self.record(&mut checked, started);
         checked
@@ -206,55 +261,83 @@ impl AuthorizationService {
     /// Answers one encoded CheckRequest with the keys that are there. Fails only for what is none.
     pub fn answer_bytes(&self, message: &[u8]) -> Result<Checked<Vec<u8>>, DecodeError> {
         let started = Instant::now();
-        let mut checked = self.decide(message, Introspection::NotHere)?;
+        let mut checked = self.decide(message, &Known::default())?;
         self.record(&mut checked, started);
         Ok(checked)
     }
 
-    /// Answers one encoded CheckRequest as [`AuthorizationService::answer_bytes`] does, but where a
-    /// token names a key that is not there, looks for it, and where an introspection endpoint has to
-    /// be asked, asks it; for at most `within`, which is asked for only then, and never for longer
-    /// than was configured.
+    /// Answers one encoded CheckRequest as [`AuthorizationService::answer_bytes`] does, but asks the
+    /// extension providers and introspection endpoints that have to be asked; and where a token names
+    /// a key that is not there, looks for it. All that for at most `within`, which is asked for only
+    /// then, and never for longer than was configured.
     pub async fn answer_bytes_within(
         &self,
         message: &[u8],
         within: impl Fn(Duration) -> Duration,
     ) -> Result<Checked<Vec<u8>>, DecodeError> {
         let started = Instant::now();
-        let mut answers = Vec::new();
-        let mut checked = self.decide(message, self.introspection(&answers))?;
-        if checked.wanted.is_empty() && checked.asks.is_empty() {
-            self.record(&mut checked, started);
-            return Ok(checked);
+        let decide = |known: &Known| self.decide(message, known);
+        let check = || CheckRequest::decode(message);
+        self.answer_within(started, decide, check, within).await
+    }
+
+    /// Answers what was read from something else than a message, as
+    /// [`AuthorizationService::answer_bytes_within`] does.
+    pub(super) async fn answer_view_within<'v, R>(
+        &self,
+        view: impl Fn() -> CheckView<'v>,
+        write: impl Fn(&Reply<'_>) -> R,
+        within: impl Fn(Duration) -> Duration,
+    ) -> Checked<R> {
+        let started = Instant::now();
+        let decide = |known: &Known| {
+            let snapshot = self.snapshots.load();
+            let now = (self.clock.unix_seconds(), self.timeline());
+            Ok::<_, Infallible>(self.answer_by(&snapshot, view(), now, known, &write))
+        };
+        let check = || Ok(view().to_message());
+        match self.answer_within(started, decide, check, within).await {
+            Ok(checked) => checked,
+            Err(never) => match never {},
         }
-        let left = |most| within(most).saturating_sub(started.elapsed()).min(most);
-        if !checked.wanted.is_empty()
-            && self.keys.seek(&checked.wanted, left(self.unknown_kid_wait)).await
-        {
-            checked = self.decide(message, self.introspection(&answers))?;
+    }
+
+    /// Decides as often as it takes: with what has been asked meanwhile.
+    async fn answer_within<R, E>(
+        &self,
+        started: Instant,
+        decide: impl Fn(&Known) -> Result<Checked<R>, E>,
+        check: impl Fn() -> Result<CheckRequest, E>,
+        within: impl Fn(Duration) -> Duration,
+    ) -> Result<Checked<R>, E> {
+        let left = |most| within(Duration::MAX).saturating_sub(started.elapsed()).min(most);
+        let mut known = Known { asks_endpoints: self.asking.is_some(), ..Known::default() };
+        let mut checked = decide(&known)?;
+        if let (false, Some(providers)) = (checked.asks.is_empty(), &self.providers) {
+            // Policies that change meanwhile may ask somebody else; who is then still left to be
+            // asked has not answered.
+            known.providers = providers.ask(&checked.asks, &check()?, left(Duration::MAX)).await;
+            checked = decide(&known)?;
+        }
+        if !checked.wanted.is_empty() {
+            let within = left(self.unknown_kid_wait);
+            if self.keys.seek(&checked.wanted, within).await {
+                checked = decide(&known)?;
+            }
         }
         // A second time where policies have changed meanwhile, so that something else is asked.
         for _ in 0..2 {
-            let (Some(ask), Some(asking)) = (checked.asks.pop(), &self.asking) else { break };
-            answers.push(asking.ask(ask, left(INTROSPECTION_WAIT)).await);
-            checked = self.decide(message, self.introspection(&answers))?;
+            let (Some(ask), Some(asking)) = (checked.introspection.pop(), &self.asking) else {
+                break;
+            };
+            known.introspection.push(asking.ask(ask, left(INTROSPECTION_WAIT)).await);
+            checked = decide(&known)?;
         }
         self.record(&mut checked, started);
         Ok(checked)
     }
 
-    fn introspection<'a>(&self, answers: &'a [Answered]) -> Introspection<'a> {
-        match self.asking {
-            Some(_) => Introspection::Answers(answers),
-            None => Introspection::NotHere,
-        }
-    }
-
-    fn decide(
-        &self,
-        message: &[u8],
-        introspection: Introspection<'_>,
-    ) -> Result<Checked<Vec<u8>>, DecodeError> {
+    fn decide(&self, message: &[u8], known: &Known) -> Result<Checked<Vec<u8>>, DecodeError> {
         let snapshot = self.snapshots.load();
         let timeline = self.timeline();
         if let Ok(view) = CheckView::read(message) {
@@ -262,7 +345,7 @@ impl AuthorizationService {
                 &snapshot,
                 view,
                 (self.clock.unix_seconds(), timeline),
-                introspection,
+                known,
                 encode::bytes,
             ));
         }
@@ -270,7 +353,7 @@ impl AuthorizationService {
         let check = CheckRequest::decode(message)?;
         let view = CheckView::of_message(&check);
         let now = (self.clock.unix_seconds(), timeline);
-        Ok(self.answer_by(&snapshot, view, now, introspection, encode::bytes))
+        Ok(self.answer_by(&snapshot, view, now, known, encode::bytes))
     }
 
     fn record<R>(&self, checked: &mut Checked<R>, started: Instant) {
@@ -279,6 +362,9 @@ impl AuthorizationService {
             metrics.decisions.record(&checked.verdict, elapsed);
             if let Some(series) = checked.series {
                 metrics.workloads.record(series, checked.verdict.outcome());
+            }
+            if let Some(watched) = &checked.watched {
+                metrics.decisions.record_policies(watched);
             }
         }
         if let (Some(log), Some(event)) = (&self.decision_log, checked.event.take()) {
@@ -298,6 +384,25 @@ impl AuthorizationService {
         self.decision_log.as_ref()?.draft(&decision())
     }
 
+    /// How a denial looks, where it is one.
+    fn denial<'a>(
+        &'a self,
+        plan: Option<&'a WorkloadPlan>,
+        verdict: Verdict,
+        attributes: &Attributes<'_>,
+    ) -> Denial<'a> {
+        match (&self.denials, verdict.outcome()) {
+            (Some(settings), Outcome::Deny) => settings.denial(plan, verdict, attributes),
+            (None, _) | (_, Outcome::Allow) => Denial::default(),
+        }
+    }
+
+    /// Whether what is told depends on who the peer is.
+    fn tells_why(&self, verdict: Verdict) -> bool {
+        let settings = self.denials.as_deref();
+        verdict.outcome() == Outcome::Deny && settings.is_some_and(DenialSettings::tells_why)
+    }
+
     /// Counts what the filter is not configured to send, and says so once.
     fn note_missing(&self, attributes: &Attributes<'_>) {
         let Some(metrics) = &self.metrics else { return };
@@ -307,12 +412,15 @@ impl AuthorizationService {
             (attributes.missing.tls_session, Input::TlsSession),
             (attributes.missing.client_address, Input::ClientAddress),
             (joined, Input::RawHeaders),
+            (attributes.missing.source_address, Input::SourceAddress),
+            (attributes.missing.destination, Input::Destination),
+            (attributes.missing.headers == SentHeaders::Some, Input::AllHeaders),
         ];
         for (_, input) in missing.into_iter().filter(|(is_missing, _)| *is_missing) {
             if metrics.inputs.missing(input) {
                 tracing::warn!(
                     setting = input.as_str(),
-                    "Envoy does not send an input; \
+                    "the proxy does not send an input; \
                      conditions that need it allow nothing and deny"
                 );
             }
@@ -324,7 +432,7 @@ impl AuthorizationService {
         snapshot: &Snapshot,
         view: CheckView<'_>,
         (now, mut timeline): (u64, Option<Timeline>),
-        introspection: Introspection<'_>,
+        known: &Known,
         write: impl Fn(&Reply<'_>) -> R,
     ) -> Checked<R> {
         let revision = snapshot.revision;
@@ -336,14 +444,27 @@ impl AuthorizationService {
                 plan: None,
                 audited_by: Vec::new(),
                 claims: None,
+                cache: None,
             };
-            let response = write(&Reply { report, answer });
+            let response = write(&Reply { report, answer, consulted: None });
             let timeline = timeline.map(|mut timeline| {
                 timeline.end(Stage::Encode);
                 timeline
             });
-            let (series, wanted, asks) = (None, Vec::new(), Vec::new());
-            Checked { response, verdict, series, wanted, asks, event, timeline, revision }
+            let (series, wanted, asks, watched) = (None, Vec::new(), Vec::new(), None);
+            let introspection = Vec::new();
+            Checked {
+                response,
+                verdict,
+                series,
+                wanted,
+                asks,
+                introspection,
+                event,
+                timeline,
+                revision,
+                watched,
+            }
         };
         let undecided = |reason| Decision::undecided(reason, snapshot.revision);
         let malformed = |malformed: Malformed, peer_address, timeline: Option<Timeline>| {
@@ -361,10 +482,19 @@ impl AuthorizationService {
                 | Malformed::NoMethod
                 | Malformed::HeadersTooLarge
                 | Malformed::Path
-                | Malformed::Certificate => Answer::Denied { realm: None },
+                | Malformed::Certificate
+                | Malformed::UntrustedPeer
+                | Malformed::Forwarded
+                | Malformed::HeadersNotSent => {
+                    Answer::Denied { realm: None, denial: Denial::default() }
+                }
             };
             refuse(Reason::MalformedRequest, answer, event, timeline)
         };
+        if let Some(error) = view.malformed {
+            let peer_address = view.attributes.as_ref().and_then(attributes::peer_address);
+            return malformed(error, peer_address, timeline);
+        }
         let Some(mut view) = view.attributes else {
             return malformed(Malformed::NoAttributes, None, timeline);
         };
@@ -386,15 +516,20 @@ impl AuthorizationService {
             timeline.end(Stage::Decode);
         }
         let Some(plan) = workload.plan(snapshot, self.settings.workload_from) else {
+            let verdict = Verdict::from_reason(Reason::UnknownWorkload);
+            let denial = self.denial(None, verdict, &attributes);
             let event = self.event(|| Decision {
                 attributes: Some(&attributes),
-                status: Some(403),
+                status: denial_status(verdict, &denial, None),
                 trace: trace_of(&attributes),
                 ..undecided(Reason::UnknownWorkload)
             });
-            let answer = Answer::Denied { realm: None };
+            let answer = Answer::Denied { realm: None, denial };
             return refuse(Reason::UnknownWorkload, answer, event, timeline);
         };
+        if attributes.missing.headers == SentHeaders::Some && http::needs_all_headers(plan) {
+            return malformed(Malformed::HeadersNotSent, attributes.source_ip, timeline);
+        }
         // The realm names the path as the client sent it, token and all; tokens change it below.
         let has_tokens = !plan.jwt.rules.is_empty() || plan.access.is_some();
         let realm = has_tokens.then(|| attributes.http.as_ref().map(Realm::of)).flatten();
@@ -410,12 +545,16 @@ impl AuthorizationService {
         } else {
             None
         };
-        let mut passage =
-            gate::pass_and_tell(plan, &mut attributes, &verifier, introspection, || {
-                if let Some(timeline) = &mut timeline {
-                    timeline.end(Stage::Tokens);
-                }
-            });
+        let providers = Standing {
+            definitions: self.providers.as_ref().map(|providers| providers.definitions()),
+            answers: &known.providers,
+            introspection: known.of_endpoints(),
+        };
+        let mut passage = gate::pass_and_tell(plan, &mut attributes, &verifier, providers, || {
+            if let Some(timeline) = &mut timeline {
+                timeline.end(Stage::Tokens);
+            }
+        });
         if let Some(name) = &self.settings.client_address_header {
             passage.authentication.changes.note_header(name);
         }
@@ -429,6 +568,7 @@ impl AuthorizationService {
             timeline.note_rule(plan, verdict.reason);
             timeline.end(Stage::Decide);
         }
+        let denial = self.denial(Some(plan), verdict, &attributes);
         let event = self.event(|| Decision {
             plan: Some(plan),
             audited_by: &audited_by,
@@ -436,33 +576,54 @@ impl AuthorizationService {
             forgotten: forgotten.as_ref(),
             authentication: Decision::reached_tokens(verdict.reason)
                 .then_some(&passage.authentication),
-            status: denial_status(verdict),
+            consulted: passage.consulted.as_deref(),
+            status: denial_status(verdict, &denial, passage.consulted.as_deref()),
             trace: trace_of(&attributes),
             verdict,
             ..undecided(verdict.reason)
         });
+        let watched = PolicyMatches::of(plan, verdict, &audited_by);
         let report = Report {
             verdict,
             revision: snapshot.revision,
             plan: Some(plan),
             audited_by,
             claims: passage.authentication.claims.as_deref(),
+            cache: self.cache_hint.map(|longest| {
+                let is_http = attributes.http.is_some();
+                let from = (&passage.authentication, passage.consulted.as_deref());
+                CacheHint::new(plan, is_http, verdict, from, (now, longest))
+                    .with_peer(self.tells_why(verdict))
+            }),
         };
         let answer = match verdict.outcome() {
             Outcome::Allow => Answer::Allowed {
                 http: attributes.http.as_ref(),
                 changes: &passage.authentication.changes,
             },
-            Outcome::Deny => Answer::Denied { realm },
+            Outcome::Deny => Answer::Denied { realm, denial },
         };
-        let response = write(&Reply { report, answer });
+        let consulted = passage.consulted.as_deref();
+        let response = write(&Reply { report, answer, consulted });
         if let Some(timeline) = &mut timeline {
             timeline.end(Stage::Encode);
         }
         let wanted = passage.authentication.wanted;
         let series = Some(plan.series);
-        let asks = passage.asks;
-        Checked { response, verdict, series, wanted, asks, event, timeline, revision }
+        let asks = passage.consulted.map(|consulted| consulted.asks).unwrap_or_default();
+        let introspection = passage.introspection;
+        Checked {
+            response,
+            verdict,
+            series,
+            wanted,
+            asks,
+            introspection,
+            event,
+            timeline,
+            revision,
+            watched,
+        }
     }
 }
 
@@ -479,8 +640,18 @@ pub fn plan_of<'s>(
 }
 
 /// The HTTP status of a denial by policies.
-fn denial_status(verdict: Verdict) -> Option<u16> {
-    verdict.reason.denial_status()
+fn denial_status(
+    verdict: Verdict,
+    denial: &Denial<'_>,
+    consulted: Option<&Consulted>,
+) -> Option<u16> {
+    if let Some(denial) = consulted.and_then(|consulted| consulted.denial.as_ref()) {
+        return Some(denial.status);
+    }
+    match verdict.outcome() {
+        Outcome::Allow => None,
+        Outcome::Deny => Some(Refusal::new(verdict, None, denial).status),
+    }
 }
 
 fn trace_of(attributes: &Attributes<'_>) -> Option<TraceContext> {

@@ -24,11 +24,11 @@ use crate::control::publish::SnapshotCell;
 use crate::manifest;
 use crate::model::{JwtError, Kind, Mesh, Outcome, Reason, ResourceId, Workload};
 
-fn service(policies: &str) -> AuthorizationService {
+pub(super) fn service(policies: &str) -> AuthorizationService {
     service_with(policies, &[], RequestSettings::default())
 }
 
-fn service_with(
+pub(super) fn service_with(
     policies: &str,
     rejected: &[Rejected],
     settings: RequestSettings,
@@ -55,7 +55,7 @@ fn service_with(
     AuthorizationService::new(cell, Arc::new(NoKeys), settings, clock)
 }
 
-fn address(ip: &str, port: u32) -> Option<Address> {
+pub(super) fn address(ip: &str, port: u32) -> Option<Address> {
     Some(Address {
         address: Some(AddressKind::SocketAddress(SocketAddress {
             address: ip.into(),
@@ -65,7 +65,7 @@ fn address(ip: &str, port: u32) -> Option<Address> {
     })
 }
 
-fn check(change: impl FnOnce(&mut AttributeContext)) -> CheckRequest {
+pub(super) fn check(change: impl FnOnce(&mut AttributeContext)) -> CheckRequest {
     let mut attributes = AttributeContext {
         source: Some(Peer { address: address("127.0.0.5", 1234), ..Peer::default() }),
         destination: Some(Peer { address: address("10.9.8.7", 8080), ..Peer::default() }),
@@ -91,7 +91,7 @@ fn check_http(change: impl FnOnce(&mut HttpRequest)) -> CheckRequest {
     check(|a| change(a.request.as_mut().unwrap().http.as_mut().unwrap()))
 }
 
-fn header(key: &str, value: &[u8]) -> HeaderValue {
+pub(super) fn header(key: &str, value: &[u8]) -> HeaderValue {
     HeaderValue { key: key.into(), raw_value: value.to_vec(), ..HeaderValue::default() }
 }
 
@@ -303,8 +303,14 @@ spec: {action: DENY, rules: [{to: [{operation: {paths: ['/admin']}}]}]}
 #[test]
 fn what_is_set_is_said_to_overwrite() {
     let verdict = crate::model::Verdict::from_reason(Reason::NoAllowPolicy);
-    let report =
-        reply::Report { verdict, revision: 1, plan: None, audited_by: Vec::new(), claims: None };
+    let report = reply::Report {
+        verdict,
+        revision: 1,
+        plan: None,
+        audited_by: Vec::new(),
+        claims: None,
+        cache: None,
+    };
     let line = |name: &'static str, value: &'static str| (name.into(), value.as_bytes().into());
     let http = crate::model::Http {
         method: "GET".into(),
@@ -322,7 +328,7 @@ fn what_is_set_is_said_to_overwrite() {
         changes.note_header(&name.into());
     }
     let answer = reply::Answer::Allowed { http: Some(&http), changes: &changes };
-    let reply = reply::Reply { report, answer };
+    let reply = reply::Reply { report, answer, consulted: None };
     let response = response::message(&reply);
     assert_eq!(CheckResponse::decode(&*encode::bytes(&reply)).unwrap(), response);
     let Some(HttpResponse::OkResponse(ok)) = response.http_response else { panic!("denied") };

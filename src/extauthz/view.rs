@@ -3,6 +3,8 @@
 //! The bytes are what is served; the message is the slow twin, and has the last word on bytes that
 //! are wrong or unusual. What the parts mean is `attributes`' job.
 
+mod message;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::mem;
@@ -15,14 +17,17 @@ use envoy_types::pb::envoy::service::auth::v3::attribute_context::{
     HttpRequest, Peer as PeerMessage, Request as RequestMessage,
 };
 
+use super::Malformed;
 use super::usual_names::usual_name;
 use super::wire::{Aside, Field, each_field};
-use crate::model::Headers;
+use crate::model::{Headers, Missing};
 
 /// A CheckRequest.
 #[derive(Debug, Default)]
 pub(super) struct CheckView<'a> {
     pub(super) attributes: Option<ContextView<'a>>,
+    /// What is wrong with it, where that was found out while it was read.
+    pub(super) malformed: Option<Malformed>,
 }
 
 /// `attributes`
@@ -34,6 +39,10 @@ pub(super) struct ContextView<'a> {
     pub(super) extensions: Extensions<'a>,
     pub(super) metadata: Option<&'a Metadata>,
     pub(super) sni: Option<&'a str>,
+    /// `x-forwarded-for`, where it is not among the headers.
+    pub(super) forwarded_for: Option<&'a str>,
+    /// What could not be sent, beside what is seen to be missing.
+    pub(super) missing: Missing,
 }
 
 /// `context_extensions`: of two with one name the last counts.
@@ -41,6 +50,10 @@ pub(super) struct ContextView<'a> {
 pub(super) struct Extensions<'a>(Vec<(&'a str, &'a str)>);
 
 impl<'a> Extensions<'a> {
+    pub(super) fn set(&mut self, name: &'a str, value: &'a str) {
+        self.0.push((name, value));
+    }
+
     pub(super) fn get(&self, name: &str) -> Option<&'a str> {
         self.0.iter().rev().find(|(n, _)| *n == name).map(|(_, value)| *value)
     }
@@ -95,6 +108,8 @@ struct HeadersView<'a> {
     has_lines: bool,
     /// Bytes of all lines.
     size_of_lines: usize,
+    /// Whether they may be joined all the same.
+    are_joined: bool,
     /// `headers`: lines of one name joined; of two entries with one name the last counts.
     entries: Vec<(&'a str, &'a str)>,
 }
@@ -109,8 +124,10 @@ impl<'a> CheckView<'a> {
             extensions: Extensions(texts(&attributes.context_extensions).collect()),
             metadata: attributes.metadata_context.as_ref(),
             sni: attributes.tls_session.as_ref().map(|session| session.sni.as_str()),
+            forwarded_for: None,
+            missing: Missing::default(),
         });
-        Self { attributes }
+        Self { attributes, malformed: None }
     }
 
     /// Reads bytes without copying any. What it reads is what prost reads of them.
@@ -261,6 +278,22 @@ impl<'a> RequestView<'a> {
 }
 
 impl<'a> HttpView<'a> {
+    /// From its parts; names of lines are in lower case, and `are_joined` says that repeated lines may
+    /// be one.
+    pub(super) fn new(
+        [method, path, host, scheme]: [&'a str; 4],
+        lines: impl Iterator<Item = (&'a str, &'a [u8])>,
+        are_joined: bool,
+    ) -> Self {
+        let mut headers = HeadersView { has_lines: true, are_joined, ..HeadersView::default() };
+        for (name, value) in lines {
+            let size = size(name, value.len());
+            headers.size_of_lines = headers.size_of_lines.saturating_add(size);
+            headers.lines.push((Cow::Borrowed(name), Cow::Borrowed(value)));
+        }
+        Self { method, path, host, scheme, protocol: "", headers }
+    }
+
     fn of_message(http: &'a HttpRequest) -> Self {
         let mut headers =
             HeadersView { entries: texts(&http.headers).collect(), ..HeadersView::default() };
@@ -297,13 +330,13 @@ impl<'a> HttpView<'a> {
 
     /// The headers, and their bytes in both of their forms; the path is one of them.
     pub(super) fn take_headers(&mut self) -> (Headers<'a>, usize) {
-        let HeadersView { lines, has_lines, size_of_lines, mut entries } =
+        let HeadersView { lines, has_lines, size_of_lines, are_joined, mut entries } =
             mem::take(&mut self.headers);
         keep_last_of_each_name(&mut entries);
         let sizes = entries.iter().map(|(name, value)| size(name, value.len()));
         let size = sizes.fold(self.path.len() + size_of_lines, usize::saturating_add);
         let headers = if has_lines {
-            Headers::new(lines, false)
+            Headers::new(lines, are_joined)
         } else {
             let own = entries.into_iter().filter(|(name, _)| !name.starts_with(':'));
             let lines = own.map(|(name, value)| (lower(name), Cow::Borrowed(value.as_bytes())));

@@ -2,11 +2,14 @@
 //!
 //! Reads its structure; rules on the whole of it are `admission`'s job.
 
+use std::sync::Arc;
+
 use super::{
     address::{ip_block, port},
     attachment, codes,
     condition_key::parse_condition_key,
     cursor::{At, Fields, located, one_of, string},
+    deny_annotations,
     problem::{Problem, Report},
 };
 use crate::model::{
@@ -39,12 +42,14 @@ pub(crate) fn decode(
 ) -> AuthorizationPolicy {
     let dry_run =
         metadata.annotations.get(DRY_RUN).is_some_and(|text| parse_bool(text) == Some(true));
+    let deny_response = deny_annotations::decode(&metadata.annotations).map(Arc::new);
     let mut policy = AuthorizationPolicy {
         metadata,
         attachment: Attachment::default(),
         action: Action::Allow,
         rules: Vec::new(),
         dry_run,
+        deny_response,
     };
     if let Some(spec) = spec {
         let mut fields = Fields::open(spec, report);

@@ -101,8 +101,9 @@ codes! {
     PRIVATE_KEY = 303, "`jwks` holds private or symmetric key material";
     NULL_FIELD = 304, "a field that is null counts as absent";
     DUPLICATE_HEADER = 305, "two claims are written to the same header";
-    DEPRECATED_VERSION = 306, "a version of APIRule that Kyma has deprecated";
+    BAD_DENY_ANNOTATION = 306, "an annotation `postern.dev/deny-...` that is not used, where or as it is";
     FROM_PARAMETERS = 307, "`fromParameters` for `fromParams`, as Kyma's documentation had it";
+    DEPRECATED_VERSION = 308, "a version of APIRule that Kyma has deprecated";
     IGNORED_KINDS = 390, "documents of other groups are ignored";
 
     // 0400-0499: the request file of `check`.

@@ -15,6 +15,7 @@ mod authentication;
 mod authorization;
 mod condition_key;
 pub(crate) mod cursor;
+mod deny_annotations;
 mod envelope;
 mod metadata;
 pub(crate) mod problem;

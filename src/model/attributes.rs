@@ -85,6 +85,79 @@ pub struct Missing {
     pub tls_session: bool,
     /// No usable header of the configured name: the client's address is not known.
     pub client_address: bool,
+    /// Over HTTP, where the proxy does not say who the peer of the connection is.
+    pub source_address: bool,
+    /// Over HTTP, where the proxy does not say where the connection came in.
+    pub destination: bool,
+    /// Over HTTP there is no dynamic metadata.
+    pub metadata: bool,
+    /// Which headers of the request were sent at all.
+    pub headers: SentHeaders,
+}
+
+/// Which of a request's headers came along, so that the absence of another says something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SentHeaders {
+    /// All of them.
+    #[default]
+    All,
+    /// All but those that an HTTP request to Postern has for itself.
+    ThroughEnvoy,
+    /// All but those, and but those in which a proxy says what it forwards: they are the proxy's,
+    /// whatever the client had sent.
+    ThroughProxy,
+    /// Some: a header that is not there may have been in the request.
+    Some,
+}
+
+impl SentHeaders {
+    /// All kinds, for who reads and tries them.
+    pub const KINDS: [Self; 4] = [Self::All, Self::ThroughEnvoy, Self::ThroughProxy, Self::Some];
+
+    /// Of one connection, and so of the one to Postern.
+    const OF_CONNECTION: [&str; 11] = [
+        "connection",
+        "content-length",
+        "expect",
+        "http2-settings",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "x-envoy-expected-rq-timeout-ms",
+    ];
+
+    /// Its name in records; `None` where nothing is missing.
+    pub fn missing_input(self) -> Option<&'static str> {
+        match self {
+            Self::All => None,
+            Self::ThroughEnvoy => Some("headers_of_connection"),
+            Self::ThroughProxy => Some("headers_of_proxy"),
+            Self::Some => Some("allowed_headers"),
+        }
+    }
+
+    /// Whether the request may have had a header of that name, in lower case, that was not sent; those
+    /// that were are not in the request.
+    pub fn hides(self, name: &str) -> bool {
+        let of_connection = || Self::OF_CONNECTION.contains(&name);
+        match self {
+            Self::All => false,
+            Self::ThroughEnvoy | Self::Some => of_connection() || name == "x-envoy-internal",
+            Self::ThroughProxy => {
+                of_connection()
+                    || ["x-forwarded-", "x-original-"].iter().any(|begin| name.starts_with(begin))
+                    || ["forwarded", "x-real-ip"].contains(&name)
+            }
+        }
+    }
+
+    /// Whether nothing is known of a header of that name that is not there.
+    pub fn may_lack(self, name: &str) -> bool {
+        self == Self::Some || self.hides(name)
+    }
 }
 
 /// The identities of the client certificate.

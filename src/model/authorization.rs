@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::{Attachment, Located, Metadata, Position};
+use super::{Attachment, DenyResponse, Located, Metadata, Position};
 
 /// A list of patterns as written.
 pub type StringList = Vec<Located<String>>;
@@ -25,6 +25,8 @@ pub struct AuthorizationPolicy {
     pub rules: Vec<Rule>,
     /// Annotation `istio.io/dry-run`, read as Go's `strconv.ParseBool`; what does not parse is enforced.
     pub dry_run: bool,
+    /// Annotations `postern.dev/deny-...`: what its denials look like, where annotations count.
+    pub deny_response: Option<Arc<DenyResponse>>,
 }
 
 /// `spec.action`
@@ -41,6 +43,16 @@ pub enum Action {
         /// `spec.provider.name`
         provider: Arc<str>,
     },
+}
+
+impl Action {
+    /// The provider that a CUSTOM policy names.
+    pub fn provider(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Custom { provider } => Some(provider),
+            Self::Allow | Self::Deny | Self::Audit => None,
+        }
+    }
 }
 
 /// One rule: `from` and `to` and `when`, each list an OR inside (but `when`, an AND).

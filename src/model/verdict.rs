@@ -40,6 +40,10 @@ pub enum Reason {
     NoApiRule,
     /// This CUSTOM rule matched, and its provider is not defined.
     CustomProviderUndefined(RuleId),
+    /// This CUSTOM rule matched, and its provider denies the request.
+    CustomDenied(RuleId),
+    /// This CUSTOM rule matched, and its provider gave no answer.
+    CustomError(RuleId),
     /// PeerAuthentication is STRICT and the peer has no identity.
     PeerUnauthenticated,
     /// A token was refused.
@@ -62,6 +66,8 @@ impl Reason {
             | Self::ApiRuleRefused(..)
             | Self::NoApiRule
             | Self::CustomProviderUndefined(_)
+            | Self::CustomDenied(_)
+            | Self::CustomError(_)
             | Self::PeerUnauthenticated
             | Self::Jwt(_)
             | Self::InvalidPolicy
@@ -81,6 +87,8 @@ impl Reason {
             Self::ApiRuleRefused(..) => "api_rule_refused",
             Self::NoApiRule => "no_api_rule",
             Self::CustomProviderUndefined(_) => "custom_provider_undefined",
+            Self::CustomDenied(_) => "custom_denied",
+            Self::CustomError(_) => "custom_error",
             Self::PeerUnauthenticated => "peer_unauthenticated",
             Self::Jwt(_) => "jwt",
             Self::InvalidPolicy => "invalid_policy",
@@ -90,7 +98,7 @@ impl Reason {
     }
 
     /// Every value [`Reason::as_str`] can take, so that metrics can list them from the start.
-    pub const LABELS: [&'static str; 13] = [
+    pub const LABELS: [&'static str; 15] = [
         "no_allow_policy",
         "allow_rule",
         "deny_rule",
@@ -99,6 +107,8 @@ impl Reason {
         "api_rule_refused",
         "no_api_rule",
         "custom_provider_undefined",
+        "custom_denied",
+        "custom_error",
         "peer_unauthenticated",
         "jwt",
         "invalid_policy",
@@ -109,9 +119,11 @@ impl Reason {
     /// The rule that decided, where one did.
     pub fn rule(self) -> Option<RuleId> {
         match self {
-            Self::AllowRule(rule) | Self::DenyRule(rule) | Self::CustomProviderUndefined(rule) => {
-                Some(rule)
-            }
+            Self::AllowRule(rule)
+            | Self::DenyRule(rule)
+            | Self::CustomProviderUndefined(rule)
+            | Self::CustomDenied(rule)
+            | Self::CustomError(rule) => Some(rule),
             Self::NoAllowPolicy
             | Self::NoAllowRule
             | Self::ApiRule(_)
@@ -132,6 +144,8 @@ impl Reason {
             Self::AllowRule(_)
             | Self::DenyRule(_)
             | Self::CustomProviderUndefined(_)
+            | Self::CustomDenied(_)
+            | Self::CustomError(_)
             | Self::NoAllowPolicy
             | Self::NoAllowRule
             | Self::NoApiRule
@@ -156,6 +170,8 @@ impl Reason {
             | Self::NoAllowRule
             | Self::NoApiRule
             | Self::CustomProviderUndefined(_)
+            | Self::CustomDenied(_)
+            | Self::CustomError(_)
             | Self::PeerUnauthenticated
             | Self::InvalidPolicy
             | Self::UnknownWorkload
@@ -197,9 +213,50 @@ pub struct Shadow {
     pub deny_rule: Option<RuleId>,
     /// The dry-run ALLOW rule that matched, likewise.
     pub allow_rule: Option<RuleId>,
+    /// The dry-run CUSTOM rule that matched. Its provider was not asked, so `reason` does not know what
+    /// it would have said.
+    pub custom_rule: Option<RuleId>,
+}
+
+/// Which kind of dry-run rule makes a would-be answer what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DryRunRule {
+    /// A DENY rule.
+    Deny,
+    /// An ALLOW rule.
+    Allow,
+    /// A CUSTOM rule, whose provider would have been asked.
+    Custom,
+    /// None: enforced rules say the same, or dry-run ALLOW policies have no rule for the request.
+    None,
+}
+
+impl DryRunRule {
+    /// All of them, so that metrics can list them from the start.
+    pub const ALL: [Self; 4] = [Self::Deny, Self::Allow, Self::Custom, Self::None];
+
+    /// For metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Deny => "deny",
+            Self::Allow => "allow",
+            Self::Custom => "custom",
+            Self::None => "none",
+        }
+    }
 }
 
 impl Shadow {
+    /// Which kind of dry-run rule makes the would-be answer what it is.
+    pub fn dry_run_rule(self) -> DryRunRule {
+        match self.reason.rule() {
+            Some(rule) if self.deny_rule == Some(rule) => DryRunRule::Deny,
+            _ if self.custom_rule.is_some() => DryRunRule::Custom,
+            Some(rule) if self.allow_rule == Some(rule) => DryRunRule::Allow,
+            Some(_) | None => DryRunRule::None,
+        }
+    }
+
     /// ALLOW or DENY.
     pub fn outcome(self) -> Outcome {
         self.reason.outcome()

@@ -37,6 +37,15 @@ pub enum OutboundError {
         #[source]
         error: io::Error,
     },
+    /// No connection to a unix socket.
+    #[error("cannot connect to `{path}`")]
+    ConnectUnix {
+        /// The socket.
+        path: String,
+        /// What the system says.
+        #[source]
+        error: io::Error,
+    },
     /// No TLS session, or a certificate that is not trusted.
     #[error("no TLS session with `{host}`")]
     Tls {

@@ -12,6 +12,8 @@ use tokio_rustls::{
     },
 };
 
+const HTTP_1: &[u8] = b"http/1.1";
+
 /// How the servers of one issuer are asked.
 pub struct ClientSettings {
     /// Whose.
@@ -44,6 +46,54 @@ impl fmt::Debug for ClientSettings {
     }
 }
 
+/// Whom to trust, and who to say it is.
+#[derive(Default)]
+pub struct Trust {
+    /// These authorities; empty trusts the system's.
+    pub trusted: Vec<CertificateDer<'static>>,
+    /// The client certificate with its chain, and its key.
+    pub identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+}
+
+impl Clone for Trust {
+    fn clone(&self) -> Self {
+        let identity = self.identity.as_ref();
+        Self {
+            trusted: self.trusted.clone(),
+            identity: identity.map(|(chain, key)| (chain.clone(), key.clone_key())),
+        }
+    }
+}
+
+/// Never the key.
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trust")
+            .field("trusted", &self.trusted.len())
+            .field("identity", &self.identity.is_some())
+            .finish()
+    }
+}
+
+/// For one place, speaking this protocol; `None` where nobody could be trusted.
+pub(super) fn connector_for(
+    trust: Trust,
+    protocol: &[u8],
+) -> Result<Option<TlsConnector>, rustls::Error> {
+    let Trust { trusted, identity } = trust;
+    let roots = if trusted.is_empty() {
+        all_roots(&[])?
+    } else {
+        let mut roots = RootCertStore::empty();
+        trusted.into_iter().try_for_each(|root| roots.add(root))?;
+        roots
+    };
+    if roots.is_empty() {
+        return Ok(None);
+    }
+    connector(Arc::new(roots), identity, protocol).map(Some)
+}
+
 /// TLS for each issuer.
 pub(super) struct Connectors {
     /// `None` where nothing is trusted.
@@ -60,7 +110,7 @@ impl Connectors {
     ) -> Result<Self, rustls::Error> {
         let roots = Arc::new(all_roots(also_trusted)?);
         let trusting = !roots.is_empty();
-        let default = trusting.then(|| connector(roots.clone(), None)).transpose()?;
+        let default = trusting.then(|| connector(roots.clone(), None, HTTP_1)).transpose()?;
         let by_issuer = settings
             .into_iter()
             .map(|client| {
@@ -72,7 +122,7 @@ impl Connectors {
                         Arc::new(roots)
                     }
                 };
-                Ok((client.issuer, connector(roots, client.identity)?))
+                Ok((client.issuer, connector(roots, client.identity, HTTP_1)?))
             })
             .collect::<Result<_, rustls::Error>>()?;
         Ok(Self { default, by_issuer })
@@ -105,6 +155,7 @@ fn all_roots(also_trusted: &[CertificateDer<'static>]) -> Result<RootCertStore, 
 fn connector(
     roots: Arc<RootCertStore>,
     identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+    protocol: &[u8],
 ) -> Result<TlsConnector, rustls::Error> {
     let config = ClientConfig::builder_with_provider(crypto::aws_lc_rs::default_provider().into())
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
@@ -113,6 +164,6 @@ fn connector(
         Some((chain, key)) => config.with_client_auth_cert(chain, key)?,
         None => config.with_no_client_auth(),
     };
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![protocol.to_vec()];
     Ok(TlsConnector::from(Arc::new(config)))
 }

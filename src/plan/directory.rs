@@ -116,7 +116,7 @@ fn account_of(principal: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::LazyLock;
+    use std::sync::{LazyLock, OnceLock};
 
     use super::*;
     use crate::model::MutualTlsMode;
@@ -127,8 +127,17 @@ mod tests {
         let peer = PeerPlan { mode, ports: BTreeMap::new() };
         let (layers, jwt, invalid) = (Vec::new(), JWT.clone(), Vec::new());
         let series = Series::default();
-        let access = None;
-        Arc::new(WorkloadPlan { workload, series, layers, peer, jwt, access, invalid })
+        let (access, dependencies) = (None, OnceLock::new());
+        Arc::new(WorkloadPlan {
+            workload,
+            series,
+            layers,
+            peer,
+            jwt,
+            access,
+            invalid,
+            dependencies,
+        })
     }
 
     fn named(namespace: &str, name: &str, account: &str, address: [u8; 4]) -> Workload {

@@ -5,6 +5,8 @@
 mod access;
 mod authentication;
 mod directory;
+
+mod dependencies;
 pub mod index;
 pub mod rules;
 mod series;
@@ -13,18 +15,21 @@ mod trees;
 pub mod vocabulary;
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 pub use access::{AccessPlan, AccessRulePlan, HostPlan, PathMatch, Route, host_of};
 pub use authentication::{
     ClaimHeader, JwtPlan, JwtRulePlan, KeyReference, KeySource, KeySourceId, PeerPlan, TokenPlaces,
 };
+pub use dependencies::{Dependencies, Dependency};
 pub use directory::{Directory, Named};
 pub use series::{Series, SeriesNames};
 pub use size::CompiledSize;
-pub use trees::{DecisionTree, Trees, Unknown};
+pub use trees::{CustomTree, DecisionTree, Trees, Unknown};
 
-use crate::model::{AccessRuleId, AuthorizationPolicy, ResourceId, RuleId, Workload};
+use crate::model::{
+    AccessRuleId, Action, AuthorizationPolicy, DenyResponse, ResourceId, RuleId, Workload,
+};
 use vocabulary::{Attribute, Vocabulary};
 
 /// All plans of one revision of the policies. Immutable; replaced whole.
@@ -59,6 +64,8 @@ pub struct WorkloadPlan {
     pub access: Option<Arc<AccessPlan>>,
     /// Resources that may apply and have never had an accepted form: everything is denied.
     pub invalid: Vec<ResourceId>,
+    /// Made when it is first asked for.
+    pub dependencies: OnceLock<Dependencies>,
 }
 
 /// A layer and its place in a plan.
@@ -82,6 +89,8 @@ pub struct Layer {
     pub http: Trees,
     /// Rules for L4 connections.
     pub l4: Trees,
+    /// What the first enforced ALLOW policy with a word on it tells whom no ALLOW rule allows.
+    pub not_allowed: Option<Arc<DenyResponse>>,
 }
 
 impl Snapshot {
@@ -109,7 +118,8 @@ impl WorkloadPlan {
     /// Whether every request gets the same answer from both. May say no where they only look
     /// different.
     pub fn decides_like(&self, other: &Self) -> bool {
-        let Self { workload: _, series: _, layers, peer, jwt, access, invalid } = self;
+        let Self { workload: _, series: _, layers, peer, jwt, access, invalid, dependencies: _ } =
+            self;
         let is_same = |(a, b): (&AttachedLayer, &AttachedLayer)| Arc::ptr_eq(&a.layer, &b.layer);
         layers.len() == other.layers.len()
             && layers.iter().zip(&other.layers).all(is_same)
@@ -138,6 +148,14 @@ impl WorkloadPlan {
         Some([&api_rule.metadata.namespace, &api_rule.metadata.name])
     }
 
+    /// The provider that a CUSTOM rule names.
+    pub fn provider(&self, rule: RuleId) -> Option<&str> {
+        match &self.policy(rule)?.action {
+            Action::Custom { provider } => Some(provider),
+            Action::Allow | Action::Deny | Action::Audit => None,
+        }
+    }
+
     /// The trees for a kind of traffic, of each layer.
     pub fn trees(&self, is_http: bool) -> impl Iterator<Item = &Trees> {
         self.layers.iter().map(move |attached| attached.layer.trees(is_http))
@@ -156,6 +174,28 @@ impl WorkloadPlan {
     /// Whether any dry-run policy is attached.
     pub fn has_shadow(&self) -> bool {
         self.trees(true).any(|trees| trees.has_shadow)
+    }
+
+    /// Whether an enforced AUDIT policy is attached.
+    pub fn has_audit(&self) -> bool {
+        self.trees(true).any(|trees| trees.has_audit)
+    }
+
+    /// Whether a dry-run DENY policy is attached.
+    pub fn has_shadow_deny(&self) -> bool {
+        self.trees(true).any(|trees| trees.has_shadow_deny)
+    }
+
+    /// What a request is told that no ALLOW rule allows: by the first attached ALLOW policy that says
+    /// so, if annotations count.
+    pub fn not_allowed(&self) -> Option<&DenyResponse> {
+        self.layers.iter().find_map(|attached| attached.layer.not_allowed.as_deref())
+    }
+
+    /// What of a request its answer may depend on.
+    pub fn dependencies(&self) -> &Dependencies {
+        let all = || Dependencies::of(self.attributes(), &self.jwt, &self.peer);
+        self.dependencies.get_or_init(all)
     }
 
     /// What the rules look at, each once.

@@ -2,14 +2,18 @@
 //!
 //! Nothing about requests: `decide` asks.
 
+use std::sync::Arc;
+
 use super::index::Index;
 use super::rules::Rules;
 
 /// The rules of one workload for one kind of traffic, by what they do.
 #[derive(Debug, Default)]
 pub struct Trees {
-    /// Enforced CUSTOM.
-    pub custom: DecisionTree,
+    /// Enforced CUSTOM, by provider.
+    pub custom: Vec<CustomTree>,
+    /// Dry-run CUSTOM, by provider.
+    pub shadow_custom: Vec<CustomTree>,
     /// Enforced DENY.
     pub deny: DecisionTree,
     /// Enforced ALLOW.
@@ -22,26 +26,43 @@ pub struct Trees {
     pub shadow_deny: DecisionTree,
     /// Dry-run ALLOW.
     pub shadow_allow: DecisionTree,
+    /// Whether an AUDIT policy is attached.
+    pub has_audit: bool,
+    /// Whether a dry-run DENY policy is attached.
+    pub has_shadow_deny: bool,
     /// Whether a dry-run ALLOW policy is attached.
     pub has_shadow_allow: bool,
-    /// Whether any dry-run policy is attached.
+    /// Whether any dry-run policy of these three is attached.
     pub has_shadow: bool,
 }
 
 impl Trees {
-    fn all(&self) -> [&DecisionTree; 6] {
-        [&self.custom, &self.deny, &self.allow, &self.audit, &self.shadow_deny, &self.shadow_allow]
+    fn all(&self) -> impl Iterator<Item = &DecisionTree> {
+        let custom = self.custom.iter().chain(&self.shadow_custom).map(|custom| &custom.tree);
+        [&self.deny, &self.allow, &self.audit, &self.shadow_deny, &self.shadow_allow]
+            .into_iter()
+            .chain(custom)
     }
 
     /// How many rules there are.
     pub fn rules(&self) -> usize {
-        self.all().iter().map(|tree| tree.rules.len()).sum()
+        self.all().map(|tree| tree.rules.len()).sum()
     }
 
     /// What they hold on the heap, in bytes.
     pub fn heap_size(&self) -> usize {
-        self.all().iter().map(|tree| tree.rules.heap_size() + tree.index.heap_size()).sum()
+        self.all().map(|tree| tree.rules.heap_size() + tree.index.heap_size()).sum()
     }
+}
+
+/// The rules that ask one extension provider. Those of a workload are in the order of their
+/// providers' names, which is the order in which Istio places their filters.
+#[derive(Debug)]
+pub struct CustomTree {
+    /// `spec.provider.name`
+    pub provider: Arc<str>,
+    /// Its rules.
+    pub tree: DecisionTree,
 }
 
 /// What a condition counts as that depends on an input Envoy does not send.

@@ -85,6 +85,8 @@ fn why(plan: &WorkloadPlan, reason: Reason) -> String {
         Reason::CustomProviderUndefined(rule) => {
             format!("{}: its provider is not defined", name(plan, rule))
         }
+        Reason::CustomDenied(rule) => format!("{}: its provider denies", name(plan, rule)),
+        Reason::CustomError(rule) => format!("{}: its provider is asked", name(plan, rule)),
         Reason::NoAllowPolicy => "no DENY rule matches, and no ALLOW policy holds".to_owned(),
         Reason::NoAllowRule => "ALLOW policies hold, and none of their rules matches".to_owned(),
         Reason::ApiRule(rule) => access_rule(plan, rule),

@@ -103,8 +103,8 @@ impl<'p> Side<'p> {
             }
             MutualTlsMode::Strict | MutualTlsMode::Permissive | MutualTlsMode::Unset => {}
         }
-        if let Some(reason) = reference::custom(self.plan, &attributes) {
-            return refused(reason);
+        if let Some((_, rule)) = reference::custom(self.plan, &attributes, false).first() {
+            return refused(Reason::CustomProviderUndefined(*rule));
         }
         let verifier = self.vouching.verifier(NOW);
         let authentication = match &mut attributes.http {

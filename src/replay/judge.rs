@@ -13,10 +13,11 @@ use std::sync::Arc;
 use super::record::{Authentication, Record, Schema};
 use super::value::Texts;
 use crate::compile::{Settings, compile};
-use crate::gate::{self, RecordedTokens};
+use crate::custom::{Answer, Answered, Definitions, Denial, Failure, Standing, Trouble};
+use crate::gate::{self, RecordedPassage, RecordedTokens};
 use crate::model::{
-    Attributes, Headers, Http, Mesh, Missing, Outcome, Peer, Reason, Resource, Value, Verdict,
-    Workload,
+    Attributes, Headers, Http, Mesh, Missing, Outcome, Peer, Reason, Resource, SentHeaders, Value,
+    Verdict, Workload,
 };
 use crate::plan::WorkloadPlan;
 use needs::{Needs, Wanting};
@@ -59,6 +60,7 @@ pub struct Judge {
     mesh: Mesh,
     /// Of records that name none.
     default: Workload,
+    definitions: Definitions,
     /// By the workload as records write it; the empty text is the default.
     benches: HashMap<Box<str>, Bench>,
 }
@@ -81,7 +83,14 @@ const MOST_BENCHES: usize = 1_024;
 impl Judge {
     /// Judges by these resources. Records that name no workload are about `default`.
     pub fn new(resources: Vec<Arc<Resource>>, mesh: Mesh, default: Workload) -> Self {
-        Self { resources, mesh, default, benches: HashMap::new() }
+        let definitions = Definitions::default();
+        Self { resources, mesh, default, definitions, benches: HashMap::new() }
+    }
+
+    /// Where these extension providers are defined; otherwise none is.
+    #[must_use]
+    pub fn with_providers(self, definitions: Definitions) -> Self {
+        Self { definitions, ..self }
     }
 
     /// What these policies say of a record, and the plan that says so.
@@ -106,7 +115,7 @@ impl Judge {
             self.benches.insert(text.into(), bench);
         }
         let bench = self.benches.get(text).ok_or(NoWorkload)?;
-        Ok((bench.judge(record), &bench.plan))
+        Ok((bench.judge(record, &self.definitions), &bench.plan))
     }
 }
 
@@ -134,7 +143,7 @@ impl Bench {
         Some(Self { plan, needs })
     }
 
-    fn judge(&self, record: &Record<'_>) -> After {
+    fn judge(&self, record: &Record<'_>, definitions: &Definitions) -> After {
         if let Some("malformed_request" | "unknown_workload") = record.before.reason.as_deref() {
             return After::Unaffected;
         }
@@ -152,8 +161,11 @@ impl Bench {
             RecordedTokens::None
         };
         needs.check_metadata(record, &mut wanting);
+        let answers = answers(record);
+        let providers =
+            Standing { definitions: Some(definitions), answers: &answers, ..Standing::default() };
         if !wanting.is_empty() {
-            return bounds::judge(plan, &mut attributes, tokens, &wanting);
+            return bounds::judge(plan, &mut attributes, tokens, &wanting, providers);
         }
         // A record has no tokens, only what policies of then made of them.
         let no_tokens = || After::CannotTell(Lacking("http.request.header.authorization".into()));
@@ -164,14 +176,14 @@ impl Bench {
         if looks_at_own_tokens {
             return no_tokens();
         }
-        match gate::pass_recorded(plan, &mut attributes, tokens) {
-            Some(Verdict { reason: Reason::ApiRuleRefused(_, refusal), .. })
-                if refusal.is_for_want_of_an_examiner() =>
-            {
-                no_tokens()
-            }
-            Some(Verdict { reason, .. }) => After::Decided(reason),
-            None => After::TokenRefused,
+        match gate::pass_recorded(plan, &mut attributes, tokens, providers) {
+            RecordedPassage::Decided(Verdict {
+                reason: Reason::ApiRuleRefused(_, refusal),
+                ..
+            }) if refusal.is_for_want_of_an_examiner() => no_tokens(),
+            RecordedPassage::Decided(Verdict { reason, .. }) => After::Decided(reason),
+            RecordedPassage::TokenRefused => After::TokenRefused,
+            RecordedPassage::NotAsked(_) => After::CannotTell(custom()),
         }
     }
 
@@ -210,6 +222,29 @@ impl Bench {
             }
         }
     }
+}
+
+/// What a record says that extension providers said. Their changes are in its other fields.
+fn answers(record: &Record<'_>) -> Vec<Answered> {
+    let Some(Value::Object(members)) = &record.custom else { return Vec::new() };
+    let failed =
+        |passes| Answer::Failed(Box::new(Failure { passes, ..Failure::closed(Trouble::NotAsked) }));
+    let read = |(name, result): &(String, Value)| {
+        let answer = match result.as_str()? {
+            "allow" => Answer::Allowed(Box::default()),
+            "deny" => Answer::Denied(Box::new(Denial::of_status(403))),
+            "error" => failed(false),
+            "fail_open" => failed(true),
+            _ => return None,
+        };
+        Some(Answered { provider: name.as_str().into(), answer: Arc::new(answer) })
+    };
+    members.iter().filter_map(read).collect()
+}
+
+/// What is lacking where a provider was not asked.
+fn custom() -> Lacking {
+    Lacking("postern.custom".into())
 }
 
 fn known_tokens<'r>(result: &str, claims: Option<&'r Value>) -> Option<RecordedTokens<'r>> {
@@ -293,6 +328,13 @@ fn attributes<'r>(record: &'r Record<'_>) -> Result<Attributes<'r>, Lacking> {
             peer_certificate: is_missing("include_peer_certificate"),
             tls_session: is_missing("include_tls_session"),
             client_address: is_missing("client_address_header"),
+            source_address: is_missing("source_address"),
+            destination: is_missing("destination"),
+            metadata: is_missing("metadata"),
+            headers: SentHeaders::KINDS
+                .into_iter()
+                .find(|kind| kind.missing_input().is_some_and(is_missing))
+                .unwrap_or_default(),
         },
     })
 }

@@ -88,6 +88,8 @@ pub struct Record<'a> {
     pub metadata: Option<Value>,
     /// What became of tokens.
     pub authentication: Option<Authentication<'a>>,
+    /// What extension providers said, by their names, where any was asked.
+    pub custom: Option<Value>,
     /// Claims that are known.
     pub claims: Option<Value>,
     /// Fields that were left out.
@@ -178,6 +180,7 @@ enum Field {
     Metadata,
     Authentication,
     Claims,
+    Custom,
     Redacted,
 }
 
@@ -194,6 +197,7 @@ impl Field {
             "postern.reason" => Self::Reason,
             "postern.policy" => Self::Policy,
             "postern.claims" => Self::Claims,
+            "postern.custom" => Self::Custom,
             "client.address" => Self::ClientAddress,
             "server.address" => Self::ServerAddress,
             "postern.outcome" => Self::Outcome,
@@ -294,6 +298,7 @@ impl<'de> Visitor<'de> for RecordVisitor {
                 Field::Authentication => {
                     record.authentication = Some(map.next_value::<Authentication<'de>>()?);
                 }
+                Field::Custom => record.custom = Some(map.next_value_seed(Any)?),
                 Field::Claims => record.claims = Some(map.next_value_seed(Any)?),
                 Field::Redacted => record.redacted = map.next_value_seed(TextList)?,
             }

@@ -1,7 +1,7 @@
 //! Every metric of Postern, by name; docs/metrics.md lists them for operators.
 //!
-//! Label sets are closed: paths, principals, hosts and policy names are never labels. Issuers are,
-//! because only configuration can name one.
+//! Label sets are closed: paths, principals and hosts are never labels. Issuers are, because only
+//! configuration can name one, and names of policies that watch, up to a number of them.
 
 use std::{
     fmt,
@@ -19,10 +19,12 @@ use prometheus_client::{
 mod api;
 mod decision_log;
 mod decisions;
+mod extension_providers;
 mod inputs;
 mod key_sources;
 #[cfg(feature = "kube")]
 mod kube;
+mod policies;
 mod token_cache;
 mod workloads;
 
@@ -30,11 +32,14 @@ mod workloads;
 pub use api::{ApiMetrics, StoreSample};
 pub use decision_log::DecisionLogMetrics;
 pub use decisions::DecisionMetrics;
+use extension_providers::ExtensionProviderCollector;
+pub use extension_providers::{ExtensionProviderMetrics, ExtensionProviderSample};
 pub use inputs::{Input, InputMetrics};
 use key_sources::KeySourceCollector;
 pub use key_sources::{KeySourceMetrics, KeySourceSample};
 #[cfg(feature = "kube")]
 pub use kube::KubeMetrics;
+pub use policies::{MOST_POLICIES, PolicyMatches};
 use token_cache::TokenCacheCollector;
 pub use token_cache::TokenCacheSample;
 pub use workloads::WorkloadMetrics;
@@ -124,6 +129,17 @@ impl Metrics {
         read: impl Fn() -> TokenCacheSample + Send + Sync + 'static,
     ) {
         self.lock().register_collector(Box::new(TokenCacheCollector { read: Box::new(read) }));
+    }
+
+    /// The handle that counts what extension providers answer; shown from now on, beside how each
+    /// stands, as `read` finds it at each scrape.
+    pub fn extension_providers(
+        &self,
+        read: impl Fn() -> Vec<ExtensionProviderSample> + Send + Sync + 'static,
+    ) -> ExtensionProviderMetrics {
+        let mut registry = self.lock();
+        registry.register_collector(Box::new(ExtensionProviderCollector { read: Box::new(read) }));
+        ExtensionProviderMetrics::register(&mut registry)
     }
 
     /// The handle that counts requests of the embedded API; shown from now on.

@@ -146,6 +146,7 @@ pub fn alternatives<'r>(
         action: Action::Audit,
         rules: Vec::new(),
         dry_run: false,
+        deny_response: None,
     });
     let operations = each_or_none(&rule.to);
     each_or_none(&rule.from).into_iter().flat_map(move |source| {

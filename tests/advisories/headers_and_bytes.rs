@@ -282,7 +282,7 @@ async fn cve_2024_45808_and_cve_2025_25294_nothing_is_injected_into_logs() {
         let scene = Scene::of(&policies).await;
         let mut command = folder.postern();
         command.args(["serve", "--policies", "policies", "--namespace", "foo"]);
-        command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--http-listen", "off"]);
         command.args(["--log-level", "trace", "--log-format", format]);
         let mut server = Killed(command.stderr(Stdio::piped()).spawn().unwrap());
         let mut lines = BufReader::new(server.0.stderr.take().unwrap()).lines();

@@ -225,7 +225,7 @@ async fn queries_that_make_no_sense() {
     "a certificate needs its key"
 )]
 #[case::no_tokens(
-    &["serve", "--store=s", "--api=127.0.0.1:0", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--api-tokens=none"],
+    &["serve", "--store=s", "--api=127.0.0.1:0", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--http-listen=off", "--api-tokens=none"],
     "--api-tokens: cannot read `none`"
 )]
 fn settings_that_make_no_sense(#[case] arguments: &[&str], #[case] expected: &str) {

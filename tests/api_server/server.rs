@@ -86,6 +86,7 @@ impl Server {
             "serve",
             "--listen=127.0.0.1:0",
             "--admin=127.0.0.1:0",
+            "--http-listen=off",
             "--store=store",
             "--api=127.0.0.1:0",
         ];

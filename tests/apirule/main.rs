@@ -33,5 +33,9 @@ mod world;
 
 use std::time::Duration;
 
+const PACKAGES: &str = "identity_provider";
+const MANIFEST: &str = include_str!("../identity_provider/package.json");
+const LOCK: &str = include_str!("../identity_provider/package-lock.json");
+
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -34,7 +34,7 @@ impl Server {
     ) -> Self {
         let mut command = folder.postern();
         command.args(["serve", "--policies", "policies", "--namespace", "shop"]);
-        command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--http-listen", "off"]);
         command.args(["--log-format", "json"]).args(arguments);
         command.envs(variables.iter().copied());
         spawn_blocking(move || Self::spawn(command)).await.unwrap()

@@ -24,9 +24,17 @@ pub(crate) struct Listener {
 pub(crate) enum Decider {
     /// Postern behind this address, and what it is told of the listener in gRPC metadata.
     ExtAuthz(SocketAddr, Option<String>),
+    /// Postern behind this address, asked over HTTP.
+    Http(SocketAddr),
     /// Envoy's own filters.
     Native(Native),
 }
+
+/// The header in which Envoy says the rest to [`Decider::Http`].
+pub(crate) const PROXY_HEADER: &str = "x-postern-proxy";
+
+/// What Envoy puts before the path that it asks [`Decider::Http`] about.
+pub(crate) const PATH_PREFIX: &str = "/postern/envoy";
 
 /// gRPC metadata with the text of [`Decider::ExtAuthz`].
 pub(crate) const LISTENER_METADATA: &str = "x-listener";
@@ -50,6 +58,12 @@ pub(crate) fn bootstrap(listeners: &[Listener], world: &World) -> String {
             let name = authorization_cluster(*address);
             if !clusters.iter().any(|cluster| cluster["name"] == name.as_str()) {
                 clusters.push(cluster(&name, *address, true));
+            }
+        }
+        if let Decider::Http(address) = &listener.decider {
+            let name = authorization_cluster(*address);
+            if !clusters.iter().any(|cluster| cluster["name"] == name.as_str()) {
+                clusters.push(cluster(&name, *address, false));
             }
         }
         written.push(listener_from(listener, &world.pki));
@@ -100,6 +114,10 @@ fn http_filters(listener: &Listener) -> Vec<Value> {
             });
             filters.push(filter("ext_authz", "ext_authz.v3.ExtAuthz", fields));
         }
+        Decider::Http(address) => {
+            filters.extend(client_address_filters(&listener.settings));
+            filters.push(http_service(*address));
+        }
         Decider::Native(native) => filters.extend(native.http.iter().cloned()),
     }
     filters.push(filter("router", "router.v3.Router", json!({})));
@@ -119,6 +137,8 @@ fn network_filters(listener: &Listener) -> Vec<Value> {
             });
             vec![network_filter("ext_authz", "ext_authz.v3.ExtAuthz", fields)]
         }
+        // There is no such thing for connections.
+        Decider::Http(_) => Vec::new(),
         Decider::Native(native) => native.network.clone(),
     };
     let log = json!({
@@ -151,6 +171,40 @@ fn grpc_service(address: SocketAddr, told: Option<&str>) -> Value {
         service["initial_metadata"] = json!([{"key": LISTENER_METADATA, "value": told}]);
     }
     service
+}
+
+/// As `deploy/proxies/envoy-http.yaml` has it, with every header that any case sets.
+fn http_service(address: SocketAddr) -> Value {
+    let said = "headers=raw;scheme=%REQ(:SCHEME)%;source=%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%;\
+                destination=%DOWNSTREAM_LOCAL_ADDRESS%;certificate=%DOWNSTREAM_PEER_CERT%;\
+                sni=%REQUESTED_SERVER_NAME%";
+    let all = json!({"patterns": [{"safe_regex": {"regex": ".*"}}]});
+    let fields = json!({
+        "transport_api_version": "V3",
+        "failure_mode_allow": false,
+        "encode_raw_headers": true,
+        "allowed_headers": all,
+        "http_service": {
+            "server_uri": {
+                "uri": "http://postern",
+                "cluster": authorization_cluster(address),
+                "timeout": "10s",
+            },
+            "path_prefix": PATH_PREFIX,
+            "authorization_request": {
+                "headers_to_add": [{"key": PROXY_HEADER, "value": said}],
+            },
+            "authorization_response": {
+                "allowed_upstream_headers": {
+                    "patterns": [{"safe_regex": {"regex": "x-.*|authorization"}}],
+                },
+                "allowed_client_headers": {
+                    "patterns": [{"exact": "www-authenticate"}, {"exact": "content-type"}],
+                },
+            },
+        },
+    });
+    filter("ext_authz", "ext_authz.v3.ExtAuthz", fields)
 }
 
 fn evidence_filter() -> Value {
@@ -202,7 +256,7 @@ fn listener_from(listener: &Listener, pki: &Pki) -> Value {
     let permissive = PeerModes::default();
     let peers = match &listener.decider {
         Decider::Native(native) => &native.peers,
-        Decider::ExtAuthz(..) => &permissive,
+        Decider::ExtAuthz(..) | Decider::Http(_) => &permissive,
     };
     let ports = peers.ports.iter().map(|(port, mode)| (Some(*port), *mode));
     let mut chains = Vec::new();

@@ -81,6 +81,11 @@ impl Gate {
         Ok(())
     }
 
+    /// What answers, by the names of their listeners.
+    pub(crate) fn services(&self) -> Arc<Mutex<BTreeMap<String, AuthorizationService>>> {
+        self.current.services.clone()
+    }
+
     /// What was decided last for a listener since [`Gate::forget`].
     pub(crate) fn last_verdict(&self, listener: &str) -> Option<Verdict> {
         self.current.verdicts.lock().unwrap().get(listener).copied()
@@ -106,7 +111,8 @@ impl Drop for Gate {
 async fn service(set: &Set) -> Result<AuthorizationService, String> {
     // Every JSON text is YAML, and one stream holds any number of documents.
     let documents: Vec<_> = set.policies.iter().map(|p| format!("---\n{p}\n")).collect();
-    let options = Options { default_namespace: set.workload.namespace.as_str().into() };
+    let options =
+        Options { default_namespace: set.workload.namespace.as_str().into(), ..Options::default() };
     let decoded = decode(&documents.concat(), Some("policies.yaml"), &options);
     let refused = decoded.has_errors();
     if refused != NOT_ADMITTED.contains(&set.name.as_str()) {

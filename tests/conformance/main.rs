@@ -24,10 +24,12 @@ mod envoy_process;
 mod gate;
 mod http1;
 mod http2;
+mod http_gate;
 mod judge;
 mod keys;
 mod native;
 mod normalize;
+mod over_http;
 mod pki;
 #[expect(dead_code, reason = "the tests of the examples use all of it")]
 mod recorder;

@@ -69,6 +69,7 @@ async fn decides_for_the_envoy_beside_it(#[case] installation: Installation) {
     config.listen = Address::Unix(socket.clone());
     config.admin = SocketAddr::from(([127, 0, 0, 1], 0));
     config.probes = Some(config.admin);
+    assert_eq!(config.http, None);
     // The folder holds Envoy's configuration too, which is not among the policies in a pod.
     fs::remove_file(folder.path().join("etc/postern/policies/envoy.yaml")).unwrap();
     let running = app::start(config, LogLevel::detached(LogFilter::default())).await.unwrap();

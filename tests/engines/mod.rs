@@ -16,6 +16,7 @@ use postern::app::{self, Running};
 use postern::authn::{self, NoKeys, TokenCache, Verifier};
 use postern::case_file::Answer;
 use postern::config::{Address, Config, Environment, Flags};
+use postern::custom::Standing;
 use postern::decide;
 use postern::decide::reference;
 use postern::extauthz::{ClientAddress, Malformed, RequestSettings};
@@ -190,6 +191,7 @@ pub(crate) fn config(folder: &Path, settings: &serde_json::Map<String, Json>) ->
         ("namespace", "foo"),
         ("listen", "127.0.0.1:0"),
         ("admin", "127.0.0.1:0"),
+        ("httpListen", "127.0.0.1:0"),
     ];
     for (name, value) in defaults {
         settings.entry(name).or_insert_with(|| value.into());
@@ -206,7 +208,7 @@ fn by_plan(plan: &WorkloadPlan, attributes: &mut Attributes<'_>, verifier: Verif
     // One cache for all cases: it must never change an answer.
     static CACHE: LazyLock<TokenCache> = LazyLock::new(|| TokenCache::new(1 << 20));
     let verifier = Verifier { cache: Some(&CACHE), ..verifier };
-    let explanation = gate::explain(plan, &mut explained, &verifier);
+    let explanation = gate::explain(plan, &mut explained, &verifier, Standing::default());
     let passage = gate::pass(plan, attributes, &verifier);
     assert_eq!(explanation.passage.verdict, passage.verdict, "an explanation of something else");
     let Passage { verdict, .. } = &passage;
@@ -228,12 +230,12 @@ fn by_reference(
         attributes.peer = Peer::default();
     }
     let before = decide::before_tokens(plan, attributes);
-    let custom = reference::custom(plan, attributes);
+    let custom = reference::custom(plan, attributes, false);
     if let Some(reason @ (Reason::PeerUnauthenticated | Reason::InvalidPolicy)) = before {
         return Answer::of_reason(plan, reason);
     }
-    if let Some(reason) = custom {
-        return Answer::of_reason(plan, reason);
+    if let Some((_, rule)) = custom.first() {
+        return Answer::of_reason(plan, Reason::CustomProviderUndefined(*rule));
     }
     let authentication = match &mut attributes.http {
         Some(http) => authn::authenticate(&plan.jwt, http, &verifier),

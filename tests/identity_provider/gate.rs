@@ -42,6 +42,7 @@ impl Gate {
             ["--namespace", "shop"],
             ["--listen", "127.0.0.1:0"],
             ["--admin", "127.0.0.1:0"],
+            ["--http-listen", "off"],
             ["--jwks-ca-certificates", &ca],
             ["--jwks-unknown-kid-interval", "100ms"],
             // This machine may be slow; that a wait is bounded is tested elsewhere.

@@ -25,6 +25,11 @@ use provider::{CLERK, ORDERS, ORDERS_ES256, PAYMENTS, Provider, SigningKeys, VIS
 use rstest::rstest;
 use serde_json::Value;
 
+/// Where its packages are, in Cargo's target folder, and which.
+const PACKAGES: &str = "identity_provider";
+const MANIFEST: &str = include_str!("package.json");
+const LOCK: &str = include_str!("package-lock.json");
+
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -1,6 +1,7 @@
-//! The provider's packages, installed once into Cargo's target folder.
+//! Packages of npm, installed once into Cargo's target folder: those of `MANIFEST` and `LOCK` in the
+//! root of the tests that use this.
 //!
-//! Running them is `provider`'s job.
+//! Running them is the caller's job.
 
 use std::{
     env,
@@ -13,12 +14,11 @@ use std::{
 
 use aws_lc_rs::digest::{SHA256, digest};
 
-/// What must be there, and is never done without: a test that is skipped shows nothing.
-const NEEDED: &str = "the tests of an identity provider need Node.js 20 or later and its npm: \
-                      install them (on Debian and Ubuntu the packages `nodejs` and `npm`)";
+use crate::{LOCK, MANIFEST, PACKAGES};
 
-const MANIFEST: &str = include_str!("package.json");
-const LOCK: &str = include_str!("package-lock.json");
+/// What must be there, and is never done without: a test that is skipped shows nothing.
+const NEEDED: &str = "the tests need Node.js 20 or later and its npm: install them (on Debian and \
+                      Ubuntu the packages `nodejs` and `npm`)";
 
 /// The `node_modules` of exactly the locked packages. Several processes may call it at once: one
 /// installs, the others wait for it.
@@ -26,7 +26,7 @@ pub(crate) fn node_modules() -> PathBuf {
     let program = env::current_exe().expect("the path of this program");
     let target = program.ancestors().nth(3).expect("the target folder");
     installed(OsStr::new("node"), OsStr::new("npm"), target)
-        .unwrap_or_else(|reason| panic!("no identity provider to test with: {reason}"))
+        .unwrap_or_else(|reason| panic!("nothing to test with: {reason}"))
 }
 
 fn installed(node: &OsStr, npm: &OsStr, target: &Path) -> Result<PathBuf, String> {
@@ -34,7 +34,7 @@ fn installed(node: &OsStr, npm: &OsStr, target: &Path) -> Result<PathBuf, String
     // Other packages get another folder.
     let version: String =
         digest(&SHA256, LOCK.as_bytes()).as_ref()[..8].iter().map(|b| format!("{b:02x}")).collect();
-    let folder = target.join("identity_provider").join(version);
+    let folder = target.join(PACKAGES).join(version);
     let failed = |what: &str, error: &io::Error| format!("{what} `{}`: {error}", folder.display());
     fs::create_dir_all(&folder).map_err(|error| failed("cannot create", &error))?;
     let lock = File::create(folder.join("lock")).map_err(|error| failed("cannot use", &error))?;

@@ -21,7 +21,13 @@ impl Process {
         let mut child = Command::new(env!("CARGO_BIN_EXE_postern"))
             .current_dir(folder)
             .env_clear()
-            .args(["serve", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--log-format=json"])
+            .args([
+                "serve",
+                "--listen=127.0.0.1:0",
+                "--admin=127.0.0.1:0",
+                "--http-listen=off",
+                "--log-format=json",
+            ])
             .args(arguments)
             .stderr(Stdio::piped())
             .spawn()

@@ -60,7 +60,16 @@ impl Server {
         let mut child = folder
             .postern()
             .args(["serve", "--config", "postern.yaml", "--store", "store"])
-            .args(["--api", "127.0.0.1:0", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+            .args([
+                "--api",
+                "127.0.0.1:0",
+                "--listen",
+                "127.0.0.1:0",
+                "--admin",
+                "127.0.0.1:0",
+                "--http-listen",
+                "off",
+            ])
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()

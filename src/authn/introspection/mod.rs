@@ -330,6 +330,7 @@ fn may_pass(error: &IntrospectionError) -> bool {
         IntrospectionError::Outbound(error) => match error {
             OutboundError::Resolve { .. }
             | OutboundError::Connect { .. }
+            | OutboundError::ConnectUnix { .. }
             | OutboundError::Timeout(_)
             | OutboundError::Http { .. } => true,
             OutboundError::Url

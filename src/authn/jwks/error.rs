@@ -89,6 +89,7 @@ impl FetchError {
             Self::Outbound(error) => match error {
                 OutboundError::Resolve { .. }
                 | OutboundError::Connect { .. }
+                | OutboundError::ConnectUnix { .. }
                 | OutboundError::Tls { .. }
                 | OutboundError::NoRoots => AttemptResult::Connect,
                 OutboundError::Blocked { .. } => AttemptResult::Blocked,

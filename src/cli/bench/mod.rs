@@ -159,6 +159,7 @@ impl Bench {
         }
         // Ports that nobody else has, whatever `serve` is told by variables and files.
         flags.server.listen = Some("127.0.0.1:0".into());
+        flags.server.http_listen = Some("off".into());
         flags.server.admin = Some("127.0.0.1:0".into());
         flags.server.workers.clone_from(&self.workers);
         Config::load(&flags, &environment).map_err(Into::into)

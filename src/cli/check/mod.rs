@@ -1,12 +1,15 @@
 //! `postern check` and `postern explain`
 
+mod custom_answer;
 mod question;
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use serde_json::json;
 use tokio::runtime::Handle;
 
 use crate::app;
@@ -15,8 +18,11 @@ use crate::authn::clock::Clock;
 use crate::authn::jwks::{self, KeySets, Schedule};
 use crate::compile::compile;
 use crate::config::{Config, Environment, Flags, PolicyFlags, ServerFlags};
+use crate::custom::Standing;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::explain::{self, Decided};
+use crate::extauthz::RefusalText;
+use crate::gate;
 use crate::model::{Outcome, Resource};
 use crate::outbound::{Client, DialGuard};
 use crate::plan::Snapshot;
@@ -172,13 +178,37 @@ impl Asked<'_> {
         let keys = fetch_keys(sources, clock).await?;
         let max_token_size = settings.max_token_size;
         let verifier = Verifier { keys: &keys, cache: None, now, max_token_size };
-        let decided = Decided::new(plan, attributes, &verifier, self.misses);
+        // A malformed request is refused before anybody says how.
+        let asked = config.denials.as_ref().zip(attributes.as_ref().ok().cloned());
+        let (definitions, answers) = self.question.custom.standing(config)?;
+        let providers =
+            Standing { definitions: Some(&definitions), answers: &answers, ..Standing::default() };
+        let decided = Decided::new(plan, attributes, &verifier, providers, self.misses);
+        let verdict = decided.explanation.passage.verdict;
+        let refusal =
+            asked.filter(|_| verdict.outcome() == Outcome::Deny).map(|(denials, mut it)| {
+                gate::forget_peer_where_disabled(plan, &mut it);
+                denials.refusal(plan, verdict, &it)
+            });
         match self.output {
             Output::Human => {
                 let colour = paint::wanted(&std::io::stdout());
                 print(paint::decision(&explain::human(&decided, self.walk), colour));
+                if let Some(refusal) = refusal {
+                    print(refusal_text(&refusal));
+                }
             }
-            Output::Json => print(format_args!("{:#}", explain::json(&decided, self.walk))),
+            Output::Json => {
+                let mut json = explain::json(&decided, self.walk);
+                if let (Some(RefusalText { status, body, headers }), Some(members)) =
+                    (refusal, json.as_object_mut())
+                {
+                    let headers: BTreeMap<_, _> = headers.into_iter().collect();
+                    let refusal = json!({"status": status, "body": body, "headers": headers});
+                    members.insert("refusal".to_owned(), refusal);
+                }
+                print(format_args!("{json:#}"));
+            }
         }
         Ok(decided.explanation.passage.verdict.outcome())
     }
@@ -213,6 +243,14 @@ impl Asked<'_> {
             paragraph(format_args!("{warnings} in the policies: --explain shows them"));
         }
     }
+}
+
+/// What the caller is told, where that is configured.
+fn refusal_text(RefusalText { status, body, headers }: &RefusalText) -> String {
+    let headers = headers.iter().map(|(name, value)| format!("  {name}: {value}"));
+    let body = body.lines().map(|line| format!("  | {line}"));
+    let lines = [String::new(), format!("the caller gets {status}")].into_iter();
+    lines.chain(headers).chain(body).collect::<Vec<_>>().join("\n")
 }
 
 /// The resources, and what is to be said about them; every error is said here. The workloads get to

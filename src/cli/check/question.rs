@@ -14,6 +14,7 @@ use crate::manifest::time::parse_timestamp;
 use crate::model::Attributes;
 use crate::request_file::{RequestFile, Source, recorded};
 
+use super::custom_answer::CustomAnswerFlags;
 use super::{count, paragraph};
 
 /// The request, in words like curl's.
@@ -57,6 +58,9 @@ pub(super) struct QuestionFlags {
     /// There is no HTTP, only a connection
     #[arg(long, conflicts_with_all = ["request", "target", "headers", "token"])]
     connection: bool,
+
+    #[command(flatten)]
+    pub(super) custom: CustomAnswerFlags,
 
     /// The time of the request, for the times in tokens [default: the present]
     #[arg(long, value_name = "RFC 3339")]

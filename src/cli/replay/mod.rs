@@ -138,7 +138,11 @@ impl Replay {
     ) -> Result<Tally> {
         let settings = &config.settings;
         let workload = settings.workloads.first().context("no workload is configured")?;
-        let judge = |resources| Judge::new(resources, settings.mesh.clone(), workload.clone());
+        let definitions = config.extension_providers.definitions();
+        let judge = |resources| {
+            Judge::new(resources, settings.mesh.clone(), workload.clone())
+                .with_providers(definitions.clone())
+        };
         let checks = Checks::new(config, &resources, old.as_deref())?;
         let (mut judge, mut old) = (judge(resources), old.map(judge));
         let mut count = Count::new(&log, self.limit);

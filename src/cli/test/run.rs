@@ -12,6 +12,7 @@ use crate::authn::{NoKeys, Verifier};
 use crate::case_file::{Answer, Case, CaseFile, PolicySource};
 use crate::compile::compile;
 use crate::config::{Config, Environment, Flags, PolicyFlags, ServerFlags};
+use crate::custom::Standing;
 use crate::diagnostic::Severity;
 use crate::explain::{self, Decided};
 use crate::extauthz::RequestSettings;
@@ -171,7 +172,7 @@ impl Bench {
         let max_token_size = self.settings.max_token_size;
         let verifier = Verifier { keys: &NoKeys, cache: None, now, max_token_size };
         let attributes = request.attributes(&check, &self.settings);
-        let decided = Decided::new(plan, attributes, &verifier, 1);
+        let decided = Decided::new(plan, attributes, &verifier, Standing::default(), 1);
         let verdict = decided.explanation.passage.verdict;
         let answer = Answer::new(plan, verdict, &decided.audited_by());
         (answer, decided)

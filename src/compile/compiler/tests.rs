@@ -158,7 +158,7 @@ fn any_resource() -> impl Strategy<Value = (&'static str, &'static str, String)>
 fn shown(snapshot: &Snapshot) -> String {
     let mut text = format!("{:?}\n", snapshot.key_sources);
     for plan in &snapshot.workloads {
-        let WorkloadPlan { workload, series: _, layers, peer, jwt, access: _, invalid } = &**plan;
+        let WorkloadPlan { workload, layers, peer, jwt, invalid, .. } = &**plan;
         for AttachedLayer { first_policy, layer } in layers {
             let names = layer.policies.iter().map(|p| (&p.metadata.name, &p.rules));
             text += &format!("{first_policy} {:?}\n", names.collect::<Vec<_>>());

@@ -33,6 +33,7 @@ fn in_force(name: &str) -> Arc<Resource> {
         action: Action::Allow,
         rules: Vec::new(),
         dry_run: false,
+        deny_response: None,
     })))
 }
 

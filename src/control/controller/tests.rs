@@ -31,6 +31,7 @@ fn decode(files: &[PolicyFile]) -> Decoded {
                 action: Action::Allow,
                 rules: Vec::new(),
                 dry_run: false,
+                deny_response: None,
             }));
             let refused = text.ends_with('!');
             if refused {

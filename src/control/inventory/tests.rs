@@ -28,6 +28,7 @@ fn document(file: &str, text: &str) -> (Document, Option<Diagnostic>) {
         action: Action::Allow,
         rules: Vec::new(),
         dry_run: false,
+        deny_response: None,
     }));
     let id = (!name.is_empty()).then(|| id(name));
     let diagnostic = refused.then(|| Diagnostic {

@@ -141,17 +141,18 @@ struct Typed<A> {
 }
 
 impl<A> Typed<A> {
-    fn known(value: Option<A>) -> Self {
+    /// What is missing is unknown.
+    fn unless(missing: bool, value: Option<A>) -> Self {
+        if missing {
+            return Self { value: None, otherwise: Certainty::Unknown };
+        }
         Self { value, otherwise: Certainty::No }
     }
 }
 
 impl Context<'_, '_> {
     fn client(&self) -> Typed<IpAddr> {
-        if self.attributes.missing.client_address {
-            return Typed { value: None, otherwise: Certainty::Unknown };
-        }
-        Typed::known(self.attributes.remote_ip)
+        Typed::unless(self.attributes.missing.client_address, self.attributes.remote_ip)
     }
 
     fn source(&self, s: &Source) -> AlternativeTrace {
@@ -192,7 +193,8 @@ impl Context<'_, '_> {
             &names,
             in_trust_domain,
         );
-        let peer = Typed::known(self.attributes.source_ip);
+        let missing = self.attributes.missing.source_address;
+        let peer = Typed::unless(missing, self.attributes.source_ip);
         fields.typed("ipBlocks", &s.ip_blocks, &s.not_ip_blocks, &peer, within);
         fields.typed(
             "remoteIpBlocks",
@@ -225,7 +227,8 @@ impl Context<'_, '_> {
                 }
             });
         }
-        let port = Typed::known(self.attributes.destination_port);
+        let port =
+            Typed::unless(self.attributes.missing.destination, self.attributes.destination_port);
         fields.typed("ports", &o.ports, &o.not_ports, &port, |a, b| a == b);
         fields.done(o.position)
     }
@@ -244,14 +247,23 @@ impl Context<'_, '_> {
                     let ip = if c.key == ConditionKey::RemoteIp {
                         self.client()
                     } else if c.key == ConditionKey::DestinationIp {
-                        Typed::known(self.attributes.destination_ip)
+                        Typed::unless(
+                            self.attributes.missing.destination,
+                            self.attributes.destination_ip,
+                        )
                     } else {
-                        Typed::known(self.attributes.source_ip)
+                        Typed::unless(
+                            self.attributes.missing.source_address,
+                            self.attributes.source_ip,
+                        )
                     };
                     list.extend(typed(field, entries, negated, &ip, within));
                 }
                 ConditionValues::Ports(entries) => {
-                    let port = Typed::known(self.attributes.destination_port);
+                    let port = Typed::unless(
+                        self.attributes.missing.destination,
+                        self.attributes.destination_port,
+                    );
                     list.extend(typed(field, entries, negated, &port, |a, b| a == b));
                 }
                 ConditionValues::Patterns(entries) => {
@@ -346,7 +358,10 @@ impl Context<'_, '_> {
         };
         let (hidden, plainly): (Vec<String>, Vec<String>) =
             lines.iter().map(|l| latin1(l)).partition(may_be_several);
-        let otherwise = if hidden.is_empty() { Certainty::No } else { Certainty::Unknown };
+        let sent = self.attributes.missing.headers;
+        let may_be_there = pseudo.is_none() && lines.is_empty() && sent.may_lack(name);
+        let otherwise =
+            if hidden.is_empty() && !may_be_there { Certainty::No } else { Certainty::Unknown };
         let actual = Actual { values: plainly, otherwise };
         patterns(field, entries, negated, &actual, |p, v| {
             fits(&plain(&latin1(p.as_bytes()), anything()), v)
@@ -375,7 +390,10 @@ impl Context<'_, '_> {
             }
             _ => Vec::new(),
         };
-        patterns(field, entries, negated, &Actual::known(marked), |pattern, value| {
+        let otherwise =
+            if self.attributes.missing.metadata { Certainty::Unknown } else { Certainty::No };
+        let actual = Actual { values: marked, otherwise };
+        patterns(field, entries, negated, &actual, |pattern, value| {
             let is_list = pattern.starts_with('[') && pattern.ends_with(']');
             let (mark, inner) = if is_list {
                 ("list\0", pattern.trim_matches(['[', ']']))

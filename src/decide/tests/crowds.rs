@@ -9,8 +9,8 @@ use proptest::sample::select;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
-use super::super::{audited_by, before_tokens, decide, reference};
-use super::plan;
+use super::super::{audited_by, custom, decide, reference, shadow_custom};
+use super::{plan, sent_headers};
 use crate::model::{
     Action, Attributes, AuthorizationPolicy, Condition, ConditionKey, ConditionValues, Headers,
     Http, Identity, Located, Metadata, Missing, Operation, Peer, Rule, RuleId, Source, Value,
@@ -224,6 +224,7 @@ fn policies() -> impl Strategy<Value = Vec<AuthorizationPolicy>> {
         Action::Deny,
         Action::Audit,
         Action::Custom { provider: "p".into() },
+        Action::Custom { provider: "o".into() },
     ]);
     let rules = select(KINDS).prop_flat_map(|likely| vec(rule(likely), 1..150));
     let policy =
@@ -233,6 +234,7 @@ fn policies() -> impl Strategy<Value = Vec<AuthorizationPolicy>> {
             action,
             rules,
             dry_run,
+            deny_response: None,
         });
     (vec(policy, 1..5), any::<bool>()).prop_map(|(mut policies, alike)| {
         if let [first, others @ ..] = &mut *policies
@@ -275,26 +277,33 @@ fn attributes() -> impl Strategy<Value = Attributes<'static>> {
         (select(&["a", "b", "ab", "AB"][..]), weighted(0.5, claim())),
         vec(select(NAMES), 0..3),
         weighted(0.9, http),
-        [(); 3].map(|()| proptest::bool::weighted(0.1)),
+        [(); 6].map(|()| proptest::bool::weighted(0.1)),
+        sent_headers(),
     )
-        .prop_map(|((source, remote, port), (sni, k), names, http, missing)| Attributes {
-            source_ip: Some(source.into()),
-            remote_ip: Some(remote.into()),
-            destination_ip: None,
-            destination_port: Some(port),
-            sni: sni.into(),
-            peer: Peer { names: names.into_iter().map(Into::into).collect() },
-            http,
-            filter_metadata: k
-                .map(|k| ("f".into(), Value::Object(vec![("k".to_owned(), k)])))
-                .into_iter()
-                .collect(),
-            exchange: crate::model::Exchange::default(),
-            missing: Missing {
-                peer_certificate: missing[0],
-                tls_session: missing[1],
-                client_address: missing[2],
-            },
+        .prop_map(|((source, remote, port), (sni, k), names, http, missing, sent)| {
+            Attributes {
+                source_ip: Some(source.into()),
+                remote_ip: Some(remote.into()),
+                destination_ip: None,
+                destination_port: Some(port),
+                sni: sni.into(),
+                peer: Peer { names: names.into_iter().map(Into::into).collect() },
+                http,
+                filter_metadata: k
+                    .map(|k| ("f".into(), Value::Object(vec![("k".to_owned(), k)])))
+                    .into_iter()
+                    .collect(),
+                exchange: crate::model::Exchange::default(),
+                missing: Missing {
+                    peer_certificate: missing[0],
+                    tls_session: missing[1],
+                    client_address: missing[2],
+                    source_address: missing[3],
+                    destination: missing[4],
+                    metadata: missing[5],
+                    headers: sent,
+                },
+            }
         })
 }
 
@@ -341,7 +350,11 @@ proptest! {
             let identity = Identity { claims: claims.as_ref() };
             let verdict = decide(&plan, attributes, &identity);
             prop_assert_eq!(verdict, reference::decide(&plan, attributes, &identity));
-            prop_assert_eq!(before_tokens(&plan, attributes), reference::custom(&plan, attributes));
+            let asked: Vec<_> = custom(&plan, attributes).map(|(name, rule)| (name.clone(), rule)).collect();
+            prop_assert_eq!(asked, reference::custom(&plan, attributes, false));
+            let asked: Vec<_> =
+                shadow_custom(&plan, attributes).map(|(name, rule)| (name.clone(), rule)).collect();
+            prop_assert_eq!(asked, reference::custom(&plan, attributes, true));
             let found: Vec<_> = audited_by(&plan, attributes, &identity).collect();
             prop_assert_eq!(found, audited(&plan, attributes, &identity));
         }
@@ -353,11 +366,12 @@ fn crowds_really_fill_the_index() {
     // Guards the generators above, as in the parent.
     let mut runner = TestRunner::deterministic();
     let (mut nodes, mut deep, mut sets, mut late, mut missed) = (0, 0, 0, 0, 0);
-    for _ in 0..150 {
+    for _ in 0..200 {
         let plan = plan(policies().new_tree(&mut runner).unwrap().current());
         let trees = plan.trees(true).flat_map(|trees| {
             let Trees { custom, deny, allow, audit, shadow_deny, shadow_allow, .. } = trees;
-            [custom, deny, allow, audit, shadow_deny, shadow_allow]
+            let custom = custom.iter().map(|custom| &custom.tree);
+            [deny, allow, audit, shadow_deny, shadow_allow].into_iter().chain(custom)
         });
         let trees: Vec<_> = trees.collect();
         let count = |wanted: fn(&DecisionTree) -> bool| trees.iter().filter(|t| wanted(t)).count();

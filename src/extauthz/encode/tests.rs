@@ -6,8 +6,12 @@ use envoy_types::pb::envoy::service::auth::v3::CheckResponse;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
+use proptest::sample::select;
 use prost::Message as _;
 
+use super::super::cache_hint::Once;
+use super::super::denial::Denial;
+use super::super::reply::Realm;
 use super::super::response;
 use super::*;
 use crate::compile::{Settings, compile};
@@ -16,25 +20,38 @@ use crate::model::{Headers, JwtError, Mesh, Shadow, Verdict, Workload};
 use crate::plan::Snapshot;
 
 static SNAPSHOT: LazyLock<Snapshot> = LazyLock::new(|| {
-    let policy = |namespace: &str, name: &str| {
+    let policy = |namespace: &str, name: &str, more: &str, action: &str| {
         format!(
             "---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n\
-             metadata: {{name: {name}, namespace: {namespace}}}\nspec: {{rules: [{{}}, {{}}]}}\n"
+             metadata: {{name: {name}, namespace: {namespace}{more}}}\n\
+             spec: {{action: {action}, rules: [{{}}, {{to: [{{operation: {{ports: ['1']}}}}]}}]}}\n"
         )
     };
-    let text = policy("foo", "a") + &policy("istio-system", &"long".repeat(40));
+    let dry_run = ", annotations: {istio.io/dry-run: 'true'}";
+    let text = [
+        policy("istio-system", &"long".repeat(40), "", "CUSTOM, provider: {name: p}"),
+        policy("foo", "a", dry_run, "ALLOW"),
+        policy("foo", "b", dry_run, "DENY"),
+        policy("foo", "c", "", "AUDIT"),
+    ]
+    .concat();
     let options =
         manifest::Options { default_namespace: "foo".into(), ..manifest::Options::default() };
     let decoded = manifest::decode(&text, None, &options);
     let resources: Vec<_> = decoded.accepted().cloned().map(Arc::new).collect();
-    assert_eq!(resources.len(), 2);
-    let workload = Workload { namespace: "foo".into(), labels: [].into(), ..Workload::default() };
-    compile(1, &resources, &[], &Settings { mesh: Mesh::default(), workloads: vec![workload] })
+    assert_eq!(resources.len(), 4);
+    let workload = |namespace: &str| Workload {
+        namespace: namespace.into(),
+        labels: [].into(),
+        ..Workload::default()
+    };
+    let workloads = vec![workload("foo"), workload("bar")];
+    compile(1, &resources, &[], &Settings { mesh: Mesh::default(), workloads })
 });
 
 fn rule() -> impl Strategy<Value = RuleId> {
-    // Of three policies there are two.
-    (0..3_u32, 0..2_u32).prop_map(|(policy, rule)| RuleId { policy, rule })
+    // Of five policies there are four, or one.
+    (0..5_u32, 0..2_u32).prop_map(|(policy, rule)| RuleId { policy, rule })
 }
 
 fn reason() -> impl Strategy<Value = Reason> {
@@ -51,7 +68,14 @@ fn reason() -> impl Strategy<Value = Reason> {
 }
 
 fn shadow() -> impl Strategy<Value = Shadow> {
-    reason().prop_map(|reason| Shadow { reason, deny_rule: None, allow_rule: None })
+    (reason(), option::of(rule()), option::of(rule()), option::of(rule())).prop_map(
+        |(reason, deny_rule, allow_rule, custom_rule)| Shadow {
+            reason,
+            deny_rule,
+            allow_rule,
+            custom_rule,
+        },
+    )
 }
 
 fn claims() -> impl Strategy<Value = Value> {
@@ -110,13 +134,22 @@ proptest! {
     fn bytes_are_the_message(
         (reason, shadow, audited_by) in (reason(), option::of(shadow()), vec(rule(), 0..3)),
         claims in option::of(prop_oneof![3 => claims(), 1 => deep_claims()]),
-        (revision, has_plan) in (any::<u64>(), any::<bool>()),
+        (revision, workload) in (any::<u64>(), 0..3_usize),
         (has_http, is_changed) in (any::<bool>(), any::<bool>()),
         (method, path) in ("[a-z]{0,3}", "/\\PC{0,300}"),
+        (status, body, reason_header) in (
+            option::of(select(&[401, 403, 404][..])),
+            option::of("\\PC{0,300}"),
+            option::of("[ -~]{0,9}"),
+        ),
+        hint in option::of((0..3, any::<u64>())),
+        headers in vec(("x-[a-c]|www-authenticate", "[ -~]{0,9}"), 0..3),
         lines in lines(),
         changed in proptest::collection::btree_set("x-[a-d]", 0..4),
     ) {
-        let plan = has_plan.then(|| &*SNAPSHOT.workloads[0]);
+        let headers: Vec<(Arc<str>, Arc<str>)> =
+            headers.iter().map(|(name, value)| (&**name, &**value)).map(|(n, v)| (n.into(), v.into())).collect();
+        let plan = SNAPSHOT.workloads.get(workload).map(AsRef::as_ref);
         let verdict = Verdict { reason, audited_by: None, shadow };
         let lines: Vec<_> = lines.iter().map(|(name, value)| (name.into(), value.into())).collect();
         let http = Http {
@@ -131,14 +164,29 @@ proptest! {
         changed.iter().for_each(|name| changes.note_header(&name.as_str().into()));
         let answers = [
             Answer::Allowed { http: has_http.then_some(&http), changes: &changes },
-            Answer::Denied { realm: has_http.then(|| Realm::of(&http)) },
+            Answer::Denied { realm: has_http.then(|| Realm::of(&http)), denial: Denial::default() },
+            Answer::Denied {
+                realm: has_http.then(|| Realm::of(&http)),
+                denial: Denial {
+                    status,
+                    body: body.as_deref(),
+                    headers: &headers,
+                    reason: reason_header,
+                },
+            },
             Answer::BadRequest,
         ];
         for answer in answers {
             let report = Report {
                 verdict, revision, plan, audited_by: audited_by.clone(), claims: claims.as_ref(),
+                cache: plan.zip(hint).map(|(plan, (kind, until))| match kind {
+                    0 => CacheHint::Once(Once::KeysMayCome),
+                    kind => CacheHint::Holds {
+                        until, plan, is_http: has_http, peer_counts: kind == 1,
+                    },
+                }),
             };
-            check(&Reply { report, answer });
+            check(&Reply { report, answer, consulted: None });
         }
     }
 }

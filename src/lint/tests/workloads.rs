@@ -74,6 +74,7 @@ fn somewhere(name: &'static str) -> impl Strategy<Value = AuthorizationPolicy> {
             action: Action::Allow,
             rules: Vec::new(),
             dry_run: false,
+            deny_response: None,
         },
     )
 }

@@ -11,6 +11,7 @@ use super::{
     authorization::{DRY_RUN, parse_bool},
     codes,
     cursor::At,
+    deny_annotations,
     problem::{Problem, Report},
     text::quoted,
 };
@@ -48,13 +49,14 @@ fn annotations(kind: Kind, document: &At<'_>, report: &mut Report<'_>) {
             report.add(Problem::error(codes::RESERVED_ANNOTATION, &at, message).help("remove it"));
         }
     }
-    let Some(dry_run) = annotations.get(DRY_RUN) else { return };
     let spec = document.get("spec");
     let action = spec.and_then(|spec| spec.get("action")).and_then(|at| at.str());
+    deny_annotations::check(kind, &annotations, action, report);
+    let Some(dry_run) = annotations.get(DRY_RUN) else { return };
     let (message, help) = if kind != Kind::AuthorizationPolicy {
         (format!("`{DRY_RUN}` is for AuthorizationPolicy only, not {kind}"), "remove it")
-    } else if !matches!(action, None | Some("ALLOW" | "DENY")) {
-        (format!("`{DRY_RUN}` is for ALLOW and DENY policies only"), "remove it")
+    } else if !matches!(action, None | Some("ALLOW" | "DENY" | "CUSTOM")) {
+        (format!("`{DRY_RUN}` is for ALLOW, DENY and CUSTOM policies only"), "remove it")
     } else if let Some(text) = dry_run.str().filter(|text| parse_bool(text).is_none()) {
         let message = format!("{} is not a boolean; the policy would be enforced", quoted(text));
         (message, "write `\"true\"` or `\"false\"`")

@@ -223,6 +223,29 @@ fn dry_run(#[case] kind: &str, #[case] value: &str, #[case] given: &str, #[case]
 }
 
 #[rstest]
+#[case::status(AP, "deny-status: '404'", "{}", &[])]
+#[case::headers(AP, "deny-headers: 'x-a: b'", "{}", &[])]
+#[case::other_status(AP, "deny-status: '200'", "{}", &[306])]
+#[case::number(AP, "deny-status: 404", "{}", &[103])]
+#[case::cookie(AP, "deny-headers: 'set-cookie: a=b'", "{}", &[306])]
+#[case::unknown(AP, "deny-statuss: '404'", "{}", &[306])]
+#[case::audit(AP, "deny-status: '404'", "{action: AUDIT, rules: [{}]}", &[306])]
+#[case::other_kind(PA, "deny-status: '404'", "{}", &[306])]
+fn deny_annotations(
+    #[case] kind: &str,
+    #[case] annotation: &str,
+    #[case] given: &str,
+    #[case] expected: &[u16],
+) {
+    let annotations = format!("annotations: {{postern.dev/{annotation}}}");
+    let text = resource(kind, given).replace("{name: r", &format!("{{name: r, {annotations}"));
+    let decoded = decode_yaml(&text);
+    assert_eq!(codes_of(&decoded), expected);
+    // An answer that cannot be given is no reason to enforce less, or more.
+    assert_eq!(decoded.accepted().count(), usize::from(expected != [103]));
+}
+
+#[rstest]
 #[case::issuer("issuer: i", &[])]
 #[case::nothing("audiences: [a]", &[217])]
 #[case::jwks_only("jwks: '{\"keys\":[]}'", &[217])]

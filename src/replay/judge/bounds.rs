@@ -4,12 +4,15 @@
 //! once as if it spoke against it. Rules hold the rather, the more of their fields do, so whatever
 //! it really was lies between.
 
+use std::collections::BTreeMap;
+
 use super::After;
 use super::needs::Wanting;
+use crate::custom::Standing;
 use crate::decide::reference::{self, AlternativeTrace, FieldTrace, RuleTrace};
 use crate::decide::{self, Certainty};
 use crate::gate::{self, RecordedTokens};
-use crate::model::{Action, Attributes, Identity, Reason, RuleId};
+use crate::model::{Action, Attributes, Identity, Outcome, Reason, RuleId};
 use crate::plan::{Unknown, WorkloadPlan};
 
 pub(super) fn judge(
@@ -17,12 +20,11 @@ pub(super) fn judge(
     attributes: &mut Attributes<'_>,
     tokens: RecordedTokens<'_>,
     wanting: &Wanting<'_>,
+    providers: Standing<'_>,
 ) -> After {
     gate::forget_peer_where_disabled(plan, attributes);
     let cannot_tell = || After::CannotTell(wanting.name());
-    if let Some(reason @ (Reason::InvalidPolicy | Reason::PeerUnauthenticated)) =
-        decide::before_tokens(plan, attributes)
-    {
+    if let Some(reason) = decide::before_custom(plan, attributes) {
         return After::Decided(reason);
     }
     let (claims, refused) = match tokens {
@@ -42,8 +44,16 @@ pub(super) fn judge(
         bounds
     };
     let custom = found(&Identity::default(), |action| matches!(action, Action::Custom { .. }));
-    if let Some(rule) = custom.surely {
-        return custom.exactly(Reason::CustomProviderUndefined(rule), true);
+    // What providers say comes before all else, and which of them are asked may not be known.
+    let are_defined = providers.definitions.is_some_and(|known| known.names().next().is_some());
+    if are_defined && custom.possibly.is_some() {
+        return After::CannotTell(super::custom());
+    }
+    if custom.surely.is_some() {
+        return match first_undefined(plan, attributes, wanting) {
+            Some(rule) => After::Decided(Reason::CustomProviderUndefined(rule)),
+            None => After::DecidedSomehow(Outcome::Deny),
+        };
     }
     if refused {
         return if custom.possibly.is_some() { cannot_tell() } else { After::TokenRefused };
@@ -72,6 +82,24 @@ pub(super) fn judge(
         None if !has_allow => After::Decided(Reason::NoAllowPolicy),
         None => cannot_tell(),
     }
+}
+
+/// The CUSTOM rule that decides where no provider is defined, if it is the same whatever is not known:
+/// that of the first provider by name.
+fn first_undefined(
+    plan: &WorkloadPlan,
+    attributes: &Attributes<'_>,
+    wanting: &Wanting<'_>,
+) -> Option<RuleId> {
+    let mut by_provider: BTreeMap<&str, Bounds> = BTreeMap::new();
+    for trace in reference::traces(plan, attributes, &Identity::default()) {
+        let policy = plan.policy(trace.id).filter(|policy| !policy.dry_run);
+        if let Some(provider) = policy.and_then(|policy| policy.action.provider()) {
+            by_provider.entry(provider).or_default().add(&trace, plan, wanting);
+        }
+    }
+    let first = by_provider.into_values().find(|bounds| bounds.possibly.is_some())?;
+    first.surely.filter(|_| first.surely == first.possibly)
 }
 
 /// How the rules of one action fare.

@@ -82,7 +82,7 @@ impl Needs {
             query: false,
             claims: Vec::new(),
             metadata: Vec::new(),
-            has_custom: plan.trees(true).any(|trees| !trees.custom.rules.is_empty()),
+            has_custom: plan.trees(true).any(|trees| !trees.custom.is_empty()),
             token_headers: Vec::new(),
         };
         for attribute in plan.attributes() {

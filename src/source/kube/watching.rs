@@ -109,6 +109,9 @@ pub(super) trait Read: Send + Sync {
     fn id(&self, object: &DynamicObject) -> Result<Self::Id, Trouble>;
 }
 
+/// To who wants to know: news, and the place that they are from.
+type Sender<R> = mpsc::Sender<(usize, News<<R as Read>::Object, <R as Read>::Id>)>;
+
 /// Policies are kept as they are.
 impl Read for Kind {
     type Object = Box<Arrived>;
@@ -181,7 +184,7 @@ pub(super) async fn follow<R: Read>(
     client: Client,
     pace: Pace,
     outages: &Outages,
-    news: mpsc::Sender<(usize, News<R::Object, R::Id>)>,
+    news: Sender<R>,
 ) {
     let mut config = watcher::Config::default().page_size(pace.page_size.get());
     config.field_selector.clone_from(&place.fields);

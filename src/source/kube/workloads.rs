@@ -138,14 +138,12 @@ impl WorkloadsView {
     /// Every workload, by namespace and name; nothing as long as any place was never listed to the
     /// end.
     pub(super) fn workloads(&self) -> Option<Arc<[Workload]>> {
-        let mut pods = BTreeMap::new();
-        let mut services: BTreeMap<&str, Vec<(&str, &BTreeMap<String, String>)>> = BTreeMap::new();
+        let (mut pods, mut services) = (BTreeMap::new(), BTreeMap::<&str, Vec<_>>::new());
         for place in &self.places {
-            for ((namespace, name), object) in place.live.as_ref()? {
+            for (key, object) in place.live.as_ref()? {
+                let (namespace, name) = key;
                 match object {
-                    PartObject::Pod(pod) => {
-                        pods.extend(pod.as_deref().map(|pod| ((namespace, name), pod)));
-                    }
+                    PartObject::Pod(pod) => pods.extend(pod.as_deref().map(|pod| (key, pod))),
                     PartObject::Service(selector) if selector.is_empty() => {}
                     PartObject::Service(selector) => {
                         services.entry(namespace).or_default().push((name, selector));
@@ -153,18 +151,15 @@ impl WorkloadsView {
                 }
             }
         }
-        let with_services = |((namespace, _), pod): ((&Box<str>, &Box<str>), &Workload)| {
-            let near = services.get(&**namespace).into_iter().flatten();
-            let selects = |selector: &BTreeMap<String, String>| {
+        let with_services = |pod: &Workload| {
+            let near = services.get(pod.namespace.as_str()).into_iter().flatten();
+            let leading = near.filter(|(_, selector)| {
                 selector.iter().all(|(name, value)| pod.labels.get(name) == Some(value))
-            };
-            let leading = near.filter(|(_, selector)| selects(selector));
-            Workload {
-                services: leading.map(|(name, _)| (*name).to_owned()).collect(),
-                ..pod.clone()
-            }
+            });
+            let services = leading.map(|(name, _)| name.to_string()).collect();
+            Workload { services, ..pod.clone() }
         };
-        Some(pods.into_iter().map(with_services).collect())
+        Some(pods.into_values().map(with_services).collect())
     }
 
     /// Tells whether workloads may be others now.

@@ -10,9 +10,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::json::Object;
 use super::{Redaction, TraceContext};
 use crate::authn::Authentication;
+use crate::custom::{Answered, Consulted};
 use crate::manifest::time::format_timestamp;
 use crate::model::{
-    Attributes, Http, Missing, Outcome, Peer, Reason, RuleId, Value, Verdict, Workload,
+    Attributes, Http, Missing, Outcome, Peer, Reason, RuleId, SentHeaders, Value, Verdict, Workload,
 };
 use crate::plan::WorkloadPlan;
 use crate::plan::vocabulary::Attribute;
@@ -39,6 +40,8 @@ pub struct Decision<'a> {
     pub peer_address: Option<IpAddr>,
     /// What tokens said; `None` where they were not looked at.
     pub authentication: Option<&'a Authentication>,
+    /// What CUSTOM rules had to say; `None` where none matched.
+    pub consulted: Option<&'a Consulted>,
     /// Why the request is malformed.
     pub malformed: Option<&'a str>,
     /// The HTTP status of a denial.
@@ -59,6 +62,7 @@ impl Decision<'_> {
             forgotten: None,
             peer_address: None,
             authentication: None,
+            consulted: None,
             malformed: None,
             status: None,
             trace: None,
@@ -77,6 +81,8 @@ impl Decision<'_> {
             | Reason::NoApiRule
             | Reason::Jwt(_) => true,
             Reason::CustomProviderUndefined(_)
+            | Reason::CustomDenied(_)
+            | Reason::CustomError(_)
             | Reason::PeerUnauthenticated
             | Reason::InvalidPolicy
             | Reason::UnknownWorkload
@@ -126,6 +132,9 @@ pub(super) fn write(
     if let (Some(plan), Some(authentication)) = (decision.plan, decision.authentication) {
         write_authentication(&mut event, plan, authentication);
     }
+    if let Some(consulted) = decision.consulted {
+        write_consulted(&mut event, consulted);
+    }
     if !redacted.is_empty() {
         event.list("postern.redacted", redacted.iter().map(AsRef::as_ref));
     }
@@ -167,6 +176,13 @@ fn write_verdict(event: &mut Object, decision: &Decision<'_>) {
             event.text("reason", shadow.reason.as_str());
             write_rule(event, "policy", "rule", *plan, shadow.reason.rule());
             write_access_rule(event, "api_rule", "rule", *plan, shadow.reason);
+            write_rule(event, "deny_policy", "deny_rule", *plan, shadow.deny_rule);
+            write_rule(event, "allow_policy", "allow_rule", *plan, shadow.allow_rule);
+            write_rule(event, "custom_policy", "custom_rule", *plan, shadow.custom_rule);
+            let provider = shadow.custom_rule.and_then(|rule| (*plan)?.provider(rule));
+            if let Some(provider) = provider {
+                event.text("custom_provider", provider);
+            }
         });
     }
     event.number("postern.revision", decision.revision);
@@ -186,6 +202,26 @@ fn write_verdict(event: &mut Object, decision: &Decision<'_>) {
                 }
             });
         });
+    }
+}
+
+/// Who was asked, with what came of it, and who would have been by dry-run policies.
+fn write_consulted(event: &mut Object, consulted: &Consulted) {
+    if !consulted.answers.is_empty() {
+        event.object("postern.custom", |providers| {
+            for (_, Answered { provider, answer }) in &consulted.answers {
+                providers.text(provider, answer.as_str());
+            }
+        });
+    }
+    let mut troubles =
+        consulted.answers.iter().filter_map(|(_, answered)| answered.answer.trouble());
+    if let Some(trouble) = troubles.next_back() {
+        event.text("postern.custom_trouble", trouble.as_str());
+    }
+    if !consulted.dry_run.is_empty() {
+        let names = consulted.dry_run.iter().map(|ask| ask.provider.as_ref());
+        event.list("postern.custom_dry_run", names);
     }
 }
 
@@ -249,13 +285,25 @@ fn write_connection(
     if !peer.names.is_empty() {
         event.list("postern.peer.names", peer.names.iter().map(AsRef::as_ref));
     }
-    let Missing { peer_certificate, tls_session, client_address } = *missing;
+    let Missing {
+        peer_certificate,
+        tls_session,
+        client_address,
+        source_address,
+        destination,
+        metadata,
+        headers,
+    } = *missing;
     let joined = attributes.http.as_ref().is_some_and(|http| http.headers.joined());
     let missing = [
         (peer_certificate, "include_peer_certificate"),
         (tls_session, "include_tls_session"),
         (client_address, "client_address_header"),
         (joined, "encode_raw_headers"),
+        (source_address, "source_address"),
+        (destination, "destination"),
+        (metadata, "metadata"),
+        (headers != SentHeaders::All, headers.missing_input().unwrap_or_default()),
     ];
     if missing.iter().any(|(is_missing, _)| *is_missing) {
         let names = missing.into_iter().filter(|(is_missing, _)| *is_missing);

@@ -186,7 +186,8 @@ mod tests {
         let audited = |reason| Verdict { audited_by: Some(rule), ..plain(reason) };
         assert_eq!(rates.of(&audited(Reason::NoAllowPolicy)), 0.15);
         assert_eq!(rates.of(&audited(Reason::NoAllowRule)), 0.2);
-        let shadow = |reason| Some(Shadow { reason, deny_rule: None, allow_rule: None });
+        let shadow =
+            |reason| Some(Shadow { reason, deny_rule: None, allow_rule: None, custom_rule: None });
         let shadowed = |reason| Verdict { shadow: shadow(reason), ..plain(Reason::NoAllowPolicy) };
         assert_eq!(rates.of(&shadowed(Reason::NoAllowPolicy)), 0.1);
         assert_eq!(rates.of(&shadowed(Reason::DenyRule(rule))), 0.15);

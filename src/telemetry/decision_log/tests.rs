@@ -275,7 +275,12 @@ fn dry_runs_audits_and_forgotten_peers_are_in_it() {
     let plan = plan(POLICIES);
     let opened = open(settings(1 << 20));
     let rule = RuleId { policy: 0, rule: 0 };
-    let shadow = Shadow { reason: Reason::DenyRule(rule), deny_rule: Some(rule), allow_rule: None };
+    let shadow = Shadow {
+        reason: Reason::DenyRule(rule),
+        deny_rule: Some(rule),
+        allow_rule: None,
+        custom_rule: None,
+    };
     let reason = Reason::NoAllowPolicy;
     let peer = Peer { names: vec!["spiffe://a/ns/b/sa/c".into()] };
     let event = opened.event(&Decision {
@@ -287,7 +292,10 @@ fn dry_runs_audits_and_forgotten_peers_are_in_it() {
         ..Decision::undecided(reason, 3)
     });
     assert_eq!(event["postern.audited_by"], json!(["shop/all"]));
-    let shadow = json!({"outcome": "deny", "reason": "deny_rule", "policy": "shop/all", "rule": 0});
+    let shadow = json!({
+        "outcome": "deny", "reason": "deny_rule", "policy": "shop/all", "rule": 0,
+        "deny_policy": "shop/all", "deny_rule": 0,
+    });
     assert_eq!(event["postern.shadow"], shadow);
     assert_eq!(event["postern.peer.names"], json!(["spiffe://a/ns/b/sa/c"]));
 }

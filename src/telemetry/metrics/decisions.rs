@@ -17,11 +17,15 @@ use prometheus_client::{
 
 use super::super::histogram::DurationHistogram;
 use super::super::shards::Shards;
-use crate::model::{AccessRuleId, JwtError, Outcome, Reason, Refusal, RuleId, Verdict};
+use super::policies::{PolicyMatches, PolicyMetrics};
+use crate::model::{AccessRuleId, DryRunRule, JwtError, Outcome, Reason, Refusal, RuleId, Verdict};
 
 /// Counts decisions. Recording is a few additions to counters that hardly any other thread uses.
 #[derive(Debug, Clone)]
-pub struct DecisionMetrics(Arc<Shards<DecisionCounters>>);
+pub struct DecisionMetrics {
+    shards: Counters,
+    policies: PolicyMetrics,
+}
 
 #[derive(Debug, Default)]
 struct DecisionCounters {
@@ -33,13 +37,14 @@ struct DecisionCounters {
     api_rule_refused: AtomicU64,
     no_api_rule: AtomicU64,
     custom_provider_undefined: AtomicU64,
+    custom_denied: AtomicU64,
+    custom_error: AtomicU64,
     peer_unauthenticated: AtomicU64,
     jwt: AtomicU64,
     invalid_policy: AtomicU64,
     unknown_workload: AtomicU64,
     malformed_request: AtomicU64,
-    shadow_allow: AtomicU64,
-    shadow_deny: AtomicU64,
+    shadow: [ShadowCounters; 2],
     audited: AtomicU64,
     duration: DurationHistogram,
 }
@@ -68,20 +73,26 @@ impl DecisionMetrics {
             "Requests that an AUDIT policy asks to have audited",
             AuditedRequests(shards.clone()),
         );
-        Self(shards)
+        Self { shards, policies: PolicyMetrics::register(registry) }
     }
 
     /// Counts one answer. Takes no lock and looks no label up.
     pub fn record(&self, verdict: &Verdict, duration: Duration) {
-        let counters = self.0.own();
+        let counters = self.shards.own();
         increment(counters.decision(verdict.reason));
         if let Some(shadow) = verdict.shadow {
-            increment(counters.shadow(shadow.outcome()));
+            increment(counters.shadow(verdict.outcome(), shadow.outcome(), shadow.dry_run_rule()));
         }
         if verdict.audited_by.is_some() {
             increment(&counters.audited);
         }
         counters.duration.observe(duration);
+    }
+
+    /// Counts the policies that watched one answered request, and logs what dry runs would change, now
+    /// and then. Takes no lock.
+    pub fn record_policies(&self, matches: &PolicyMatches) {
+        self.policies.record(matches);
     }
 }
 
@@ -100,6 +111,8 @@ impl DecisionCounters {
             Reason::ApiRuleRefused(..) => &self.api_rule_refused,
             Reason::NoApiRule => &self.no_api_rule,
             Reason::CustomProviderUndefined(_) => &self.custom_provider_undefined,
+            Reason::CustomDenied(_) => &self.custom_denied,
+            Reason::CustomError(_) => &self.custom_error,
             Reason::PeerUnauthenticated => &self.peer_unauthenticated,
             Reason::Jwt(_) => &self.jwt,
             Reason::InvalidPolicy => &self.invalid_policy,
@@ -108,12 +121,39 @@ impl DecisionCounters {
         }
     }
 
-    fn shadow(&self, outcome: Outcome) -> &AtomicU64 {
-        match outcome {
-            Outcome::Allow => &self.shadow_allow,
-            Outcome::Deny => &self.shadow_deny,
+    fn shadow(&self, enforced: Outcome, would: Outcome, rule: DryRunRule) -> &AtomicU64 {
+        let [allowed, denied] = &self.shadow;
+        let of_enforced = match enforced {
+            Outcome::Allow => allowed,
+            Outcome::Deny => denied,
+        };
+        let of_would = match would {
+            Outcome::Allow => &of_enforced.allow,
+            Outcome::Deny => &of_enforced.deny,
+        };
+        match rule {
+            DryRunRule::Deny => &of_would.deny,
+            DryRunRule::Allow => &of_would.allow,
+            DryRunRule::Custom => &of_would.custom,
+            DryRunRule::None => &of_would.none,
         }
     }
+}
+
+/// By what would be answered.
+#[derive(Debug, Default)]
+struct ShadowCounters {
+    allow: RuleCounters,
+    deny: RuleCounters,
+}
+
+/// By the dry-run rule that makes it so.
+#[derive(Debug, Default)]
+struct RuleCounters {
+    deny: AtomicU64,
+    allow: AtomicU64,
+    custom: AtomicU64,
+    none: AtomicU64,
 }
 
 type Counters = Arc<Shards<DecisionCounters>>;
@@ -138,6 +178,8 @@ impl EncodeMetric for Decisions {
             Reason::ApiRuleRefused(ACCESS_RULE, Refusal::Unauthorized),
             Reason::NoApiRule,
             Reason::CustomProviderUndefined(RULE),
+            Reason::CustomDenied(RULE),
+            Reason::CustomError(RULE),
             Reason::PeerUnauthenticated,
             Reason::Jwt(JwtError::BadFormat),
             Reason::InvalidPolicy,
@@ -163,10 +205,21 @@ struct ShadowDecisions(Counters);
 
 impl EncodeMetric for ShadowDecisions {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
-        for outcome in [Outcome::Allow, Outcome::Deny] {
-            let labels = [("outcome", outcome.as_str())];
-            let count = sum(&self.0, |counters| counters.shadow(outcome));
-            encoder.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+        const OUTCOMES: [Outcome; 2] = [Outcome::Allow, Outcome::Deny];
+        for (enforced, would) in
+            OUTCOMES.iter().flat_map(|e| OUTCOMES.iter().map(move |w| (*e, *w)))
+        {
+            for rule in DryRunRule::ALL {
+                let labels = [
+                    ("enforced", enforced.as_str()),
+                    ("outcome", would.as_str()),
+                    ("rule", rule.as_str()),
+                ];
+                let count = sum(&self.0, |counters| counters.shadow(enforced, would, rule));
+                encoder
+                    .encode_family(&labels)?
+                    .encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+            }
         }
         Ok(())
     }

@@ -27,11 +27,24 @@ pub enum Input {
     RawHeaders,
     /// The header of our own setting `clientAddressHeader`.
     ClientAddress,
+    /// `source` in the header of our own setting `httpProxyHeader`, over HTTP.
+    SourceAddress,
+    /// `destination` in the same.
+    Destination,
+    /// `allowed_headers`, over HTTP.
+    AllHeaders,
 }
 
 impl Input {
-    const ALL: [Self; 4] =
-        [Self::PeerCertificate, Self::TlsSession, Self::RawHeaders, Self::ClientAddress];
+    const ALL: [Self; 7] = [
+        Self::PeerCertificate,
+        Self::TlsSession,
+        Self::RawHeaders,
+        Self::ClientAddress,
+        Self::SourceAddress,
+        Self::Destination,
+        Self::AllHeaders,
+    ];
 
     /// The label: the name of the setting that provides it, Envoy's or ours.
     pub fn as_str(self) -> &'static str {
@@ -40,6 +53,9 @@ impl Input {
             Self::TlsSession => "include_tls_session",
             Self::RawHeaders => "encode_raw_headers",
             Self::ClientAddress => "client_address_header",
+            Self::SourceAddress => "source_address",
+            Self::Destination => "destination",
+            Self::AllHeaders => "allowed_headers",
         }
     }
 }
@@ -62,6 +78,9 @@ struct PerInput<T> {
     tls_session: T,
     raw_headers: T,
     client_address: T,
+    source_address: T,
+    destination: T,
+    all_headers: T,
 }
 
 impl<T> PerInput<T> {
@@ -71,6 +90,9 @@ impl<T> PerInput<T> {
             Input::TlsSession => &self.tls_session,
             Input::RawHeaders => &self.raw_headers,
             Input::ClientAddress => &self.client_address,
+            Input::SourceAddress => &self.source_address,
+            Input::Destination => &self.destination,
+            Input::AllHeaders => &self.all_headers,
         }
     }
 }

@@ -1,6 +1,9 @@
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use crate::model::{Outcome, Reason, RuleId, Shadow, Verdict, Workload};
+use crate::compile::{Settings, compile};
+use crate::manifest;
+use crate::model::{Mesh, Outcome, Reason, RuleId, Shadow, Verdict, Workload};
 use crate::plan::{Series, SeriesNames};
 
 use super::*;
@@ -40,6 +43,50 @@ fn an_input_is_reported_once() {
     assert_eq!(inputs.seen_missing(), [Input::RawHeaders]);
 }
 
+/// A dry-run DENY rule, a dry-run ALLOW rule that changes nothing, and two rules of an AUDIT policy, of
+/// one request; of another, dry-run ALLOW policies without a rule for it.
+fn watched(decisions: &DecisionMetrics) {
+    let policy = |name: &str, dry_run: &str, action: &str| {
+        format!(
+            "---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n\
+             metadata: {{name: {name}, annotations: {{istio.io/dry-run: '{dry_run}'}}}}\n\
+             spec: {{action: {action}, rules: [{{}}, {{}}]}}\n"
+        )
+    };
+    let text = [
+        policy("allow", "true", "ALLOW"),
+        policy("deny", "true", "DENY"),
+        policy("watch", "false", "AUDIT").replace(", annotations: {istio.io/dry-run: 'false'}", ""),
+    ]
+    .concat();
+    let options =
+        manifest::Options { default_namespace: "shop".into(), ..manifest::Options::default() };
+    let decoded = manifest::decode(&text, None, &options);
+    let resources: Vec<_> = decoded.accepted().cloned().map(Arc::new).collect();
+    let workloads = vec![Workload { namespace: "shop".into(), ..Workload::default() }];
+    let settings = Settings { mesh: Mesh::default(), workloads };
+    let snapshot = compile(1, &resources, &[], &settings);
+    let plan = &snapshot.workloads[0];
+    assert_eq!(plan.policies().count(), 3);
+
+    let rule = |policy, rule| RuleId { policy, rule };
+    let shadow = Shadow {
+        reason: Reason::DenyRule(rule(1, 0)),
+        deny_rule: Some(rule(1, 0)),
+        allow_rule: Some(rule(0, 1)),
+        custom_rule: None,
+    };
+    let none = Verdict::from_reason(Reason::NoAllowPolicy);
+    let verdict = Verdict { shadow: Some(shadow), ..none };
+    let audits = [rule(2, 0), rule(2, 1)];
+    decisions.record_policies(&PolicyMatches::of(plan, verdict, &audits).unwrap());
+    let reason = Reason::NoAllowRule;
+    let shadow = Shadow { reason, deny_rule: None, allow_rule: None, custom_rule: None };
+    let verdict = Verdict { shadow: Some(shadow), ..none };
+    decisions.record_policies(&PolicyMatches::of(plan, verdict, &[]).unwrap());
+    assert!(PolicyMatches::of(plan, none, &[]).is_none());
+}
+
 fn all() -> Metrics {
     let metrics = Metrics::new("0.0.0");
     metrics.register_key_sources(|| {
@@ -66,11 +113,17 @@ fn all() -> Metrics {
     key_sources.expect(["ok", "timeout"]);
     key_sources.refreshed("ok");
     let decisions = metrics.decisions();
-    let shadow = Shadow { reason: Reason::DenyRule(RULE), deny_rule: Some(RULE), allow_rule: None };
+    let shadow = Shadow {
+        reason: Reason::DenyRule(RULE),
+        deny_rule: Some(RULE),
+        allow_rule: None,
+        custom_rule: None,
+    };
     decisions.record(
         &Verdict { reason: Reason::AllowRule(RULE), audited_by: Some(RULE), shadow: Some(shadow) },
         Duration::from_micros(40),
     );
+    watched(&decisions);
     decisions.record(&Verdict::from_reason(Reason::NoAllowRule), Duration::from_micros(50));
     decisions.record(&Verdict::from_reason(Reason::NoAllowRule), Duration::from_secs(60));
     let mut names = SeriesNames::default();

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
@@ -22,7 +22,8 @@ pub struct WorkloadMetrics(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     counters: Shards<OnceLock<Box<[Counters]>>>,
-    names: RwLock<SeriesNames>,
+    /// Of those who collect and publish; requests never look at it.
+    names: Mutex<SeriesNames>,
 }
 
 #[derive(Debug, Default)]
@@ -49,7 +50,7 @@ impl WorkloadMetrics {
 
     /// What workloads are called from now on. Names only ever come to those that are there.
     pub fn name(&self, names: &SeriesNames) {
-        self.0.names.write().unwrap_or_else(PoisonError::into_inner).clone_from(names);
+        self.0.names.lock().unwrap_or_else(PoisonError::into_inner).clone_from(names);
     }
 
     /// Counts one answer.
@@ -69,7 +70,7 @@ impl WorkloadMetrics {
 
 impl Collector for WorkloadMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let names = self.0.names.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let names = self.0.names.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut family = encoder.encode_descriptor(
             "workload_decisions",
             "Answers to Envoy, by workload and outcome.",

@@ -175,10 +175,13 @@ impl Differences {
         let verdict = decision.verdict;
         let native = native_reason(details);
         let postern = match verdict.reason {
-            Reason::NoAllowPolicy | Reason::AllowRule(_) => "allowed",
+            Reason::NoAllowPolicy | Reason::AllowRule(_) | Reason::ApiRule(_) => "allowed",
             Reason::DenyRule(_) => "DENY rule",
             Reason::NoAllowRule => "no ALLOW rule",
-            Reason::CustomProviderUndefined(_) => "CUSTOM rule",
+            Reason::ApiRuleRefused(..) | Reason::NoApiRule => "APIRule",
+            Reason::CustomProviderUndefined(_)
+            | Reason::CustomDenied(_)
+            | Reason::CustomError(_) => "CUSTOM rule",
             Reason::Jwt(_) => "token",
             Reason::PeerUnauthenticated => "peer",
             Reason::InvalidPolicy | Reason::UnknownWorkload | Reason::MalformedRequest => "other",

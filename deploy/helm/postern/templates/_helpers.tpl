@@ -91,6 +91,7 @@ seccompProfile:
 {{- end }}
 {{- end }}
 - --probes={{ .Values.bindAddress }}:8283
+- --http-listen=off
 {{- if eq .Values.shape "store" }}
 - --store=/var/lib/postern
 - --api={{ .Values.bindAddress }}:{{ .Values.store.api.port }}
