@@ -64,6 +64,8 @@ pub fn pass_and_tell(
     if let Some(reason) = consulted.as_ref().and_then(|consulted| consulted.reason) {
         return refused(reason, Authentication::default(), consulted);
     }
+    // Extension providers may change what the request is: what they said is about this rule only.
+    let authorized = decide::authorized_route(plan, attributes);
     let mut changes = Changes::default();
     if let (Some(consulted), Some(http)) = (&mut consulted, &mut attributes.http) {
         consulted.apply(http, &mut changes);
@@ -86,6 +88,7 @@ pub fn pass_and_tell(
     let (verdict, introspection, wanted) = match &attributes.http {
         Some(http) => {
             let mut tokens = Tokens::new(http, verifier, providers.introspection);
+            tokens.authorized = authorized.map(|route| route.plan.clone());
             let verdict = decide::decide_examining(plan, attributes, &identity, &mut tokens);
             (verdict, tokens.asks, tokens.wanted)
         }
@@ -156,7 +159,7 @@ pub fn pass_recorded(
 
 /// The first dry-run CUSTOM rule that matched before tokens.
 fn dry_run_rule(consulted: &Consulted) -> Option<RuleId> {
-    consulted.dry_run.iter().map(|ask| ask.rule).min()
+    consulted.dry_run.iter().filter_map(|ask| ask.rule.policy()).min()
 }
 
 /// The verdict with that rule.

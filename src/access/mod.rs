@@ -26,6 +26,8 @@ pub struct Tokens<'a> {
     introspection: Introspection<'a>,
     /// Keys that might verify what failed, if they could be had.
     pub wanted: Vec<WantedKey>,
+    /// The rule whose extension providers let the request through.
+    pub authorized: Option<Arc<AccessRulePlan>>,
     /// What has to be asked before the request can be decided.
     pub asks: Vec<Ask>,
 }
@@ -37,7 +39,8 @@ impl<'a> Tokens<'a> {
         verifier: &'a Verifier<'a>,
         introspection: Introspection<'a>,
     ) -> Self {
-        Self { http, verifier, introspection, wanted: Vec::new(), asks: Vec::new() }
+        let (wanted, asks) = (Vec::new(), Vec::new());
+        Self { http, verifier, introspection, wanted, authorized: None, asks }
     }
 }
 
@@ -75,9 +78,18 @@ impl Examiner for Tokens<'_> {
                     }
                 }
             }
-            // Its authorizers are extension providers, as those of CUSTOM rules; none can be defined
-            // yet.
-            Some(AccessStrategy::ExtAuth { .. }) => Finding::Refused(Refusal::ProviderUndefined),
+            // They come before tokens, as CUSTOM rules do: whom they refuse does not get here.
+            Some(AccessStrategy::ExtAuth { .. }) => {
+                let is_authorized = self
+                    .authorized
+                    .as_ref()
+                    .is_some_and(|authorized| Arc::ptr_eq(authorized, rule));
+                if is_authorized {
+                    Finding::Passes
+                } else {
+                    Finding::Refused(Refusal::ProviderUndefined)
+                }
+            }
             Some(
                 AccessStrategy::Allow
                 | AccessStrategy::NoAuth

@@ -229,9 +229,26 @@ fn form(rule: &AccessRule) -> Option<AccessRulePlan> {
         methods: rule.methods.iter().map(|method| method.value.as_str().into()).collect(),
         path,
         strategies: rule.strategies.clone().into(),
+        authorizers: authorizers(rule),
         keys: keys.collect(),
         headers: headers.into_iter().map(|(name, format)| (name.into(), format)).collect(),
     })
+}
+
+fn authorizers(rule: &AccessRule) -> Box<[Arc<str>]> {
+    let named = rule.strategies.iter().filter_map(|strategy| match strategy {
+        AccessStrategy::ExtAuth { authorizers, .. } => Some(authorizers),
+        AccessStrategy::Allow
+        | AccessStrategy::NoAuth
+        | AccessStrategy::Noop
+        | AccessStrategy::Anonymous
+        | AccessStrategy::Unauthorized
+        | AccessStrategy::Jwt(_)
+        | AccessStrategy::OathkeeperJwt(_)
+        | AccessStrategy::Introspection(_) => None,
+    });
+    let names: BTreeSet<&str> = named.flatten().map(|name| name.value.as_str()).collect();
+    names.into_iter().map(Into::into).collect()
 }
 
 /// Who issued a token is found out behind its signature, so any issuer's keys are these.

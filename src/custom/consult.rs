@@ -8,7 +8,7 @@ use super::answer::{Allowance, Answer, Denial, Failure, HeaderMutation, Trouble}
 use super::settings::{Definitions, Speaks};
 use crate::access::Introspection;
 use crate::decide;
-use crate::model::{Attributes, Reason, RuleId};
+use crate::model::{AccessRuleId, Attributes, Reason, Refusal, RuleId};
 use crate::plan::WorkloadPlan;
 
 /// An answer, and whose it is.
@@ -38,10 +38,50 @@ pub struct Ask {
     /// Its name.
     pub provider: Arc<str>,
     /// The first of its rules that matches.
-    pub rule: RuleId,
+    pub rule: AskedBy,
 }
 
-/// What CUSTOM rules have to say of one request.
+/// Whose rule asks a provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AskedBy {
+    /// A CUSTOM policy's.
+    Policy(RuleId),
+    /// An APIRule's, by `extAuth`.
+    ApiRule(AccessRuleId),
+}
+
+impl AskedBy {
+    /// The rule of a CUSTOM policy.
+    pub fn policy(self) -> Option<RuleId> {
+        match self {
+            Self::Policy(rule) => Some(rule),
+            Self::ApiRule(_) => None,
+        }
+    }
+
+    fn undefined(self) -> Reason {
+        match self {
+            Self::Policy(rule) => Reason::CustomProviderUndefined(rule),
+            Self::ApiRule(rule) => Reason::ApiRuleRefused(rule, Refusal::ProviderUndefined),
+        }
+    }
+
+    fn error(self) -> Reason {
+        match self {
+            Self::Policy(rule) => Reason::CustomError(rule),
+            Self::ApiRule(rule) => Reason::ApiRuleRefused(rule, Refusal::ProviderError),
+        }
+    }
+
+    fn denied(self) -> Reason {
+        match self {
+            Self::Policy(rule) => Reason::CustomDenied(rule),
+            Self::ApiRule(rule) => Reason::ApiRuleRefused(rule, Refusal::ProviderDenied),
+        }
+    }
+}
+
+/// What CUSTOM rules, and `extAuth` of the request's rule of an APIRule, have to say of one request.
 #[derive(Debug, Default)]
 pub struct Consulted {
     /// Why the request is denied, if it is. Where somebody is yet to be asked it is
@@ -50,7 +90,7 @@ pub struct Consulted {
     /// Who is yet to be asked.
     pub asks: Vec<Ask>,
     /// Who was asked and counts, in order, with what it said.
-    pub answers: Vec<(RuleId, Answered)>,
+    pub answers: Vec<(AskedBy, Answered)>,
     /// What the client is told, where an answer, or the want of one, is why it is refused.
     pub denial: Option<Denial>,
     /// Dry-run rules that would ask a provider. They do not: each as the first of its provider's.
@@ -88,7 +128,8 @@ impl Consulted {
     }
 }
 
-/// Consults the CUSTOM rules that match a request as it came. `None` where none does.
+/// Consults the CUSTOM rules that match a request as it came, and then the `extAuth` of its rule of an
+/// APIRule. `None` where there is none of these.
 ///
 /// Providers count in the order of their names, as the filters do that Istio makes of them: of those
 /// that deny, or are not defined, the first decides, and who comes after it is neither asked nor
@@ -99,29 +140,37 @@ pub fn consult(
     standing: Standing<'_>,
 ) -> Option<Box<Consulted>> {
     let mut trees = plan.trees(attributes.http.is_some());
-    if !trees.any(|trees| !trees.custom.is_empty() || !trees.shadow_custom.is_empty()) {
+    let authorizers = decide::authorizers(plan, attributes);
+    if authorizers.is_none()
+        && !trees.any(|trees| !trees.custom.is_empty() || !trees.shadow_custom.is_empty())
+    {
         return None;
     }
     let mut consulted = Consulted::default();
-    let ask = |(provider, rule): (&Arc<str>, RuleId)| Ask { provider: provider.clone(), rule };
+    let ask = |(provider, rule): (&Arc<str>, RuleId)| Ask {
+        provider: provider.clone(),
+        rule: AskedBy::Policy(rule),
+    };
     consulted.dry_run.extend(decide::shadow_custom(plan, attributes).map(ask));
     let mut end = None;
-    for (provider, rule) in decide::custom(plan, attributes) {
+    let of_policies = decide::custom(plan, attributes);
+    let of_policies = of_policies.map(|(provider, rule)| (provider, AskedBy::Policy(rule)));
+    let of_api_rule = authorizers.into_iter().flat_map(|(rule, names)| {
+        names.iter().map(move |provider| (provider, AskedBy::ApiRule(rule)))
+    });
+    for (provider, rule) in of_policies.chain(of_api_rule) {
         match standing.of(provider, attributes.http.is_some()) {
-            Stands::Undefined => end = Some((Reason::CustomProviderUndefined(rule), None)),
+            Stands::Undefined => end = Some((rule.undefined(), None)),
             Stands::NotForConnections => {}
+            Stands::NotAsked if consulted.asks.iter().any(|ask| ask.provider == *provider) => {}
             Stands::NotAsked => consulted.asks.push(Ask { provider: provider.clone(), rule }),
             Stands::Answered(answered) => {
                 consulted.answers.push((rule, answered.clone()));
                 end = match &*answered.answer {
                     Answer::Allowed(_) => None,
                     Answer::Failed(failure) if failure.passes => None,
-                    Answer::Failed(failure) => {
-                        Some((Reason::CustomError(rule), Some(failure.denial.clone())))
-                    }
-                    Answer::Denied(denial) => {
-                        Some((Reason::CustomDenied(rule), Some((**denial).clone())))
-                    }
+                    Answer::Failed(failure) => Some((rule.error(), Some(failure.denial.clone()))),
+                    Answer::Denied(denial) => Some((rule.denied(), Some((**denial).clone()))),
                 };
             }
         }
@@ -130,7 +179,7 @@ pub fn consult(
         }
     }
     if let Some(Ask { rule, .. }) = consulted.asks.first() {
-        end = Some((Reason::CustomError(*rule), Some(Failure::closed(Trouble::NotAsked).denial)));
+        end = Some((rule.error(), Some(Failure::closed(Trouble::NotAsked).denial)));
     }
     if let Some((reason, denial)) = end {
         consulted.reason = Some(reason);

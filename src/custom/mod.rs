@@ -15,7 +15,7 @@ mod settings;
 
 pub use answer::{Allowance, Answer, AppendAction, Denial, Failure, HeaderMutation, Trouble};
 pub use circuit::{CircuitSettings, CircuitState};
-pub use consult::{Answered, Ask, Consulted, Standing, consult};
+pub use consult::{Answered, Ask, AskedBy, Consulted, Standing, consult};
 pub use providers::{Observation, Observer, ProviderStatus, Providers, Reach};
 pub use settings::{
     Definitions, ExtensionProvider, HeaderPattern, HttpCheck, Protocol, RequestBody,

@@ -133,7 +133,7 @@ proptest! {
         let found: Vec<_> = consulted
             .iter()
             .flat_map(|c| &c.dry_run)
-            .map(|ask| (ask.provider.clone(), ask.rule))
+            .map(|ask| (ask.provider.clone(), ask.rule.policy().unwrap()))
             .collect();
         prop_assert_eq!(found, dry_run);
         // Whoever is refused is told something, or what RBAC says.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use crate::matcher::request_principal;
 use crate::model::{
-    AccessStrategy, Attributes, Http, Identity, JwtAccess, JwtAuthorization, Reason, Refusal, Value,
+    AccessRuleId, AccessStrategy, Attributes, Http, Identity, JwtAccess, JwtAuthorization, Reason,
+    Refusal, Value,
 };
 use crate::plan::{AccessPlan, AccessRulePlan, HostPlan, JwtPlan, Route, WorkloadPlan};
 
@@ -71,6 +72,26 @@ pub fn subject<'p>(plan: &'p WorkloadPlan, attributes: &Attributes<'_>) -> Subje
         None => outside,
         Some(host) => route(access, host, http).map_or(Subject::Unrouted, Subject::Rule),
     }
+}
+
+/// The rule of an APIRule that a request has, where extension providers are asked for it.
+pub fn authorized_route<'p>(
+    plan: &'p WorkloadPlan,
+    attributes: &Attributes<'_>,
+) -> Option<&'p Route> {
+    plan.access.as_ref()?;
+    match subject(plan, attributes) {
+        Subject::Rule(route) if !route.plan.authorizers.is_empty() => Some(route),
+        Subject::Rule(_) | Subject::Unrouted | Subject::Free => None,
+    }
+}
+
+/// The extension providers that this rule names, in the order of their names.
+pub fn authorizers<'p>(
+    plan: &'p WorkloadPlan,
+    attributes: &Attributes<'_>,
+) -> Option<(AccessRuleId, &'p [Arc<str>])> {
+    authorized_route(plan, attributes).map(|route| (route.id, &*route.plan.authorizers))
 }
 
 /// The token rules that hold for a request.

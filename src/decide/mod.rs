@@ -19,7 +19,8 @@ use candidates::first_match;
 use request::Request;
 
 pub use access::{
-    Examiner, Finding, NoExaminer, SCOPE_CLAIMS, Subject, entries, subject, token_rules,
+    Examiner, Finding, NoExaminer, SCOPE_CLAIMS, Subject, authorized_route, authorizers, entries,
+    subject, token_rules,
 };
 pub use certainty::Certainty;
 

@@ -5,6 +5,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::misses::{Miss, Remedy};
 use super::{Decided, action_name, field, met, unmet};
+use crate::custom::AskedBy;
 use crate::decide::reference::RuleTrace;
 use crate::model::{Reason, RuleId};
 
@@ -69,7 +70,12 @@ pub fn json(decided: &Decided<'_>, walk: bool) -> Json {
         let asks = consulted.asks.iter().map(|ask| (&ask.provider, ask.rule, "not_asked"));
         let dry_run = consulted.dry_run.iter().map(|ask| (&ask.provider, ask.rule, "dry_run"));
         let custom = answered.chain(asks).chain(dry_run).map(|(provider, rule, result)| {
-            let mut object = decided.reference(rule);
+            let mut object = match rule {
+                AskedBy::Policy(rule) => decided.reference(rule),
+                AskedBy::ApiRule(rule) => {
+                    json!({ "apiRule": decided.api_rule_id(rule), "rule": rule.rule })
+                }
+            };
             if let Json::Object(members) = &mut object {
                 members.insert("provider".to_owned(), json!(**provider));
                 members.insert("result".to_owned(), json!(result));

@@ -56,6 +56,12 @@ pub enum Refusal {
     /// `extAuth`: a provider is not defined.
     #[error("extAuth: an authorizer is not a defined extension provider")]
     ProviderUndefined,
+    /// `extAuth`: a provider denies the request.
+    #[error("extAuth: an authorizer denies the request")]
+    ProviderDenied,
+    /// `extAuth`: a provider gave no answer.
+    #[error("extAuth: an authorizer gave no answer")]
+    ProviderError,
 }
 
 /// What a rule asks of a good token.
@@ -96,7 +102,9 @@ impl Refusal {
             | Self::IntrospectedDemand(_)
             | Self::NotAsked
             | Self::NotVerified
-            | Self::ProviderUndefined => 403,
+            | Self::ProviderUndefined
+            | Self::ProviderDenied
+            | Self::ProviderError => 403,
             Self::TooManyRequests { .. } => 429,
             Self::NoAnswer | Self::Destination => 500,
         }

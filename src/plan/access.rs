@@ -56,6 +56,8 @@ pub struct AccessRulePlan {
     pub strategies: Box<[AccessStrategy]>,
     /// For each strategy that verifies tokens by itself, the rules for their keys; none for others.
     pub keys: Box<[Box<[JwtRulePlan]>]>,
+    /// Extension providers that have to be asked, in the order of their names.
+    pub authorizers: Box<[Arc<str>]>,
     /// Headers that are set in requests that pass, each once, in the order of their names.
     pub headers: Box<[(Arc<str>, Format)]>,
 }

@@ -13,6 +13,7 @@
 #[expect(dead_code, reason = "the conformance tests use all of it")]
 mod envoy_process;
 mod examples;
+mod ext_auth;
 mod faults;
 mod hazards;
 #[path = "../conformance/http1.rs"]

@@ -82,6 +82,7 @@ impl World {
             "--namespace=shop".to_owned(),
             "--listen=127.0.0.1:0".to_owned(),
             "--admin=127.0.0.1:0".to_owned(),
+            "--http-listen=127.0.0.1:0".to_owned(),
             "--jwks-unknown-kid-interval=100ms".to_owned(),
             // This machine may be slow; that a wait is bounded is tested elsewhere.
             "--jwks-unknown-kid-wait=10s".to_owned(),

@@ -15,7 +15,7 @@ use proptest::test_runner::TestRunner;
 use super::*;
 use crate::authn::{CLOCK_SKEW_SECONDS, NoKeys, Verifier};
 use crate::compile::{Settings, compile};
-use crate::custom::Ask;
+use crate::custom::{Ask, AskedBy};
 use crate::decide;
 use crate::decide::tests::{attributes, policy};
 use crate::gate;
@@ -486,7 +486,7 @@ fn where_somebody_else_is_asked_no_answer_holds() {
     let plan = plan(Vec::new(), text);
     assert_eq!(depends_on(&plan, true, false).collect::<Vec<_>>(), ["request.path"]);
 
-    let ask = Ask { provider: "p".into(), rule: RuleId { policy: 0, rule: 0 } };
+    let ask = Ask { provider: "p".into(), rule: AskedBy::Policy(RuleId { policy: 0, rule: 0 }) };
     let authentication = Authentication::default();
     let hint = |consulted: &Consulted| {
         let verdict = Verdict::from_reason(Reason::NoAllowPolicy);
