@@ -706,9 +706,9 @@ fn a_mesh_config_with_problems_names_them_all() {
       mesh.json: pathNormalization: `normalisation` is no setting
       mesh.json: defaultConfig.gatewayTopology.numTrustedProxies: `-1` is not a number from 0 to 4294967295
       mesh.json: defaultConfig.gatewayTopology: `num` is no setting
-      mesh.json: trustDomain: `a/b` is not a trust domain
       mesh.json: extensionProviders[1]: `opa` is there twice
       mesh.json: extensionProviders[2]: `name` is missing
+      mesh.json: trustDomain: `a/b` is not a trust domain
     ");
 }
 
