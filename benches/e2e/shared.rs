@@ -107,7 +107,7 @@ fn settings(workloads: Vec<Workload>) -> Settings {
     Settings { mesh: Mesh::default(), workloads }
 }
 
-fn milliseconds(figures: Vec<Duration>) -> f64 {
+fn milliseconds(figures: &[Duration]) -> f64 {
     median(figures.iter().map(Duration::as_secs_f64).collect()) * 1e3
 }
 
@@ -115,7 +115,7 @@ fn compiling(resources: &[Arc<Resource>], effort: Effort) {
     println!("compiling 10,000 policies for 1,000 workloads     ms   policies compiled");
     let settings = settings(workloads());
     let row = |what: &str, figures: Vec<Duration>, compiled: usize| {
-        println!("{what:<44} {:>8.2} {compiled:>10}", milliseconds(figures));
+        println!("{what:<44} {:>8.2} {compiled:>10}", milliseconds(&figures));
     };
     let timed = |compiler: &mut Compiler, resources: &[Arc<Resource>]| {
         let begun = Instant::now();

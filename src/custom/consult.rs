@@ -108,6 +108,16 @@ impl Consulted {
         })
     }
 
+    /// Whether somebody wants method, scheme, host, path or query changed.
+    pub fn changes_target(&self) -> bool {
+        self.allowances().any(|allowance| {
+            let pseudo = |name: &str| name.starts_with(':') || name == "host";
+            allowance.headers.iter().any(|header| pseudo(&header.name))
+                || !allowance.query_parameters_to_set.is_empty()
+                || !allowance.query_parameters_to_remove.is_empty()
+        })
+    }
+
     /// Whether the answer to the request is, or would be, that of an extension provider.
     pub fn asks_somebody(&self) -> bool {
         !self.answers.is_empty() || !self.asks.is_empty()

@@ -150,11 +150,15 @@ async fn proxies_that_ask_over_http_get_what_providers_say() {
     assert_eq!(lines(&denied, "set-cookie"), ["a=1", "b=2"]);
 
     assert_eq!(status(&scene.ask_over_http("/x", "error").await), "403");
+    // Decided about a path that the upstream would not get.
+    for want in ["path", "query"] {
+        assert_eq!(status(&scene.ask_over_http("/x", want).await), "403", "{want}");
+    }
     assert_eq!(status(&scene.ask_over_http("/undefined", "allow").await), "403");
     assert_eq!(status(&scene.ask_over_http("/other", "deny").await), "200");
     // Each was asked about as it came.
     let asked = scene.authorizers.take();
-    assert_eq!(asked.len(), 3, "{asked:?}");
+    assert_eq!(asked.len(), 5, "{asked:?}");
     assert!(asked.iter().all(|it| it.contains("gRPC GET h/x") && it.contains("x-secret: s")));
 }
 

@@ -13,7 +13,7 @@ use super::super::denial::Refusal;
 use super::super::reply::{ACCESS_DENIED, Answer, Reply, Report};
 use super::{Flavour, HttpSettings};
 use crate::authn::Changes;
-use crate::custom::{AppendAction, HeaderMutation};
+use crate::custom::{AppendAction, Consulted, HeaderMutation};
 use crate::model::{Http, header_text};
 use crate::plan::WorkloadPlan;
 
@@ -37,6 +37,11 @@ pub(super) fn response(reply: &Reply<'_>, settings: &HttpSettings) -> Answered {
             }
             add(&mut response, &denial.headers);
             response
+        }
+        // It was decided about another request than the upstream would get.
+        Answer::Allowed { .. } if consulted.is_some_and(Consulted::changes_target) => {
+            tracing::warn!("an extension provider changes what no answer over HTTP can");
+            refused(flavour, 403, ACCESS_DENIED)
         }
         Answer::Allowed { http, changes } => allowed(report, *http, changes, settings)
             .unwrap_or_else(|| {
