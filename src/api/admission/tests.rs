@@ -645,7 +645,23 @@ fn full(resource: ResourceType) -> Value {
                 "outputClaimToHeaders": [{ "header": "h", "claim": "c" }],
             }],
         }),
-        Kind::ApiRule => unreachable!(),
+        Kind::ApiRule => {
+            return api_rule(
+                "v1beta1",
+                &json!({
+                    "gateway": "a/b", "host": "a.b",
+                    "service": { "name": "a", "namespace": "b", "port": 1 },
+                    "rules": [{
+                        "path": "/.*", "methods": ["GET"], "timeout": 5,
+                        "accessStrategies": [{ "handler": "jwt", "config": {
+                            "authentications": [{ "issuer": "i", "jwksUri": "https://i/k" }],
+                            "authorizations": [{ "requiredScopes": ["a"] }],
+                        } }],
+                        "mutators": [{ "handler": "header", "config": { "headers": { "a": "%REQ(b)%" } } }],
+                    }],
+                }),
+            );
+        }
         Kind::PeerAuthentication => json!({
             "selector": { "matchLabels": { "app": "web" } },
             "mtls": { "mode": "STRICT" },
@@ -659,16 +675,17 @@ proptest! {
     /// Nothing panics, and what is taken is enforced: the decoders accept it.
     #[test]
     fn anything_can_be_written(
-        resource in prop::sample::select(&[AP, RA, PA][..]),
+        resource in prop::sample::select(&[AP, RA, PA, RULE][..]),
         at in 0_usize..40,
         with in any_json(),
     ) {
         let good = full(resource);
-        prop_assert!(admit(target(resource, "v1"), Endpoint::Main, None, &good).is_ok());
+        let version = if resource == RULE { "v1beta1" } else { "v1" };
+        prop_assert!(admit(target(resource, version), Endpoint::Main, None, &good).is_ok());
         let mut new = good.clone();
         new["spec"] = broken(&good["spec"], &mut at.clone(), &with);
         prune(resource, &mut new);
-        if let Err(error) = admit(target(resource, "v1"), Endpoint::Main, None, &new) {
+        if let Err(error) = admit(target(resource, version), Endpoint::Main, None, &new) {
             prop_assert_eq!(error.code(), 422);
         }
     }
