@@ -194,6 +194,16 @@ fn help() {
           --mesh-config <FILE>
               A file with Istio's MeshConfig, for what is not set otherwise
 
+    APIRules:
+          --api-rule-default-domain <DOMAIN>
+              What follows a host of one label in an APIRule [default: none, such hosts are refused]
+
+          --api-rule-domains <DOMAIN,...>
+              The domains that hosts of APIRules may be in [default: any]
+
+          --api-rule-jwt-handler <HANDLER>
+              Kyma's jwtHandler, ory or istio [default: the form that the oldest APIRule has]
+
     Requests:
           --use-remote-address <BOOL>
               `use_remote_address` of Envoy's listener [default: false]
@@ -1067,4 +1077,70 @@ async fn keys_that_cannot_be_fetched() {
 
     --- 1
     ");
+}
+
+/// Services in files say which workloads they lead to.
+#[test]
+fn a_service_leads_to_its_workload() {
+    let policies = "
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: closed, namespace: shop}
+spec:
+  targetRefs: [{kind: Service, name: web}]
+  action: DENY
+  rules: [{}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {selector: {app: web}, ports: [{port: 80}]}
+";
+    assert_eq!(check(policies, "{}", &["--labels", "app=web"]).code, 1);
+    assert_eq!(check(policies, "{}", &["--labels", "app=other"]).code, 0);
+}
+
+#[test]
+fn an_api_rule_is_checked() {
+    let policies = "
+apiVersion: gateway.kyma-project.io/v1beta1
+kind: APIRule
+metadata: {name: orders, namespace: shop}
+spec:
+  gateway: kyma-system/kyma-gateway
+  host: orders
+  service: {name: orders, port: 80}
+  rules:
+  - path: /(?!admin).*
+    methods: [GET]
+    accessStrategies: [{handler: noop, config: {a: b}}]
+";
+    assert_snapshot!(check(policies, "{}", &[]).shown(), @r"
+    --- stderr
+    policies/shop.yaml:7:9: error[PST0250]: Host does not contain a domain name and no default domain name is configured
+       |
+     7 |   host: orders
+       |         ^^^^^^
+       = in APIRule/shop/orders at spec.host
+       = help: write the whole name, or set --api-rule-default-domain
+
+    policies/shop.yaml:10:11: error[PST0262]: `/(?!admin).*` cannot be used: it looks around (`(?=`, `(?!`, `(?<`), which takes more than linear time
+       |
+    10 |   - path: /(?!admin).*
+       |           ^^^^^^^^^^^^
+       = in APIRule/shop/orders at spec.rules[0].path
+       = help: give what the lookaround excludes a rule of its own before this one: the first rule that fits a request decides
+
+    policies/shop.yaml:12:48: error[PST0257]: strategy: noop does not support configuration
+       |
+    12 |     accessStrategies: [{handler: noop, config: {a: b}}]
+       |                                                ^
+       = in APIRule/shop/orders at spec.rules[0].accessStrategies[0].config
+       = help: remove `config`
+
+    postern: 3 problems in the policies
+    --- 2
+    ");
+    let ran = check(policies, "{}", &["--api-rule-default-domain", "example.com"]);
+    assert!(ran.code == 2 && !ran.stderr.contains("PST0250"), "{}", ran.shown());
 }

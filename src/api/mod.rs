@@ -24,6 +24,7 @@ mod field_error;
 mod media_range;
 mod names;
 mod resource_type;
+mod versions;
 
 #[cfg(test)]
 mod tests;

@@ -129,8 +129,8 @@ fn columns(resource: ResourceType, version: &str) -> &'static [Column] {
         ("AuthorizationPolicy", _) => &[NAME, ACTION, AGE],
         ("PeerAuthentication", _) => &[NAME, MODE, AGE],
         ("Namespace", _) => &[NAME, PHASE, AGE],
-        ("APIRule", "v1alpha1" | "v1beta1") => &[NAME, RULE_STATUS, RULE_HOST],
-        ("APIRule", _) => &[NAME, RULE_STATE, RULE_HOSTS],
+        ("APIRule", "v1alpha1" | "v1beta1") => &[NAME, RULE_STATUS, RULE_HOST, AGE],
+        ("APIRule", _) => &[NAME, RULE_STATE, RULE_HOSTS, AGE],
         _ => &[NAME, AGE],
     }
 }

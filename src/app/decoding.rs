@@ -143,11 +143,31 @@ mod tests {
         )
     }
 
+    /// With one of a few hosts, ages and forms of `jwt`: what it may have in common with others.
+    fn api_rule((name, host, day, is_istio): (usize, usize, usize, bool)) -> String {
+        let config = if is_istio {
+            "{authentications: [{issuer: i, jwksUri: 'https://i/k'}]}"
+        } else {
+            "{jwks_urls: ['https://i/k']}"
+        };
+        format!(
+            "apiVersion: gateway.kyma-project.io/v1beta1\nkind: APIRule\nmetadata: {{name: r{name}, \
+             creationTimestamp: '2024-01-0{day}T00:00:00Z'}}\nspec: {{gateway: a/b, host: h{host}.b, \
+             service: {{name: a, port: 1}}, rules: [{{path: /, methods: [GET], accessStrategies: \
+             [{{handler: jwt, config: {config}}}]}}]}}\n"
+        )
+    }
+
     fn text() -> impl Strategy<Value = String> {
         let document = prop_oneof![
             (0..4_usize, prop_oneof![Just("ALLOW"), Just("DENY"), Just("BLOCK")])
                 .prop_map(|(name, action)| policy(name, action)),
-            Just("apiVersion: v1\nkind: Service\nmetadata: {name: a}\n".to_owned()),
+            Just("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\n".to_owned()),
+            proptest::sample::select(vec!["{}", "{app: a}"]).prop_map(|selector| format!(
+                "apiVersion: v1\nkind: Service\nmetadata: {{name: a}}\nspec: {{selector: {selector}}}\n"
+            )),
+            (0..3_usize, 0..2_usize, 1..3_usize, any::<bool>()).prop_map(api_rule),
+            (0..3_usize, 0..2_usize, 1..3_usize, any::<bool>()).prop_map(api_rule),
             Just("kind: [".to_owned()),
         ];
         proptest::collection::vec(document, 0..3).prop_map(|documents| documents.join("---\n"))

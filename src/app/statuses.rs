@@ -142,9 +142,8 @@ fn write(
     let status = acceptances.status(standing, now)?;
     let mut object = live.clone();
     object.as_object_mut()?.insert("status".into(), status);
-    let api_version = resource.api_version("v1");
-    let write =
-        Write { manager: MANAGER, api_version: &api_version, endpoint: Endpoint::Status, now };
+    let api_version = live.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
+    let write = Write { manager: MANAGER, api_version, endpoint: Endpoint::Status, now };
     let object = update(Some(live), object, &write);
     if !is_unchanged(live, &object) {
         transaction.put(&key, object);

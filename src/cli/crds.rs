@@ -10,11 +10,11 @@ use crate::model::Kind;
 
 /// Print CustomResourceDefinitions of the kinds that Postern enforces
 ///
-/// For clusters without Istio: `postern crds | kubectl apply -f -`. Where Istio is installed, its own
+/// For clusters without Istio and Kyma: `postern crds | kubectl apply -f -`. Where Istio is installed, its own
 /// are there already and are the ones to keep.
 #[derive(Debug, clap::Args)]
 pub(super) struct Crds {
-    /// Only these kinds, by any of their names, such as `ap` or `PeerAuthentication` [default: all]
+    /// Only these kinds, by any of their names, such as `ap` or `APIRule` [default: all of Istio's]
     #[arg(value_name = "KIND", value_parser = kind)]
     kinds: Vec<Kind>,
 
@@ -57,8 +57,8 @@ fn kind(text: &str) -> Result<Kind, String> {
             .iter()
             .any(|name| text.eq_ignore_ascii_case(name))
     };
-    Kind::ISTIO.into_iter().find(is_named).ok_or_else(|| {
-        let names = Kind::ISTIO.map(Kind::as_str);
+    Kind::ALL.into_iter().find(is_named).ok_or_else(|| {
+        let names = Kind::ALL.map(Kind::as_str);
         format!("the kinds are {}", names.join(", "))
     })
 }

@@ -9,10 +9,13 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use crate::diagnostic::{Code, Diagnostic, Severity};
-use crate::model::ResourceId;
+use crate::model::{Kind, ResourceId};
 use crate::source::Corpus;
 
+use self::api_rule::ApiRuleForm;
 use super::status::{ControlStatus, Problem, Subject};
+
+mod api_rule;
 
 /// The type of the condition that is ours. Others in the same status belong to others.
 pub const CONDITION: &str = "Accepted";
@@ -68,6 +71,7 @@ impl Acceptances {
                     severity: Severity::Error,
                     code: None,
                     text: problem.error.to_string(),
+                    field: (String::new(), problem.error.to_string()),
                 },
             });
             let refused = Refused { kept: rejection.kept > 0, effect: rejection.effect() };
@@ -92,7 +96,15 @@ impl Acceptances {
         }
         let acceptance = self.resources.get(object.id).or_else(|| self.files.get(object.file))?;
         let before = object.status.and_then(Value::as_object);
-        let after = acceptance.status(before, object.generation, now);
+        let after = match object.id.kind {
+            Kind::ApiRule => {
+                let form = ApiRuleForm::of(object.text);
+                api_rule::status(acceptance, before, form, object.generation, now)
+            }
+            Kind::AuthorizationPolicy | Kind::RequestAuthentication | Kind::PeerAuthentication => {
+                acceptance.status(before, object.generation, now)
+            }
+        };
         (before != Some(&after)).then_some(Value::Object(after))
     }
 }
@@ -117,6 +129,8 @@ struct Finding {
     severity: Severity,
     code: Option<Code>,
     text: String,
+    /// Which field it is about, and what is wrong with it.
+    field: (String, String),
 }
 
 impl Finding {
@@ -126,7 +140,8 @@ impl Finding {
             "" => format!("{message} ({code})"),
             path => format!("{path}: {message} ({code})"),
         };
-        Self { severity: *severity, code: Some(*code), text }
+        let field = (path.clone(), message.clone());
+        Self { severity: *severity, code: Some(*code), text, field }
     }
 }
 

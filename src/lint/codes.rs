@@ -64,13 +64,15 @@ codes! {
 }
 
 /// Warnings of the decoder that have a page like all lints.
-const OF_MANIFESTS: [Lint; 6] = [
+const OF_MANIFESTS: [Lint; 8] = [
     of_manifest(manifest::SELECTOR_WITHOUT_LABELS, "selector-without-labels"),
     of_manifest(manifest::DENY_HTTP_ONLY, "deny-http-only"),
     of_manifest(manifest::HOST_BITS, "host-bits"),
     of_manifest(manifest::PRIVATE_KEY, "private-key"),
     of_manifest(manifest::NULL_FIELD, "null-field"),
     of_manifest(manifest::DUPLICATE_HEADER, "duplicate-header"),
+    of_manifest(manifest::DEPRECATED_VERSION, "deprecated-version"),
+    of_manifest(manifest::FROM_PARAMETERS, "from-parameters"),
 ];
 
 const fn of_manifest(code: Code, name: &'static str) -> Lint {

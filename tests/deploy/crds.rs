@@ -25,6 +25,7 @@ fn printed(arguments: &[&str]) -> String {
 #[case("authorizationpolicies", "ap")]
 #[case("peerauthentications", "PeerAuthentication")]
 #[case("requestauthentications", "requestauthentications")]
+#[case("apirules", "apirule")]
 fn files_are_what_is_printed(#[case] name: &str, #[case] kind: &str) {
     let path = format!("deploy/crds/{name}.yaml");
     let printed = printed(&[kind]);
@@ -64,7 +65,7 @@ fn helm_and_kustomize_bring_them() {
 
 #[test]
 fn kubernetes_takes_them() {
-    let definitions = Kind::ISTIO.map(schema::custom_resource_definition);
+    let definitions = Kind::ALL.map(schema::custom_resource_definition);
     for version in crate::tools::KUBERNETES {
         assert_eq!(crate::tools::invalid(&definitions, version), [] as [Value; 0], "{version}");
     }

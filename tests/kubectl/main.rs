@@ -32,6 +32,7 @@ use server::Server;
 #[case("apply")]
 #[case("watch")]
 #[case("access")]
+#[case("apirules")]
 fn every_kubectl_prints_what_it_should(#[case] name: &str) {
     for kubectl in Kubectl::all() {
         // It asks for a version of its question that Kubernetes has dropped since.

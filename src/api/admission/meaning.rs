@@ -6,8 +6,10 @@
 use serde_json::{Map, Value};
 
 use crate::api::field_error::FieldError;
+use crate::api::resource_type::ResourceType;
+use crate::api::versions;
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::manifest::{self, Options};
+use crate::manifest::{self, ApiRuleOptions, Options};
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -17,9 +19,16 @@ pub(super) struct Meaning {
 }
 
 /// Of an object with a name.
-pub(super) fn of(object: &Value) -> Meaning {
-    let document = as_written(object);
-    let decoded = manifest::decode(&document.to_string(), Some("object.json"), &Options::default());
+pub(super) fn of(resource: ResourceType, object: &Value) -> Meaning {
+    let mut document = as_written(object);
+    if let Some(version) = document.get_mut("apiVersion") {
+        *version = resource.api_version(versions::form(resource, object)).into();
+    }
+    // What depends on settings, or on other objects, the status says.
+    let api_rules =
+        ApiRuleOptions { default_domain: Some("local".into()), ..ApiRuleOptions::default() };
+    let options = Options { api_rules, ..Options::default() };
+    let decoded = manifest::decode(&document.to_string(), Some("object.json"), &options);
     let mut meaning = Meaning::default();
     for found in &decoded.diagnostics {
         match found.severity {

@@ -20,7 +20,7 @@ use super::discovery;
 use super::field_error::{CauseReason, FieldError};
 use super::object_meta::{Endpoint, Target};
 use super::status::{ApiError, ResourceType};
-use super::strict;
+use super::{strict, versions};
 use crate::manifest::schema;
 use crate::model::Kind;
 
@@ -44,7 +44,9 @@ pub fn prune(resource: ResourceType, object: &mut Value) -> Pruned {
     // What a namespace says beside its metadata has no meaning here.
     static ANYTHING: LazyLock<Value> =
         LazyLock::new(|| json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true }));
-    let schema = discovery::kind(resource).map_or(&*ANYTHING, |kind| &schema::of(kind).schema);
+    versions::to_stored_form(resource, object);
+    let kind = discovery::kind(resource);
+    let schema = kind.map_or(&*ANYTHING, |kind| &versions::schema_of(kind, object).schema);
     let unknown = strict::prune(object, schema);
     let nulls = nulls::drop_nulls(object, schema);
     let warnings = nulls.iter().map(|path| format!("{path}: null, which counts as absent"));
@@ -87,7 +89,7 @@ pub fn admit(
     match endpoint {
         Endpoint::Status => Ok(Vec::new()),
         Endpoint::Main => {
-            let meaning = meaning::of(new);
+            let meaning = meaning::of(target.resource, new);
             if !is_unchanged && !meaning.errors.is_empty() {
                 return refuse(meaning.errors);
             }
@@ -98,7 +100,7 @@ pub fn admit(
 
 /// What Kubernetes finds by itself, in the part of the object that is written.
 fn structure_and_rules(kind: Kind, part: &str, new: &Value) -> Vec<FieldError> {
-    let structure = structure_of(kind);
+    let structure = structure_of(kind, new);
     let mut errors = structure.check(part, new);
     if errors.iter().any(|error| blocks_rules(error.reason)) {
         errors.truncate(MAX_FINDINGS - 1);
@@ -138,9 +140,14 @@ fn at_most(mut warnings: Vec<String>) -> Vec<String> {
     warnings
 }
 
-fn structure_of(kind: Kind) -> &'static Structure {
+fn structure_of(kind: Kind, object: &Value) -> &'static Structure {
     static STRUCTURES: LazyLock<[Structure; 4]> =
         LazyLock::new(|| Kind::ALL.map(|kind| Structure::read(&schema::of(kind).schema)));
+    static V2: LazyLock<Structure> =
+        LazyLock::new(|| Structure::read(&schema::of_version(Kind::ApiRule, "v2").schema));
+    if kind == Kind::ApiRule && schema::written_version(object) == "v2" {
+        return &V2;
+    }
     static NOTHING: LazyLock<Structure> = LazyLock::new(|| Structure::read(&json!({})));
     let index = Kind::ALL.iter().position(|known| *known == kind);
     index.and_then(|index| STRUCTURES.get(index)).unwrap_or(&NOTHING)

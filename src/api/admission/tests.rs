@@ -507,9 +507,90 @@ fn answers_have_an_end() {
 #[case(Kind::RequestAuthentication)]
 #[case(Kind::PeerAuthentication)]
 fn schemas_can_be_read(#[case] kind: Kind) {
-    assert!(structure_of(kind).is_sound());
+    assert!(structure_of(kind, &json!({})).is_sound());
     let resource = discovery::resource_type(kind);
-    assert_eq!(structure_of(kind).check("spec", &object(resource, "v1", &json!(1))).len(), 1);
+    assert_eq!(
+        structure_of(kind, &json!({})).check("spec", &object(resource, "v1", &json!(1))).len(),
+        1
+    );
+}
+
+const RULE: ResourceType = ResourceType::API_RULE;
+
+/// An APIRule in a version.
+fn api_rule(version: &str, spec: &Value) -> Value {
+    json!({
+        "apiVersion": format!("gateway.kyma-project.io/{version}"),
+        "kind": "APIRule",
+        "metadata": { "name": "r", "namespace": "shop" },
+        "spec": spec,
+    })
+}
+
+/// Prunes and admits it, as a write does.
+fn submit_rule(version: &'static str, spec: &Value) -> Result<(Value, Vec<String>), ApiError> {
+    let mut object = api_rule(version, spec);
+    let pruned = prune(RULE, &mut object);
+    assert_eq!(pruned, Pruned::default());
+    let target = Target { resource: RULE, version, namespace: Some("shop"), name: Some("r") };
+    let warnings = admit(target, Endpoint::Main, None, &object)?;
+    Ok((object["spec"].clone(), warnings))
+}
+
+#[test]
+fn the_schemas_of_api_rules_can_be_read() {
+    for spec in [json!({ "host": "a.b" }), json!({ "hosts": ["a.b"] })] {
+        assert!(structure_of(Kind::ApiRule, &json!({ "spec": spec })).is_sound());
+    }
+    assert!(Structure::read(&schema::of_version(Kind::ApiRule, "v1alpha1").schema).is_sound());
+}
+
+#[test]
+fn api_rules_are_taken_in_each_version() {
+    let rules = json!([{
+        "path": "/.*", "methods": ["GET"], "mutators": [],
+        "accessStrategies": [{ "handler": "jwt", "config": {
+            "authentications": [{ "issuer": "i", "jwksUri": "https://i/k" }],
+            "authorizations": [{ "requiredScopes": ["a"] }],
+        } }],
+    }]);
+    let gateway = "kyma-system/kyma-gateway";
+    let new = json!({
+        "gateway": gateway, "service": { "name": "a", "port": 1 }, "rules": rules, "host": "a.b",
+    });
+    assert_eq!(submit_rule("v1beta1", &new).unwrap(), (new.clone(), vec![]));
+    let old = json!({
+        "gateway": gateway, "service": { "name": "a", "port": 1, "host": "a.b" }, "rules": rules,
+    });
+    assert_eq!(submit_rule("v1alpha1", &old).unwrap(), (new, vec![]));
+    let v2 = json!({
+        "gateway": gateway, "hosts": ["orders"], "service": { "name": "a", "port": 1 },
+        "rules": [{ "path": "/*", "methods": ["GET"], "noAuth": true }],
+    });
+    // Whatever version is asked, an object keeps the form in which it was written.
+    for version in ["v2", "v2alpha1", "v1beta1"] {
+        assert_eq!(submit_rule(version, &v2).unwrap(), (v2.clone(), vec![]), "{version}");
+    }
+}
+
+#[test]
+fn what_kyma_refuses_is_refused() {
+    let spec = |path: &str, config: &Value| {
+        json!({
+            "gateway": "a/b", "host": "a.b", "service": { "name": "a", "port": 1 },
+            "rules": [{ "path": path, "methods": ["GET"],
+                "accessStrategies": [{ "handler": "jwt", "config": config }] }],
+        })
+    };
+    let message = |spec: &Value| submit_rule("v1beta1", spec).unwrap_err().to_string();
+    let good = json!({ "authentications": [{ "issuer": "i", "jwksUri": "https://i/k" }] });
+    let none = message(&spec("/", &json!({ "authorizations": [] })));
+    assert!(none.contains("Authentications are required when using JWT access handler"), "{none}");
+    let ahead = message(&spec("/(?!a)", &good));
+    assert!(ahead.contains("it looks around"), "{ahead}");
+    let mut port = spec("/", &good);
+    port["service"]["port"] = json!(0);
+    assert!(message(&port).contains("spec.service.port"));
 }
 
 fn any_json() -> impl Strategy<Value = Value> {
@@ -564,7 +645,23 @@ fn full(resource: ResourceType) -> Value {
                 "outputClaimToHeaders": [{ "header": "h", "claim": "c" }],
             }],
         }),
-        Kind::ApiRule => unreachable!(),
+        Kind::ApiRule => {
+            return api_rule(
+                "v1beta1",
+                &json!({
+                    "gateway": "a/b", "host": "a.b",
+                    "service": { "name": "a", "namespace": "b", "port": 1 },
+                    "rules": [{
+                        "path": "/.*", "methods": ["GET"], "timeout": 5,
+                        "accessStrategies": [{ "handler": "jwt", "config": {
+                            "authentications": [{ "issuer": "i", "jwksUri": "https://i/k" }],
+                            "authorizations": [{ "requiredScopes": ["a"] }],
+                        } }],
+                        "mutators": [{ "handler": "header", "config": { "headers": { "a": "%REQ(b)%" } } }],
+                    }],
+                }),
+            );
+        }
         Kind::PeerAuthentication => json!({
             "selector": { "matchLabels": { "app": "web" } },
             "mtls": { "mode": "STRICT" },
@@ -578,16 +675,17 @@ proptest! {
     /// Nothing panics, and what is taken is enforced: the decoders accept it.
     #[test]
     fn anything_can_be_written(
-        resource in prop::sample::select(&[AP, RA, PA][..]),
+        resource in prop::sample::select(&[AP, RA, PA, RULE][..]),
         at in 0_usize..40,
         with in any_json(),
     ) {
         let good = full(resource);
-        prop_assert!(admit(target(resource, "v1"), Endpoint::Main, None, &good).is_ok());
+        let version = if resource == RULE { "v1beta1" } else { "v1" };
+        prop_assert!(admit(target(resource, version), Endpoint::Main, None, &good).is_ok());
         let mut new = good.clone();
         new["spec"] = broken(&good["spec"], &mut at.clone(), &with);
         prune(resource, &mut new);
-        if let Err(error) = admit(target(resource, "v1"), Endpoint::Main, None, &new) {
+        if let Err(error) = admit(target(resource, version), Endpoint::Main, None, &new) {
             prop_assert_eq!(error.code(), 422);
         }
     }

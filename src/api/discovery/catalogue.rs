@@ -55,9 +55,7 @@ const NAMESPACE_VERBS: [&str; 7] = ["create", "delete", "get", "list", "patch", 
 
 /// All groups, the core group first.
 pub static GROUPS: LazyLock<Vec<Group>> = LazyLock::new(|| {
-    let policies: Vec<_> = Kind::ISTIO.into_iter().map(policy).collect();
-    let istio = |name| Version { name, resources: policies.clone() };
-    vec![
+    let mut groups = vec![
         Group { name: "", versions: vec![Version { name: "v1", resources: vec![NAMESPACES] }] },
         Group {
             name: "authentication.k8s.io",
@@ -88,8 +86,13 @@ pub static GROUPS: LazyLock<Vec<Group>> = LazyLock::new(|| {
                 ],
             }],
         },
-        Group { name: schema::GROUP, versions: schema::VERSIONS.map(istio).into() },
-    ]
+    ];
+    groups.extend(schema::GROUPS.iter().map(|group| {
+        let policies: Vec<_> = group.kinds.iter().copied().map(policy).collect();
+        let version = |name: &&'static str| Version { name, resources: policies.clone() };
+        Group { name: group.name, versions: group.versions.iter().map(version).collect() }
+    }));
+    groups
 });
 
 const NAMESPACES: Resource = Resource {
@@ -137,8 +140,8 @@ fn policy(kind: Kind) -> Resource {
     Resource {
         names: resource_type(kind),
         singular,
-        short_name: Some(short_name),
-        categories: &schema::CATEGORIES,
+        short_name: Some(short_name.as_str()).filter(|name| !name.is_empty()),
+        categories: schema::categories(kind),
         namespaced: true,
         verbs: &POLICY_VERBS,
         status_verbs: &STATUS_VERBS,

@@ -52,7 +52,15 @@ fn plain_groups() {
     assert_eq!(content_type, "application/json");
     let names: Vec<_> =
         body["groups"].as_array().unwrap().iter().map(|group| &group["name"]).collect();
-    assert_eq!(names, ["authentication.k8s.io", "authorization.k8s.io", "security.istio.io"]);
+    assert_eq!(
+        names,
+        [
+            "authentication.k8s.io",
+            "authorization.k8s.io",
+            "security.istio.io",
+            "gateway.kyma-project.io",
+        ]
+    );
 
     let group = api_group_document("security.istio.io").unwrap().body;
     let v1 = json!({ "groupVersion": "security.istio.io/v1", "version": "v1" });

@@ -50,7 +50,8 @@ pub fn document(path: &str) -> Option<&'static Document> {
 
 static DOCUMENTS: LazyLock<BTreeMap<String, Document>> = LazyLock::new(|| {
     // Of the other groups nobody creates objects from files.
-    let described = |name: &str| name.is_empty() || name == schema::GROUP;
+    let described =
+        |name: &str| name.is_empty() || schema::GROUPS.iter().any(|group| group.name == name);
     GROUPS
         .iter()
         .filter(|group| described(group.name))

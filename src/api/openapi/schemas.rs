@@ -26,7 +26,7 @@ pub(super) fn of(version: &str, resource: &Resource, schemas: &mut Map<String, V
     let names = resource.names;
     let item = name(version, resource);
     let mut schema = match discovery::kind(names) {
-        Some(kind) => schema::of(kind).schema.clone(),
+        Some(kind) => schema::of_version(kind, version).schema.clone(),
         None => json!({ "type": "object", "description": "Where names of objects are unique." }),
     };
     let metadata = described(OBJECT_META, "Name, labels and the like.");

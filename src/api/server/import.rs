@@ -99,7 +99,8 @@ fn object(
     let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let (kind, api_version) = (text("kind"), text("apiVersion"));
     let found = POLICIES.into_iter().chain([ResourceType::NAMESPACE]).find_map(|resource| {
-        let versions = if resource.group.is_empty() { &["v1"][..] } else { &schema::VERSIONS };
+        let group = schema::GROUPS.iter().find(|group| group.name == resource.group);
+        let versions = group.map_or(&["v1"][..], |group| group.versions);
         let version = versions.iter().find(|it| resource.api_version(it) == api_version)?;
         (resource.kind == kind).then_some((resource, *version))
     });

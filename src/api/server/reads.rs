@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::super::continue_token::ContinueToken;
 use super::super::query::{ListOptions, ResourceVersionMatch};
 use super::super::status::{ApiError, ResourceType};
+use super::super::versions;
 use super::route::Resource;
 use crate::store::{Key, Object, Page, Scope, Store};
 
@@ -24,7 +25,16 @@ pub(super) fn scope(resource: &Resource) -> Scope {
     }
 }
 
-/// An object as a version of its group has it. The versions differ in their names only.
+/// An object as a version of its group shows it.
+pub(super) fn shown_in(object: &Value, resource: ResourceType, version: &str) -> Value {
+    let mut object = in_version(object, resource, version);
+    if let Value::Object(fields) = &mut object {
+        versions::show_in(resource, version, fields);
+    }
+    object
+}
+
+/// An object under the name of a version of its group, in the form in which it is stored.
 pub(super) fn in_version(object: &Value, resource: ResourceType, version: &str) -> Value {
     let mut object = object.clone();
     if let Value::Object(fields) = &mut object {
@@ -50,7 +60,7 @@ pub(super) fn get(
     let namespace = resource.namespace.as_deref().unwrap_or_default();
     let found = store.get(&key(resource.kind, namespace, name));
     let found = found.ok_or_else(|| ApiError::not_found(resource.kind, name))?;
-    Ok(in_version(&found.value, resource.kind, resource.version))
+    Ok(shown_in(&found.value, resource.kind, resource.version))
 }
 
 /// A page of a list.
@@ -141,7 +151,7 @@ impl List {
             "apiVersion": self.kind.api_version(self.version),
             "metadata": self.metadata,
             "items": objects
-                .map(|object| in_version(&object.value, self.kind, self.version))
+                .map(|object| shown_in(&object.value, self.kind, self.version))
                 .collect::<Vec<_>>(),
         })
     }
@@ -150,6 +160,10 @@ impl List {
 /// In its full form. Objects are written where they are: a list can be long.
 impl Serialize for List {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if versions::deprecation(self.kind, self.version).is_some() {
+            // Its form is another one.
+            return self.to_value().serialize(serializer);
+        }
         let api_version = self.kind.api_version(self.version);
         let items: Vec<_> = self
             .objects

@@ -11,6 +11,7 @@ use super::super::query::{DeleteOptions, ListOptions, Query, WriteKind, manager_
 use super::super::status::{ApiError, ResourceType, deleted};
 use super::super::strict::{Format, decode};
 use super::super::table::Form;
+use super::super::versions;
 use super::answer::{self, Answer, Shown};
 use super::moment::Moment;
 use super::route::Resource;
@@ -106,15 +107,21 @@ impl ApiServer {
             return Err(ApiError::too_many_requests("too many requests: try again later", 1));
         };
         let what = call.resource.clone();
+        let deprecated = versions::deprecation(what.kind, what.version);
+        let deprecated: Vec<_> = deprecated.into_iter().map(str::to_owned).collect();
+        let warned = |mut answer: Answer| {
+            answer::warn(&mut answer, &deprecated);
+            answer
+        };
         let answer = match verb {
-            Verb::Get => return self.get(&call),
-            Verb::List | Verb::Watch => return self.list(call).await,
+            Verb::Get => return self.get(&call).map(warned),
+            Verb::List | Verb::Watch => return self.list(call).await.map(warned),
             Verb::Create | Verb::Update | Verb::Patch => self.write(call, verb, body).await,
             Verb::Delete => self.delete(call, body).await,
             Verb::DeleteCollection => self.delete_collection(call, body).await,
         };
         report(user, verb, &what, answer.as_ref().err());
-        answer
+        answer.map(warned)
     }
 
     fn authorize(&self, user: &User, resource: &Resource, verb: Verb) -> Result<(), ApiError> {

@@ -10,10 +10,11 @@ use super::super::status::ResourceType;
 use crate::manifest::schema;
 
 /// The kinds of policies that have objects in the store.
-pub const POLICIES: [ResourceType; 3] = [
+pub const POLICIES: [ResourceType; 4] = [
     ResourceType::AUTHORIZATION_POLICY,
     ResourceType::REQUEST_AUTHENTICATION,
     ResourceType::PEER_AUTHENTICATION,
+    ResourceType::API_RULE,
 ];
 
 /// What a path names.
@@ -105,7 +106,7 @@ impl Route {
                 }
             }
             ["api", "v1", "namespaces", rest @ ..] => namespaces(rest),
-            ["apis", schema::GROUP, version, rest @ ..] => policies(version, rest),
+            ["apis", group, version, rest @ ..] => policies(group, version, rest),
             _ => Self::Unknown,
         }
     }
@@ -126,8 +127,11 @@ fn namespaces(rest: &[&str]) -> Route {
     })
 }
 
-fn policies(version: &str, rest: &[&str]) -> Route {
-    let version = schema::VERSIONS.into_iter().find(|known| *known == version);
+fn policies(group: &str, version: &str, rest: &[&str]) -> Route {
+    let Some(group) = schema::GROUPS.iter().find(|known| known.name == group) else {
+        return Route::Unknown;
+    };
+    let version = group.versions.iter().copied().find(|known| *known == version);
     let (namespace, rest) = match rest {
         ["namespaces", namespace, rest @ ..] => (Some((*namespace).to_owned()), rest),
         rest => (None, rest),
@@ -138,7 +142,7 @@ fn policies(version: &str, rest: &[&str]) -> Route {
         [plural, name, "status"] => (plural, Some((*name).to_owned()), Endpoint::Status),
         _ => return Route::Unknown,
     };
-    let kind = POLICIES.into_iter().find(|kind| kind.plural == *plural);
+    let kind = POLICIES.into_iter().find(|kind| kind.plural == *plural && kind.group == group.name);
     let (Some(kind), Some(version)) = (kind, version) else { return Route::Unknown };
     if namespace.is_none() && name.is_some() {
         return Route::Unknown;

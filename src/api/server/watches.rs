@@ -19,7 +19,7 @@ use super::super::status::ApiError;
 use super::super::table::Form;
 use super::answer::Shown;
 use super::moment::{self, Moment};
-use super::reads::{in_version, scope};
+use super::reads::{scope, shown_in};
 use super::route::Resource;
 use crate::authn::clock::Clock;
 use crate::shutdown::Shutdown;
@@ -228,7 +228,7 @@ impl Lines<'_> {
 
     fn object(&mut self, event: &str, object: &Value) {
         let Resource { kind, version, .. } = &self.watch.resource;
-        let object = in_version(object, *kind, version);
+        let object = shown_in(object, *kind, version);
         let now = Moment::now(self.watch.clock).seconds;
         let shown = Shown { now, ..self.watch.shown }.object(object, self.with_columns);
         self.with_columns = false;

@@ -15,10 +15,11 @@ use super::super::patch::{PatchType, json_patch, merge_patch};
 use super::super::query::{DeleteOptions, WriteOptions};
 use super::super::status::{ApiError, ResourceType};
 use super::super::strict::{self, Decoded, Format, decode};
+use super::super::versions;
 use super::Settings;
 use super::moment::{self, Moment};
 use super::namespaces;
-use super::reads::{in_version, key};
+use super::reads::{in_version, key, shown_in};
 use super::route::Resource;
 use crate::store::{Key, Store, StoreError, Transaction};
 
@@ -311,7 +312,7 @@ impl Writer<'_> {
             return Ok(object);
         }
         let stored = transaction.put(key, in_stored_version(&object, *kind));
-        Ok(in_version(&stored.value, *kind, version))
+        Ok(shown_in(&stored.value, *kind, version))
     }
 
     fn check_namespace(&self, transaction: &mut Transaction<'_>) -> Result<(), ApiError> {
@@ -396,9 +397,9 @@ pub(super) fn delete_one(
     })
 }
 
-/// There is one stored form for all versions.
+/// There is one stored form for all versions; of APIRules there are two.
 pub(super) fn in_stored_version(object: &Value, kind: ResourceType) -> Value {
-    in_version(object, kind, "v1")
+    in_version(object, kind, versions::form(kind, object))
 }
 
 pub(super) fn name_of(object: &Value) -> &str {

@@ -71,8 +71,8 @@ const RULES: ResourceType =
 #[case(ResourceType::PEER_AUTHENTICATION, "v1", json!({"spec": {"mtls": {"mode": "STRICT"}}}), &["Name", "Mode", "Age"], json!([null, "STRICT", "<unknown>"]))]
 #[case(ResourceType::REQUEST_AUTHENTICATION, "v1", json!({}), &["Name", "Age"], json!([null, "<unknown>"]))]
 #[case(ResourceType::NAMESPACE, "v1", json!({"status": {"phase": "Active"}, "metadata": {"creationTimestamp": "x"}}), &["Name", "Status", "Age"], json!([null, "Active", "<invalid>"]))]
-#[case(RULES, "v1beta1", json!({"spec": {"host": "h"}, "status": {"APIRuleStatus": {"code": "OK"}}}), &["Name", "Status", "Host"], json!([null, "OK", "h"]))]
-#[case(RULES, "v2", json!({"spec": {"hosts": ["h", "i"]}, "status": {"state": "Ready"}}), &["Name", "Status", "Hosts"], json!([null, "Ready", "[\"h\",\"i\"]"]))]
+#[case(RULES, "v1beta1", json!({"spec": {"host": "h"}, "status": {"APIRuleStatus": {"code": "OK"}}}), &["Name", "Status", "Host", "Age"], json!([null, "OK", "h", "<unknown>"]))]
+#[case(RULES, "v2", json!({"spec": {"hosts": ["h", "i"]}, "status": {"state": "Ready"}}), &["Name", "Status", "Hosts", "Age"], json!([null, "Ready", "[\"h\",\"i\"]", "<unknown>"]))]
 fn columns_of_kinds(
     #[case] resource: ResourceType,
     #[case] version: &str,

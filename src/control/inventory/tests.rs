@@ -193,3 +193,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn services_stay_where_files_cannot_be_read() {
+    let service = |name: &str, app: &str| Service {
+        namespace: "shop".into(),
+        name: name.into(),
+        selector: [("app".to_owned(), app.to_owned())].into(),
+    };
+    let with = |services: &[Service]| Decoded { services: services.to_vec(), ..Decoded::default() };
+    let now = Instant::now();
+    let first = Inventory::default().next(with(&[service("b", "1"), service("a", "1")]), &[], now);
+    assert_eq!(first.services(), [service("a", "1"), service("b", "1")]);
+    let second = first.next(with(&[service("a", "2")]), &[], now);
+    assert_eq!(second.services(), [service("a", "2")]);
+    assert!(!second.same_meaning(&first));
+    let (_, diagnostic) = document("a", "x!");
+    let diagnostics = diagnostic.into_iter().collect();
+    let broken = Decoded { services: vec![service("a", "2")], diagnostics, ..Decoded::default() };
+    assert_eq!(first.next(broken, &[], now).services(), [service("a", "2"), service("b", "1")]);
+}

@@ -1,6 +1,6 @@
 //! Our kinds as Kubernetes describes kinds: names, structural schema, CEL rules, printer columns.
 //!
-//! The data stands in `security_istio_io.yaml`. Leaves holding objects against it to those who
+//! The data stands in `security_istio_io.yaml` and `gateway_kyma_project_io.yaml`. Leaves holding objects against it to those who
 //! answer Kubernetes clients; what resources mean is the decoders' and `admission`'s business.
 
 use std::sync::LazyLock;
@@ -37,6 +37,16 @@ pub static GROUPS: [ApiGroup; 2] = [
         kinds: &[Kind::ApiRule],
     },
 ];
+
+/// What a kind is counted among.
+pub fn categories(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::AuthorizationPolicy | Kind::RequestAuthentication | Kind::PeerAuthentication => {
+            &CATEGORIES
+        }
+        Kind::ApiRule => &[],
+    }
+}
 
 /// The group of a kind.
 pub fn group_of(kind: Kind) -> &'static ApiGroup {
@@ -81,7 +91,40 @@ pub struct Column {
     pub json_path: String,
 }
 
-/// The schema of one kind.
+/// What Kyma's CRD says of the oldest version of APIRules.
+pub const V1ALPHA1_DEPRECATION: &str = "v1alpha1 is deprecated as of Kyma 2.5.X";
+
+/// Which version of APIRules has the form of an object, which other versions may show as well: without
+/// a webhook, Kubernetes converts them by name alone.
+pub fn written_version(object: &Value) -> &'static str {
+    let spec = |name: &str| object.pointer(&format!("/spec/{name}")).is_some();
+    let labelled = object.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
+    let is_v2 = labelled.ends_with("/v2") || labelled.ends_with("/v2alpha1");
+    if spec("hosts") || spec("externalGateway") || (is_v2 && !spec("host")) {
+        "v2"
+    } else if spec("service/host") {
+        "v1alpha1"
+    } else {
+        "v1beta1"
+    }
+}
+
+/// The schema of one kind in a version of its group.
+pub fn of_version(kind: Kind, version: &str) -> &'static KindSchema {
+    match (kind, version) {
+        (Kind::ApiRule, "v1alpha1") => &SCHEMAS.api_rule_v1alpha1,
+        (Kind::ApiRule, "v2" | "v2alpha1") => &SCHEMAS.api_rule_v2,
+        (
+            Kind::AuthorizationPolicy
+            | Kind::RequestAuthentication
+            | Kind::PeerAuthentication
+            | Kind::ApiRule,
+            _,
+        ) => of(kind),
+    }
+}
+
+/// The schema of one kind; where versions differ, that of the one that is stored.
 pub fn of(kind: Kind) -> &'static KindSchema {
     match kind {
         Kind::AuthorizationPolicy => &SCHEMAS.authorization_policy,
@@ -93,42 +136,65 @@ pub fn of(kind: Kind) -> &'static KindSchema {
 
 /// One kind as a CustomResourceDefinition, for a Kubernetes API that does not know it yet.
 pub fn custom_resource_definition(kind: Kind) -> Value {
-    let KindSchema { plural, singular, short_name, columns, schema, .. } = of(kind);
-    let columns: Vec<_> = columns
-        .iter()
-        .map(|Column { name, kind, description, json_path }| {
-            json!({ "name": name, "type": kind, "description": description, "jsonPath": json_path })
-        })
-        .collect();
-    let version = |name: &str| {
-        json!({
+    let KindSchema { plural, singular, short_name, .. } = of(kind);
+    let ApiGroup { name: group, versions, .. } = group_of(kind);
+    let version = |name: &&str| {
+        let KindSchema { columns, schema, .. } = of_version(kind, name);
+        let columns: Vec<_> = columns
+            .iter()
+            .map(|Column { name, kind, description, json_path }| {
+                json!({ "name": name, "type": kind, "description": description, "jsonPath": json_path })
+            })
+            .collect();
+        let stored = versions.first() == Some(name);
+        let mut schema = schema.clone();
+        if stored && kind == Kind::ApiRule {
+            // What was written in v2 is read by this schema, too, and must not be pruned by it.
+            let spec = schema.pointer_mut("/properties/spec").and_then(Value::as_object_mut);
+            if let Some(spec) = spec {
+                spec.insert("x-kubernetes-preserve-unknown-fields".to_owned(), json!(true));
+            }
+        }
+        let mut version = json!({
             "name": name,
             "served": true,
-            "storage": VERSIONS.first() == Some(&name),
+            "storage": stored,
             "subresources": { "status": {} },
             "additionalPrinterColumns": columns,
             "schema": { "openAPIV3Schema": schema },
-        })
+        });
+        if let (Kind::ApiRule, "v1alpha1", Some(version)) = (kind, *name, version.as_object_mut()) {
+            version.insert("deprecated".to_owned(), json!(true));
+            version.insert("deprecationWarning".to_owned(), json!(V1ALPHA1_DEPRECATION));
+        }
+        version
     };
+    let mut names = json!({
+        "kind": kind.as_str(),
+        "listKind": format!("{kind}List"),
+        "plural": plural,
+        "singular": singular,
+    });
+    if let Some(names) = names.as_object_mut() {
+        if !short_name.is_empty() {
+            names.insert("shortNames".to_owned(), json!([short_name]));
+        }
+        if !categories(kind).is_empty() {
+            names.insert("categories".to_owned(), json!(categories(kind)));
+        }
+    }
     json!({
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
         "metadata": {
-            "name": format!("{plural}.{GROUP}"),
+            "name": format!("{plural}.{group}"),
             "labels": { "app.kubernetes.io/part-of": "postern" },
         },
         "spec": {
-            "group": GROUP,
+            "group": group,
             "scope": "Namespaced",
-            "names": {
-                "kind": kind.as_str(),
-                "listKind": format!("{kind}List"),
-                "plural": plural,
-                "singular": singular,
-                "shortNames": [short_name],
-                "categories": CATEGORIES,
-            },
-            "versions": VERSIONS.map(version),
+            "names": names,
+            "versions": versions.iter().map(version).collect::<Vec<_>>(),
         },
     })
 }
@@ -138,25 +204,40 @@ struct Schemas {
     request_authentication: KindSchema,
     peer_authentication: KindSchema,
     api_rule: KindSchema,
+    api_rule_v1alpha1: KindSchema,
+    api_rule_v2: KindSchema,
 }
 
 static SCHEMAS: LazyLock<Schemas> = LazyLock::new(|| {
-    let text = include_str!("security_istio_io.yaml");
-    let documents = node::parse_documents(text, Some("security_istio_io.yaml"));
-    let data = documents.unwrap_or_default().first().map(node::Node::to_json).unwrap_or_default();
+    let data = data(include_str!("security_istio_io.yaml"), "security_istio_io.yaml");
+    let kyma = data_of_kyma();
     Schemas {
-        authorization_policy: read(&data, Kind::AuthorizationPolicy),
-        request_authentication: read(&data, Kind::RequestAuthentication),
-        peer_authentication: read(&data, Kind::PeerAuthentication),
-        api_rule: read(&data, Kind::ApiRule),
+        authorization_policy: read(&data, Kind::AuthorizationPolicy, None),
+        request_authentication: read(&data, Kind::RequestAuthentication, None),
+        peer_authentication: read(&data, Kind::PeerAuthentication, None),
+        api_rule: read(&kyma, Kind::ApiRule, Some("v1beta1")),
+        api_rule_v1alpha1: read(&kyma, Kind::ApiRule, Some("v1alpha1")),
+        api_rule_v2: read(&kyma, Kind::ApiRule, Some("v2")),
     }
 });
 
+fn data(text: &str, name: &str) -> Value {
+    let documents = node::parse_documents(text, Some(name));
+    documents.unwrap_or_default().first().map(node::Node::to_json).unwrap_or_default()
+}
+
+fn data_of_kyma() -> Value {
+    data(include_str!("gateway_kyma_project_io.yaml"), "gateway_kyma_project_io.yaml")
+}
+
 /// Reads one kind of the data. The data is part of the program, and tests see that nothing is
 /// missing; what is missing all the same is empty.
-fn read(data: &Value, kind: Kind) -> KindSchema {
+fn read(data: &Value, kind: Kind, version: Option<&str>) -> KindSchema {
     let kinds = data.get("kinds").and_then(Value::as_array).into_iter().flatten();
-    let found = kinds.into_iter().find(|found| found.get("kind") == Some(&json!(kind.as_str())));
+    let found = kinds.into_iter().find(|found| {
+        found.get("kind") == Some(&json!(kind.as_str()))
+            && version.is_none_or(|version| found.get("version") == Some(&json!(version)))
+    });
     let member = |name: &str| found.and_then(|found| found.get(name)).cloned().unwrap_or_default();
     let columns = member("columns");
     KindSchema {

@@ -466,13 +466,10 @@ fn services_are_read() {
         name: "a".into(),
         selector: [("app".to_owned(), "a".to_owned())].into(),
     };
-    assert_eq!(decoded.services, [found.clone()]);
+    assert_eq!(decoded.services, std::slice::from_ref(&found));
     assert_eq!(codes_of(&decoded), [codes::IGNORED_KINDS.0]);
-    let mut workload = Workload {
-        namespace: "default".into(),
-        labels: found.selector.clone(),
-        ..Workload::default()
-    };
+    let mut workload =
+        Workload { namespace: "default".into(), labels: found.selector, ..Workload::default() };
     workload.found_by(&decoded.services);
     assert_eq!(workload.services.into_iter().collect::<Vec<_>>(), ["a"]);
     for bad in [

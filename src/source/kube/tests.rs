@@ -1,3 +1,4 @@
+mod api_rules;
 mod script;
 mod workloads;
 

@@ -156,12 +156,20 @@ impl Arrived {
             .map_err(|error| Trouble::Unreadable { message: error.to_string() })?;
         let status = data.as_object_mut().and_then(|members| members.remove("status"));
         let mut object = json!({
-            "apiVersion": api_version.clone(),
+            "apiVersion": api_version,
             "kind": kind.as_str(),
             "metadata": metadata,
         });
         if let (Value::Object(object), Value::Object(data)) = (&mut object, data) {
             object.extend(data);
+        }
+        if kind == Kind::ApiRule {
+            // Without a webhook, the API server shows all versions in the form that was written.
+            let version = schema::written_version(&object);
+            if let Value::Object(members) = &mut object {
+                let written = format!("{}/{version}", schema::group_of(kind).name);
+                members.insert("apiVersion".into(), written.into());
+            }
         }
         Ok(Self { id, api_version, uid, resource_version, generation, status, object })
     }
