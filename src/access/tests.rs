@@ -11,6 +11,7 @@ use super::*;
 use crate::authn::NoKeys;
 use crate::compile::{self, Settings};
 use crate::decide::{self, Subject, reference};
+use crate::explain;
 use crate::gate;
 use crate::model::{
     AccessPath, AccessRule, AccessRuleId, Action, ApiRule, ApiRuleVersion, Attributes,
@@ -504,4 +505,24 @@ proptest! {
             prop_assert_eq!(fast, reference::decide(plan, &attributes, &identity));
         }
     }
+}
+
+#[test]
+fn explanations_name_apirules() {
+    let rules = vec![
+        rule("/headers", &["GET", "HEAD"], vec![jwt()]),
+        rule("/.*", &["GET"], vec![AccessStrategy::Allow]),
+    ];
+    let snapshot = by_host(vec![api_rule("orders", &[HOST], rules)]);
+    let verifier = Verifier { keys: &NoKeys, cache: None, now: 0, max_token_size: 9_999 };
+    let explained = |method, path| {
+        let attributes = request(method, HOST, path, &[]);
+        let standing = crate::custom::Standing::default();
+        let plan = &snapshot.workloads[0];
+        let decided = explain::Decided::new(plan, Ok(attributes), &verifier, standing, 3);
+        explain::human(&decided, true)
+    };
+    insta::assert_snapshot!(explained("GET", "/headers"), @"");
+    insta::assert_snapshot!(explained("GET", "/other"), @"");
+    insta::assert_snapshot!(explained("POST", "/headers"), @"");
 }

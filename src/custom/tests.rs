@@ -215,7 +215,7 @@ fn one_after_the_other_changes_the_request() {
         provider: "p".into(),
         answer: Arc::new(Answer::Allowed(Box::new(allowance))),
     };
-    let rule = crate::model::RuleId { policy: 0, rule: 0 };
+    let rule = AskedBy::Policy(crate::model::RuleId { policy: 0, rule: 0 });
     let answers = vec![(rule, answered(first)), (rule, answered(second))];
     let mut consulted = Consulted { answers, ..Consulted::default() };
     let mut http =

@@ -193,11 +193,9 @@ fn reason_text(plan: Option<&WorkloadPlan>, verdict: Verdict) -> String {
 
 /// Whether other credentials would do.
 fn is_about_credentials(reason: Reason) -> bool {
-    match reason {
-        Reason::Jwt(_) => true,
-        Reason::ApiRuleRefused(_, refusal) => refusal.status() == 401,
-        _ => false,
-    }
+    let is_401 = |refusal: model::Refusal| refusal.status() == 401;
+    matches!(reason, Reason::Jwt(_))
+        || matches!(reason, Reason::ApiRuleRefused(_, refusal) if is_401(refusal))
 }
 
 /// What is said to callers whom an APIRule refuses; it tells nothing of its rules.
