@@ -106,10 +106,8 @@ impl Drop for Gate {
 async fn service(set: &Set) -> Result<AuthorizationService, String> {
     // Every JSON text is YAML, and one stream holds any number of documents.
     let documents: Vec<_> = set.policies.iter().map(|p| format!("---\n{p}\n")).collect();
-    let options = Options {
-        default_namespace: set.workload.namespace.as_str().into(),
-        ..Options::default()
-    };
+    let options =
+        Options { default_namespace: set.workload.namespace.as_str().into(), ..Options::default() };
     let decoded = decode(&documents.concat(), Some("policies.yaml"), &options);
     let refused = decoded.has_errors();
     if refused != NOT_ADMITTED.contains(&set.name.as_str()) {
