@@ -182,6 +182,10 @@ fn reason_text(plan: Option<&WorkloadPlan>, verdict: Verdict) -> String {
     let text = if let Some((rule, policy)) = rule.and_then(|id| Some((id, plan?.policy(id)?))) {
         let (namespace, name) = (&policy.metadata.namespace, &policy.metadata.name);
         format!("{word}; policy={namespace}/{name}; rule={}", rule.rule)
+    } else if let Reason::ApiRule(id) | Reason::ApiRuleRefused(id, _) = verdict.reason
+        && let Some([namespace, name]) = plan.and_then(|plan| plan.api_rule(id))
+    {
+        format!("{word}; apirule={namespace}/{name}; rule={}", id.rule)
     } else if let Reason::Jwt(error) = verdict.reason {
         format!("{word}; error={error}")
     } else {
@@ -251,10 +255,14 @@ impl<'r> Refusal<'r> {
         if let Some(realm) = realm.filter(|_| challenges) {
             headers.push(("www-authenticate", Cow::Owned(realm.challenge())));
         }
+        // Nor is it said what a status that somebody chose hides.
+        let is_configured = || denial.headers.iter().any(|(name, _)| **name == *"retry-after");
         if let Reason::ApiRuleRefused(
             _,
             model::Refusal::TooManyRequests { retry_after: Some(seconds) },
         ) = verdict.reason
+            && status == native
+            && !is_configured()
         {
             headers.push(("retry-after", Cow::Owned(seconds.to_string())));
         }

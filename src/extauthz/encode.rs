@@ -171,6 +171,7 @@ fn shadow_members(members: &mut Writer, plan: &WorkloadPlan, verdict: Verdict, s
     text(members, "decision", &[shadow.outcome().as_str()]);
     text(members, "reason", &[shadow.reason.as_str()]);
     rule_fields(members, ["policy", "rule"], plan, shadow.reason.rule());
+    access_rule_fields(members, plan, shadow.reason);
     write_member(members, "changes", |value| value.varint(4, u64::from(changes)));
     rule_fields(members, ["deny_policy", "deny_rule"], plan, shadow.deny_rule);
     rule_fields(members, ["allow_policy", "allow_rule"], plan, shadow.allow_rule);

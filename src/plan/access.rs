@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{CompiledSize, JwtPlan, JwtRulePlan};
 use crate::matcher::PathTemplate;
-use crate::model::{AccessRule, AccessRuleId, AccessStrategy, ApiRule};
+use crate::model::{AccessRule, AccessRuleId, AccessStrategy, ApiRule, TokenFrom};
 use crate::mutation::Format;
 use crate::path_regex::PathRegex;
 
@@ -92,6 +92,12 @@ impl AccessPlan {
         ends.filter_map(|(at, _)| host.get(at..)).find_map(|end| self.wildcard_hosts.get(end))
     }
 
+    /// The token rules of all hosts.
+    pub fn token_rules(&self) -> impl Iterator<Item = &JwtRulePlan> {
+        let hosts = self.hosts.values().chain(self.wildcard_hosts.values());
+        hosts.filter_map(|host| host.jwt.as_deref()).flat_map(|jwt| &jwt.rules)
+    }
+
     /// A rule of the plan.
     pub fn rule(&self, id: AccessRuleId) -> Option<(&ApiRule, &AccessRule)> {
         let api_rule = self.api_rules.get(usize::try_from(id.api_rule).ok()?)?;
@@ -126,6 +132,23 @@ impl AccessPlan {
             rules: self.routes.len(),
             bytes: hosts + self.routes.iter().map(route).sum::<usize>(),
         }
+    }
+}
+
+impl AccessRulePlan {
+    /// Where its strategies look for tokens by themselves.
+    pub fn token_places(&self) -> impl Iterator<Item = &TokenFrom> {
+        self.strategies.iter().filter_map(|strategy| match strategy {
+            AccessStrategy::OathkeeperJwt(jwt) => Some(&jwt.token_from),
+            AccessStrategy::Introspection(introspection) => Some(&introspection.token_from),
+            AccessStrategy::Allow
+            | AccessStrategy::NoAuth
+            | AccessStrategy::Noop
+            | AccessStrategy::Anonymous
+            | AccessStrategy::Unauthorized
+            | AccessStrategy::Jwt(_)
+            | AccessStrategy::ExtAuth { .. } => None,
+        })
     }
 }
 

@@ -164,9 +164,6 @@ impl Bench {
         let answers = answers(record);
         let providers =
             Standing { definitions: Some(definitions), answers: &answers, ..Standing::default() };
-        if !wanting.is_empty() {
-            return bounds::judge(plan, &mut attributes, tokens, &wanting, providers);
-        }
         // A record has no tokens, only what policies of then made of them.
         let no_tokens = || After::CannotTell(Lacking("http.request.header.authorization".into()));
         let looks_at_own_tokens = attributes.http.as_ref().is_some_and(|http| {
@@ -175,6 +172,9 @@ impl Bench {
         });
         if looks_at_own_tokens {
             return no_tokens();
+        }
+        if !wanting.is_empty() {
+            return bounds::judge(plan, &mut attributes, tokens, &wanting, providers);
         }
         match gate::pass_recorded(plan, &mut attributes, tokens, providers) {
             RecordedPassage::Decided(Verdict {

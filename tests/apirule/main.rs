@@ -21,7 +21,6 @@ mod http1;
 mod introspected;
 mod issuer;
 #[path = "../conformance/keys.rs"]
-#[expect(dead_code, reason = "the conformance tests use all of it")]
 mod keys;
 #[path = "../identity_provider/packages.rs"]
 mod packages;

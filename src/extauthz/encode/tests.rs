@@ -16,7 +16,9 @@ use super::super::response;
 use super::*;
 use crate::compile::{Settings, compile};
 use crate::manifest;
-use crate::model::{Headers, JwtError, Mesh, Shadow, Verdict, Workload};
+use crate::model::{
+    AccessRuleId, Headers, JwtError, Mesh, Refusal as AccessRefusal, Shadow, Verdict, Workload,
+};
 use crate::plan::Snapshot;
 
 static SNAPSHOT: LazyLock<Snapshot> = LazyLock::new(|| {
@@ -33,13 +35,18 @@ static SNAPSHOT: LazyLock<Snapshot> = LazyLock::new(|| {
         policy("foo", "a", dry_run, "ALLOW"),
         policy("foo", "b", dry_run, "DENY"),
         policy("foo", "c", "", "AUDIT"),
+        "---\napiVersion: gateway.kyma-project.io/v1beta1\nkind: APIRule\n\
+         metadata: {name: api, namespace: foo}\nspec:\n  gateway: kyma-system/kyma-gateway\n  \
+         host: h.example.com\n  service: {name: s, port: 80}\n  rules:\n  - path: /.*\n    \
+         methods: [GET]\n    accessStrategies: [{handler: allow}]\n"
+            .to_owned(),
     ]
     .concat();
     let options =
         manifest::Options { default_namespace: "foo".into(), ..manifest::Options::default() };
     let decoded = manifest::decode(&text, None, &options);
     let resources: Vec<_> = decoded.accepted().cloned().map(Arc::new).collect();
-    assert_eq!(resources.len(), 4);
+    assert_eq!(resources.len(), 5);
     let workload = |namespace: &str| Workload {
         namespace: namespace.into(),
         labels: [].into(),
@@ -54,12 +61,31 @@ fn rule() -> impl Strategy<Value = RuleId> {
     (0..5_u32, 0..2_u32).prop_map(|(policy, rule)| RuleId { policy, rule })
 }
 
+fn access_rule() -> impl Strategy<Value = AccessRuleId> {
+    // Of two there is one, with one rule.
+    (0..2_u32, 0..2_u32).prop_map(|(api_rule, rule)| AccessRuleId { api_rule, rule })
+}
+
+fn refusal() -> impl Strategy<Value = AccessRefusal> {
+    select(vec![
+        AccessRefusal::NoCredentials,
+        AccessRefusal::NoAuthorization,
+        AccessRefusal::Jwt(JwtError::Expired),
+        AccessRefusal::TooManyRequests { retry_after: Some(7) },
+        AccessRefusal::NoAnswer,
+    ])
+}
+
 fn reason() -> impl Strategy<Value = Reason> {
     prop_oneof![
         Just(Reason::NoAllowPolicy),
         rule().prop_map(Reason::AllowRule),
         rule().prop_map(Reason::DenyRule),
         Just(Reason::NoAllowRule),
+        Just(Reason::NoApiRule),
+        access_rule().prop_map(Reason::ApiRule),
+        (access_rule(), refusal())
+            .prop_map(|(rule, refusal)| Reason::ApiRuleRefused(rule, refusal)),
         rule().prop_map(Reason::CustomProviderUndefined),
         Just(Reason::Jwt(JwtError::Expired)),
         Just(Reason::Jwt(JwtError::AudienceNotAllowed)),

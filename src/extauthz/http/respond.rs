@@ -150,13 +150,17 @@ fn allowed(
     Some(response)
 }
 
-/// The headers that token rules of a workload take out or set.
+/// The headers that token rules of a workload take out or set, and those that its APIRules set.
 fn touched_headers(plan: &WorkloadPlan) -> impl Iterator<Item = &str> {
-    plan.jwt.rules.iter().flat_map(|rule| {
+    let access = || plan.access.iter();
+    let headers = access().flat_map(|access| &access.routes).flat_map(|route| &route.plan.headers);
+    let rules = plan.jwt.rules.iter().chain(access().flat_map(|access| access.token_rules()));
+    let by_tokens = rules.flat_map(|rule| {
         let taken = rule.places.headers.iter().map(|(name, _)| &**name);
         let set = rule.claim_headers.iter().map(|output| &*output.header);
         taken.chain(set).chain(rule.payload_header.as_deref())
-    })
+    });
+    by_tokens.chain(headers.map(|(name, _)| &**name))
 }
 
 /// All lines of a header as one; `None` without any.

@@ -338,7 +338,7 @@ fn write_http<'p>(
             }
             let lines = || http.headers.values(name);
             let texts = || lines().filter_map(|line| str::from_utf8(line).ok());
-            let is_hidden = redaction.redacts(name, plan.map(|plan| &*plan.jwt));
+            let is_hidden = redaction.redacts(name, plan);
             if lines().next().is_some() && (is_hidden || lines().count() != texts().count()) {
                 redacted.push(format!("http.request.header.{name}").into());
             } else {

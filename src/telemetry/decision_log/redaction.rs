@@ -2,7 +2,8 @@
 //!
 //! Says nothing about what is no header: query values and whole claims are never logged.
 
-use crate::plan::JwtPlan;
+use crate::model::TokenFrom;
+use crate::plan::WorkloadPlan;
 
 /// Headers that hold credentials, or queries, which often do. No setting logs them.
 pub const NEVER_LOGGED: [&str; 9] = [
@@ -36,12 +37,21 @@ impl Default for Redaction {
 
 impl Redaction {
     /// Whether the value of a header is left out.
-    pub(super) fn redacts(&self, name: &str, jwt: Option<&JwtPlan>) -> bool {
+    pub(super) fn redacts(&self, name: &str, plan: Option<&WorkloadPlan>) -> bool {
+        let access = || plan.into_iter().flat_map(|plan| &plan.access);
+        let is_place = |place: &TokenFrom| match place {
+            TokenFrom::Header(header) => header == name,
+            TokenFrom::Bearer | TokenFrom::QueryParameter(_) | TokenFrom::Cookie(_) => false,
+        };
         let holds_a_token = || {
-            jwt.into_iter().flat_map(|jwt| &jwt.rules).any(|rule| {
+            let rules = plan.into_iter().flat_map(|plan| &plan.jwt.rules);
+            let mut rules = rules.chain(access().flat_map(|access| access.token_rules()));
+            rules.any(|rule| {
                 rule.places.headers.iter().any(|(header, _)| **header == *name)
                     || rule.payload_header.as_deref() == Some(name)
-            })
+            }) || access()
+                .flat_map(|access| &access.routes)
+                .any(|route| route.plan.token_places().any(is_place))
         };
         NEVER_LOGGED.contains(&name)
             || self.redacted.iter().any(|redacted| redacted == name)
