@@ -249,7 +249,11 @@ fn decode(files: &[PolicyFile]) -> Decoded {
         id: document.id,
         attachment: document.attachment,
     });
-    Decoded { documents: documents.collect(), diagnostics: decoded.diagnostics }
+    Decoded {
+        documents: documents.collect(),
+        services: decoded.services,
+        diagnostics: decoded.diagnostics,
+    }
 }
 
 /// What is asked, of every generation. The number is the slot of the generation that is meant.
