@@ -522,7 +522,27 @@ fn explanations_name_apirules() {
         let decided = explain::Decided::new(plan, Ok(attributes), &verifier, standing, 3);
         explain::human(&decided, true)
     };
-    insta::assert_snapshot!(explained("GET", "/headers"), @"");
-    insta::assert_snapshot!(explained("GET", "/other"), @"");
-    insta::assert_snapshot!(explained("POST", "/headers"), @"");
+    insta::assert_snapshot!(explained("GET", "/headers"), @"
+    DENY   APIRule/shop/orders rules[0] (/headers, GET HEAD): refused with 403: jwt: there is no token of one of its issuers
+           the first rule for this request; its access: jwt
+
+    mutual TLS (PERMISSIVE): the peer has no identity
+    APIRule/shop/orders rules[0] (/headers, GET HEAD): is for this request; its access: jwt
+    APIRule/shop/orders rules[1] (/.*, GET): fits, but the rule above comes before it
+    ");
+    insta::assert_snapshot!(explained("GET", "/other"), @"
+    ALLOW  APIRule/shop/orders rules[1] (/.*, GET)
+           the first rule for this request; its access: allow
+
+    mutual TLS (PERMISSIVE): the peer has no identity
+    APIRule/shop/orders rules[0] (/headers, GET HEAD): is not for this path
+    APIRule/shop/orders rules[1] (/.*, GET): is for this request; its access: allow
+    ");
+    insta::assert_snapshot!(explained("POST", "/headers"), @"
+    DENY   no rule of an APIRule is for this request
+
+    mutual TLS (PERMISSIVE): the peer has no identity
+    APIRule/shop/orders rules[0] (/headers, GET HEAD): is not for this method
+    APIRule/shop/orders rules[1] (/.*, GET): is not for this method
+    ");
 }
