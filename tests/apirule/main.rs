@@ -6,6 +6,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::disallowed_methods,
     reason = "test support functions"
 )]
 
@@ -21,7 +22,6 @@ mod http1;
 mod introspected;
 mod issuer;
 #[path = "../conformance/keys.rs"]
-#[expect(dead_code, reason = "the conformance tests use all of it")]
 mod keys;
 #[path = "../identity_provider/packages.rs"]
 mod packages;
