@@ -71,8 +71,8 @@ const OF_MANIFESTS: [Lint; 8] = [
     of_manifest(manifest::PRIVATE_KEY, "private-key"),
     of_manifest(manifest::NULL_FIELD, "null-field"),
     of_manifest(manifest::DUPLICATE_HEADER, "duplicate-header"),
-    of_manifest(manifest::DEPRECATED_VERSION, "deprecated-version"),
     of_manifest(manifest::FROM_PARAMETERS, "from-parameters"),
+    of_manifest(manifest::DEPRECATED_VERSION, "deprecated-version"),
 ];
 
 const fn of_manifest(code: Code, name: &'static str) -> Lint {

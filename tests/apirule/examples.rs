@@ -46,8 +46,8 @@ async fn two_issuers_with_their_own_places_and_authorizations() {
     let may = json!({"scope": "read write"});
     let header = |token: &str| format!("Kyma {token}");
     let parameter = |token: &str| format!("/headers?a=b&jwt_token={token}");
-    let of_one = one.token(may.clone());
-    let of_two = two.token(may.clone());
+    let of_one = one.token(&may);
+    let of_two = two.token(&may);
     let answer = world.get("/headers", &[("x-jwt-assertion", &header(&of_one))]).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
     assert_eq!(answer.upstream("x-jwt-assertion"), [header(&of_one)], "tokens are forwarded");
@@ -62,10 +62,10 @@ async fn two_issuers_with_their_own_places_and_authorizations() {
     assert_eq!(statuses, [403, 403, 403]);
     assert_eq!(world.status("/headers", &[("x-jwt-assertion", &header(&of_two))]).await, 401);
     assert_eq!(world.status(&parameter(&of_one), &[]).await, 401);
-    let forged = one.token_like(may.clone(), json!({"tamper": "sig"}));
+    let forged = one.token_like(&may, &json!({"tamper": "sig"}));
     let answer = world.get("/headers", &[("x-jwt-assertion", &header(&forged))]).await;
     assert_eq!((answer.status, &*answer.body), (401, "Jwt verification fails"));
-    let expired = one.token(json!({"scope": "read write", "exp": "-3600"}));
+    let expired = one.token(&json!({"scope": "read write", "exp": "-3600"}));
     assert_eq!(world.status("/headers", &[("x-jwt-assertion", &header(&expired))]).await, 401);
 
     // Nothing else is exposed: neither other paths and methods, nor other hosts.
@@ -97,10 +97,10 @@ async fn two_issuers_with_their_own_places_and_authorizations() {
         (json!({}), 403),
     ];
     for (claims, expect) in table {
-        let of_one = header(&one.token(claims.clone()));
+        let of_one = header(&one.token(claims));
         let status = world.status("/headers", &[("x-jwt-assertion", &of_one)]).await;
         assert_eq!(status, *expect, "{claims}");
-        let of_two = two.token(claims.clone());
+        let of_two = two.token(claims);
         assert_eq!(world.status(&parameter(&of_two), &[]).await, *expect, "{claims}");
     }
 }
@@ -109,7 +109,7 @@ async fn two_issuers_with_their_own_places_and_authorizations() {
 async fn the_header_mutator_sets_headers_and_overwrites_those_of_clients() {
     let issuer = Issuer::start("https://one.example", "rsa1").await;
     let world = start(include_str!("examples/header-mutator.yaml"), &[&issuer]).await;
-    let token = bearer(&issuer.token(json!({})));
+    let token = bearer(&issuer.token(&json!({})));
     let headers =
         [("authorization", &*token), ("x-some-data", "forged"), ("X-Custom-Auth", "forged")];
     let answer = world.get("/headers", &headers).await;
@@ -124,7 +124,7 @@ async fn the_header_mutator_sets_headers_and_overwrites_those_of_clients() {
 async fn the_cookie_mutator_sets_the_cookie_header() {
     let issuer = Issuer::start("https://one.example", "rsa1").await;
     let world = start(include_str!("examples/cookie-mutator.yaml"), &[&issuer]).await;
-    let token = bearer(&issuer.token(json!({})));
+    let token = bearer(&issuer.token(&json!({})));
     let headers =
         [("authorization", &*token), ("cookie", "a=1; some-data=forged"), ("cookie", "b")];
     let answer = world.get("/headers", &headers).await;

@@ -54,7 +54,7 @@ async fn templates_tokens_and_headers() {
     assert_eq!(world.status("/open/a", &[]).await, 200);
     assert_eq!(world.status("/any/where", &[]).await, 200);
     assert_eq!(world.status("/orders/1", &[]).await, 403);
-    let token = bearer(&issuer.token(json!({"sub": "bob"})));
+    let token = bearer(&issuer.token(&json!({"sub": "bob"})));
     let headers = [("authorization", &*token), ("x-who", "mallory"), ("cookie", "path=/")];
     let answer = world.get("/orders/1/2?x", &headers).await;
     assert_eq!(answer.status, 200);
@@ -135,7 +135,7 @@ async fn authorizers_are_asked_for_their_rules_and_no_others() {
     assert_eq!(asked(), ["/asked", "/asked"]);
 
     // The authorizer first, then the token.
-    let token = bearer(&issuer.token(json!({})));
+    let token = bearer(&issuer.token(&json!({})));
     let both = [("x-let-me-in", "1"), ("authorization", &*token)];
     assert_eq!(world.status("/both", &both).await, 200);
     assert_eq!(world.status("/both", &both[..1]).await, 403);

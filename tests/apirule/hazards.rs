@@ -46,9 +46,9 @@ async fn a_path_with_jwt_is_not_opened_by_allow_for_all_paths() {
 ",
         issuer.name, issuer.jwks_uri
     );
-    let token = bearer(&issuer.token(json!({})));
+    let token = bearer(&issuer.token(&json!({})));
     let with_token = [("authorization", &*token)];
-    let bad = bearer(&issuer.token_like(json!({}), json!({"tamper": "payload"})));
+    let bad = bearer(&issuer.token_like(&json!({}), &json!({"tamper": "payload"})));
     for (service, flags) in [("", &[][..]), (SERVICE, &["--labels=app=httpbin"])] {
         let world = World::start(&(api_rule(&rules) + service), "", flags).await;
         assert_eq!(world.status("/headers", &[]).await, 403);

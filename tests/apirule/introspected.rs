@@ -84,14 +84,14 @@ async fn a_token_names_its_key_and_may_stand_elsewhere() {
             "parameter" => world.status(&format!("/?a=b&token={token}"), &[]).await,
             _ => world.status("/", &[("cookie", &format!("a=b; token={token}"))]).await,
         };
-        assert_eq!(status(&issuer.token(json!({"scp": ["a"]}))).await, 200, "{place}");
-        assert_eq!(status(&issuer.token(json!({"scope": "x a.b"}))).await, 200, "{place}");
-        assert_eq!(status(&issuer.token(json!({"scp": "x", "scope": "a"}))).await, 401);
-        let nameless = issuer.token_like(json!({"scp": ["a"]}), json!({"kid": null}));
+        assert_eq!(status(&issuer.token(&json!({"scp": ["a"]}))).await, 200, "{place}");
+        assert_eq!(status(&issuer.token(&json!({"scope": "x a.b"}))).await, 200, "{place}");
+        assert_eq!(status(&issuer.token(&json!({"scp": "x", "scope": "a"}))).await, 401);
+        let nameless = issuer.token_like(&json!({"scp": ["a"]}), &json!({"kid": null}));
         assert_eq!(status(&nameless).await, 401, "{place}");
-        let stranger = issuer.token_like(json!({"scp": ["a"]}), json!({"kid": "other"}));
+        let stranger = issuer.token_like(&json!({"scp": ["a"]}), &json!({"kid": "other"}));
         assert_eq!(status(&stranger).await, 401, "{place}");
-        let elsewhere = bearer(&issuer.token(json!({"scp": ["a"]})));
+        let elsewhere = bearer(&issuer.token(&json!({"scp": ["a"]})));
         assert_eq!(world.status("/", &[("authorization", &elsewhere)]).await, 401, "{place}");
     }
 }

@@ -30,12 +30,12 @@ impl Issuer {
     }
 
     /// A token that says this, beside who issued it, whom it is about, and when it ends.
-    pub(crate) fn token(&self, claims: Value) -> String {
-        self.token_like(claims, json!({}))
+    pub(crate) fn token(&self, claims: &Value) -> String {
+        self.token_like(claims, &json!({}))
     }
 
     /// Likewise, made otherwise.
-    pub(crate) fn token_like(&self, claims: Value, recipe: Value) -> String {
+    pub(crate) fn token_like(&self, claims: &Value, recipe: &Value) -> String {
         let mut all = json!({"iss": self.name, "sub": "alice"});
         for (name, value) in claims.as_object().unwrap() {
             all[name] = value.clone();
