@@ -108,15 +108,8 @@ pub(super) fn access(api_rules: &[Compiled], scope: &Scope, tokens: &[&JwtRule])
             KeyReference::Inline(_) => None,
         },
     ));
-    for host in by_host.keys() {
-        let mut routes: Vec<u32> = covering(host)
-            .filter_map(|wider| by_host.get(wider.as_str()))
-            .chain(by_host.get(host))
-            .flatten()
-            .copied()
-            .collect();
-        routes.sort_unstable();
-        routes.dedup();
+    // The most specific host counts alone, as it is the one that Envoy routes by.
+    for (host, routes) in by_host {
         // By Service their tokens are looked at for every request of the workload, as they are where
         // Kyma makes RequestAuthentications of them. A host has nothing to say about others.
         let own: Vec<&JwtRule> = routes
@@ -129,18 +122,11 @@ pub(super) fn access(api_rules: &[Compiled], scope: &Scope, tokens: &[&JwtRule])
         let found = HostPlan { routes: routes.into(), jwt };
         match host.strip_prefix('*') {
             Some(end) => plan.wildcard_hosts.insert(end.into(), found),
-            None => plan.hosts.insert((*host).into(), found),
+            None => plan.hosts.insert(host.into(), found),
         };
     }
     let jwt = if is_closed { all } else { authentication::jwt_plan(tokens) };
     Access { plan: Arc::new(plan), jwt: Arc::new(jwt), key_sources: key_sources.into() }
-}
-
-/// The wildcards that a host fits, or another wildcard is part of.
-fn covering(host: &str) -> impl Iterator<Item = String> {
-    let host = host.strip_prefix('*').unwrap_or(host);
-    let ends = host.match_indices('.').filter(|(at, _)| *at > 0);
-    ends.filter_map(|(at, _)| host.get(at..)).map(|end| format!("*{end}"))
 }
 
 /// Without repetitions: the rules of several APIRules are often the same.

@@ -3,7 +3,7 @@
 use super::super::access::{self, NoExaminer};
 use super::pattern;
 use crate::model::{
-    AccessPath, AccessRule, AccessRuleId, ApiRule, Attributes, Http, Identity, Reason, Workload,
+    AccessPath, AccessRule, AccessRuleId, Attributes, Http, Identity, Reason, Workload,
 };
 use crate::path_regex::PathRegex;
 use crate::plan::WorkloadPlan;
@@ -35,10 +35,16 @@ pub fn access_traces(plan: &WorkloadPlan, attributes: &Attributes<'_>) -> Option
         !access.is_closed
             || *namespace == rule.service.namespace && services.contains(&rule.service.name)
     };
+    // As Envoy routes: a host itself, else the longest wildcard.
+    let with_own = access.api_rules.iter().filter(|api_rule| api_rule.rules.iter().any(is_own));
+    let hosts = with_own.flat_map(|api_rule| &api_rule.hosts).map(|host| host.value.as_str());
+    let fitting =
+        hosts.filter(|host| attributes.http.as_ref().is_some_and(|http| fits_host(host, http)));
+    let best = fitting.max_by_key(|host| (!host.starts_with('*'), host.len()));
     let mut traces = Vec::new();
     for (number, api_rule) in (0u32..).zip(&access.api_rules) {
         let Some(http) = &attributes.http else { break };
-        if !fits_host(api_rule, http) {
+        if !api_rule.hosts.iter().any(|host| Some(host.value.as_str()) == best) {
             continue;
         }
         for (position, rule) in (0u32..).zip(&api_rule.rules).filter(|(_, rule)| is_own(rule)) {
@@ -65,14 +71,14 @@ pub fn access_rule(
     }
 }
 
-fn fits_host(api_rule: &ApiRule, http: &Http<'_>) -> bool {
+fn fits_host(wanted: &str, http: &Http<'_>) -> bool {
     let host = http.host.to_lowercase();
     let digits = host.trim_end_matches(|c: char| c.is_ascii_digit());
     let host = digits.strip_suffix(':').unwrap_or(&host);
-    api_rule.hosts.iter().any(|wanted| match wanted.value.strip_prefix('*') {
+    match wanted.strip_prefix('*') {
         Some(end) => host.len() > end.len() && host.ends_with(end),
-        None => host == wanted.value,
-    })
+        None => host == wanted,
+    }
 }
 
 fn fits_path(rule: &AccessRule, path: &str) -> bool {
