@@ -14,6 +14,7 @@ use super::super::{
 };
 use super::operators;
 use crate::model::{AccessStrategy, Located, RequestMutations};
+use crate::mutation::Format;
 
 /// Those of Oathkeeper that are not here.
 const UNSUPPORTED: [(&str, &str); 2] = [
@@ -187,6 +188,11 @@ fn value_of(at: &At<'_>, value: &str, report: &mut Report<'_>) {
     } else if let Err(why) = operators::check(value) {
         let message = format!("{} cannot be set: {why}", quoted(value));
         report.add(Problem::error(codes::BAD_MUTATOR, at, message).help(why.help()));
+    } else if let Err(why) = Format::parse(value) {
+        let message = format!("{} cannot be set: {why}", quoted(value));
+        report.add(
+            Problem::error(codes::BAD_MUTATOR, at, message).help("write it as Envoy reads it"),
+        );
     }
 }
 

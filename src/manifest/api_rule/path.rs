@@ -13,6 +13,7 @@ use super::super::{
     text::quoted,
 };
 use crate::model::{AccessPath, Located};
+use crate::path_regex::PathRegex;
 
 /// How long a path may be, and how large what is made of it.
 const LONGEST: usize = 4096;
@@ -45,8 +46,12 @@ pub(super) fn regex(at: &At<'_>, report: &mut Report<'_>) -> Option<AccessPath> 
         return Some(place("/.*".to_owned()));
     }
     let built = regex::RegexBuilder::new(&format!("^(?:{text})$")).size_limit(LARGEST).build();
-    let Err(error) = built else { return Some(place(text)) };
-    let (code, why, help) = why_not(&error, &text);
+    let (code, why, help) = match built {
+        Ok(_) if PathRegex::parse(&text).is_ok() => return Some(place(text)),
+        // Good only by what was put around it, as `/a)|(?:b`.
+        Ok(_) => NO_REGEX,
+        Err(error) => why_not(&error, &text),
+    };
     let message = format!("{} cannot be used: {why}", quoted(&text));
     report.add(Problem::error(code, at, message).help(help));
     None
@@ -80,13 +85,15 @@ fn why_not(
             "write the alternatives out, each as a rule of its own",
         )
     } else {
-        (
-            codes::BAD_ACCESS_PATH,
-            "it is not a regular expression",
-            "brackets and parentheses come in pairs; write `\\` before a character that means itself",
-        )
+        NO_REGEX
     }
 }
+
+const NO_REGEX: (crate::diagnostic::Code, &str, &str) = (
+    codes::BAD_ACCESS_PATH,
+    "it is not a regular expression",
+    "brackets and parentheses come in pairs; write `\\` before a character that means itself",
+);
 
 /// The path of v2: segments, `{*}` for any one of them, `{**}` for any number at the end.
 pub(super) fn template(at: &At<'_>, report: &mut Report<'_>) -> Option<AccessPath> {

@@ -45,6 +45,7 @@ fn schema_of_the_spec(#[case] field: &str, #[case] message: &str) {
 #[case::look_ahead("path: '/(?!admin).*'", "cannot be used: it looks around")]
 #[case::look_behind("path: '/.*(?<!x)'", "cannot be used: it looks around")]
 #[case::back_reference("path: '/(a)\\1'", "cannot be used: it refers back to a group")]
+#[case::path_out_of_place("path: '/a)|(?:b'", "cannot be used: it is not a regular expression")]
 #[case::too_large("path: '/(a{1000}){1000}'", "cannot be used: it is too large")]
 #[case::timeout("timeout: 4000", "is not a timeout")]
 #[case::unknown("noAuth: true", "unknown field `noAuth`")]
