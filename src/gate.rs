@@ -195,25 +195,8 @@ pub fn explain(
     let mut rules = reference::traces(plan, attributes, &Identity::default());
     rules.retain(is_custom);
     let passage = pass_and_tell(plan, attributes, verifier, providers, || ());
-    let reached_rules = match passage.verdict.reason {
-        Reason::NoAllowPolicy
-        | Reason::AllowRule(_)
-        | Reason::DenyRule(_)
-        | Reason::NoAllowRule
-        | Reason::ApiRule(_)
-        | Reason::ApiRuleRefused(..)
-        | Reason::NoApiRule => true,
-        Reason::CustomProviderUndefined(_)
-        | Reason::CustomDenied(_)
-        | Reason::CustomError(_)
-        | Reason::PeerUnauthenticated
-        | Reason::Jwt(_)
-        | Reason::InvalidPolicy
-        | Reason::UnknownWorkload
-        | Reason::MalformedRequest => false,
-    };
     let mut access = None;
-    if reached_rules {
+    if passage.verdict.reason.reached_rules() {
         access = reference::access_traces(plan, attributes);
         let after = reference::traces(plan, attributes, &passage.identity());
         rules.extend(after.into_iter().filter(|trace| !is_custom(trace)));

@@ -135,26 +135,11 @@ impl ExtensionProvidersConfig {
     }
 
     fn read_providers(&mut self, place: &str, value: &Value, problems: &mut Problems) {
-        let Value::Array(entries) = value else {
-            problems.add(place, "must be a list");
-            return;
-        };
-        let mut names: Vec<&str> = Vec::new();
-        for (index, entry) in entries.iter().enumerate() {
-            let place = format!("{place}[{index}]");
-            let Some(entry) = Members::of(place, entry, &ENTRY, problems) else { continue };
-            let Some(name) = entry.required("name", problems, |value| text(value)) else {
-                continue;
-            };
-            if names.contains(&name) {
-                problems.add(&entry.place, format!("`{name}` is there twice"));
-                continue;
-            }
-            names.push(name);
+        each_named(place, value, &ENTRY, problems, |name, entry, problems| {
             let kinds: Vec<_> = entry.by_name.keys().filter(|kind| *kind != "name").collect();
             if kinds.len() > 1 {
                 problems.add(&entry.place, "has more than one kind");
-                continue;
+                return;
             }
             let provider = match kinds.first().map(|kind| kind.as_str()) {
                 Some(kind @ "envoyExtAuthzGrpc") => {
@@ -173,26 +158,11 @@ impl ExtensionProvidersConfig {
                 let reach = ProviderReach { place, tls: None, circuit: CircuitSettings::default() };
                 self.providers.push((provider, reach));
             }
-        }
+        });
     }
 
     fn read_clients(&mut self, place: &str, value: &Value, problems: &mut Problems) {
-        let Value::Array(entries) = value else {
-            problems.add(place, "must be a list with a `name` each");
-            return;
-        };
-        let mut names: Vec<&str> = Vec::new();
-        for (index, entry) in entries.iter().enumerate() {
-            let place = format!("{place}[{index}]");
-            let Some(entry) = Members::of(place, entry, &CLIENT, problems) else { continue };
-            let Some(name) = entry.required("name", problems, |value| text(value)) else {
-                continue;
-            };
-            if names.contains(&name) {
-                problems.add(&entry.place, format!("`{name}` is there twice"));
-                continue;
-            }
-            names.push(name);
+        each_named(place, value, &CLIENT, problems, |name, entry, problems| {
             match self.providers.iter_mut().find(|(provider, _)| &*provider.name == name) {
                 Some((_, reach)) => entry.reach(reach, problems),
                 None => {
@@ -200,7 +170,7 @@ impl ExtensionProvidersConfig {
                     problems.add(&entry.place, problem);
                 }
             }
-        }
+        });
     }
 
     /// Which names of providers mean something.
@@ -242,6 +212,32 @@ impl ExtensionProvidersConfig {
 struct Members<'v> {
     place: String,
     by_name: BTreeMap<String, &'v Value>,
+}
+
+/// Reads a list whose entries have a name of their own each, in its order.
+fn each_named<'v>(
+    place: &str,
+    value: &'v Value,
+    known: &[&str],
+    problems: &mut Problems,
+    mut read: impl FnMut(&'v str, &Members<'v>, &mut Problems),
+) {
+    let Value::Array(entries) = value else {
+        problems.add(place, "must be a list with a `name` each");
+        return;
+    };
+    let mut names: Vec<&str> = Vec::new();
+    for (index, entry) in entries.iter().enumerate() {
+        let place = format!("{place}[{index}]");
+        let Some(entry) = Members::of(place, entry, known, problems) else { continue };
+        let Some(name) = entry.required("name", problems, |value| text(value)) else { continue };
+        if names.contains(&name) {
+            problems.add(&entry.place, format!("`{name}` is there twice"));
+            continue;
+        }
+        names.push(name);
+        read(name, &entry, problems);
+    }
 }
 
 impl<'v> Members<'v> {

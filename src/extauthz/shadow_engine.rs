@@ -45,22 +45,5 @@ pub(super) fn results(
 /// What Envoy's RBAC filter puts into `access_log_hint` for AUDIT policies: whether one of them wants
 /// the request logged. Nothing where none is attached, or rules were not reached.
 pub(super) fn access_log_hint(plan: &WorkloadPlan, verdict: Verdict) -> Option<bool> {
-    let reached_rules = match verdict.reason {
-        Reason::NoAllowPolicy
-        | Reason::AllowRule(_)
-        | Reason::DenyRule(_)
-        | Reason::NoAllowRule
-        | Reason::ApiRule(_)
-        | Reason::ApiRuleRefused(..)
-        | Reason::NoApiRule => true,
-        Reason::CustomProviderUndefined(_)
-        | Reason::CustomDenied(_)
-        | Reason::CustomError(_)
-        | Reason::PeerUnauthenticated
-        | Reason::Jwt(_)
-        | Reason::InvalidPolicy
-        | Reason::UnknownWorkload
-        | Reason::MalformedRequest => false,
-    };
-    (plan.has_audit() && reached_rules).then_some(verdict.audited_by.is_some())
+    (plan.has_audit() && verdict.reason.reached_rules()).then_some(verdict.audited_by.is_some())
 }

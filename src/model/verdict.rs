@@ -116,6 +116,27 @@ impl Reason {
         "malformed_request",
     ];
 
+    /// Whether DENY and ALLOW rules were tried: what comes before them had nothing against the request.
+    pub fn reached_rules(self) -> bool {
+        match self {
+            Self::NoAllowPolicy
+            | Self::AllowRule(_)
+            | Self::DenyRule(_)
+            | Self::NoAllowRule
+            | Self::ApiRule(_)
+            | Self::ApiRuleRefused(..)
+            | Self::NoApiRule => true,
+            Self::CustomProviderUndefined(_)
+            | Self::CustomDenied(_)
+            | Self::CustomError(_)
+            | Self::PeerUnauthenticated
+            | Self::Jwt(_)
+            | Self::InvalidPolicy
+            | Self::UnknownWorkload
+            | Self::MalformedRequest => false,
+        }
+    }
+
     /// The rule that decided, where one did.
     pub fn rule(self) -> Option<RuleId> {
         match self {

@@ -23,7 +23,8 @@ pub struct Endpoint {
     /// How long attempts are repeated where the endpoint cannot be reached or answers with 5xx;
     /// zero asks once.
     pub give_up_after: Duration,
-    /// How long a good answer is kept, its token's end aside; zero keeps none.
+    /// How long a good answer is kept, its token's end aside; zero keeps none. What would be kept for
+    /// ever, as neither this nor the token has an end, is not kept.
     pub cache_ttl: Duration,
 }
 

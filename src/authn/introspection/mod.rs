@@ -190,7 +190,9 @@ impl Introspector {
             // What is not good now is not kept: it may be soon.
             answer.check(requirements, now)?;
             let ttl = now.saturating_add(endpoint.cache_ttl.as_secs());
+            // Kept for ever, a token could never be withdrawn.
             let until = answer.expires.unwrap_or(u64::MAX).min(ttl);
+            let until = if until == u64::MAX { now } else { until };
             Ok(Kept { value: Arc::new(answer), until })
         };
         let answer = kept_or_asked(&self.0.answers, key, now, asking).await?;

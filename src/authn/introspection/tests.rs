@@ -267,6 +267,20 @@ async fn an_answer_is_kept_no_longer_than_its_token_holds() {
 }
 
 #[tokio::test]
+async fn nothing_is_kept_for_ever() {
+    let (server, address) = Server::start().await;
+    let introspector = introspector(address);
+    let endpoint = Endpoint { cache_ttl: Duration::MAX, ..endpoint(address) };
+    for (answer, asked) in [(ACTIVE, 3), (r#"{"active":true,"exp":9999999999}"#, 1)] {
+        server.says("/introspect", StatusCode::OK, answer);
+        for _ in 0..3 {
+            introspector.introspect(&endpoint, &Requirements::default(), "t").await.unwrap();
+        }
+        assert_eq!(server.asked().len(), asked, "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_bad_answer_is_not_kept() {
     let (server, address) = Server::start().await;
     let introspector = introspector(address);

@@ -71,23 +71,7 @@ impl Decision<'_> {
 
     /// Whether a verdict's tokens were looked at.
     pub fn reached_tokens(reason: Reason) -> bool {
-        match reason {
-            Reason::NoAllowPolicy
-            | Reason::AllowRule(_)
-            | Reason::DenyRule(_)
-            | Reason::NoAllowRule
-            | Reason::ApiRule(_)
-            | Reason::ApiRuleRefused(..)
-            | Reason::NoApiRule
-            | Reason::Jwt(_) => true,
-            Reason::CustomProviderUndefined(_)
-            | Reason::CustomDenied(_)
-            | Reason::CustomError(_)
-            | Reason::PeerUnauthenticated
-            | Reason::InvalidPolicy
-            | Reason::UnknownWorkload
-            | Reason::MalformedRequest => false,
-        }
+        matches!(reason, Reason::Jwt(_)) || reason.reached_rules()
     }
 }
 
