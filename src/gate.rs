@@ -8,8 +8,8 @@ use crate::custom::{self, Consulted, Standing};
 use crate::decide;
 use crate::decide::reference::{self, AccessTrace, RuleTrace};
 use crate::model::{
-    Action, Attributes, Identity, MutualTlsMode, Outcome, Peer, Reason, RuleId, Shadow, Value,
-    Verdict,
+    Action, Attributes, Identity, MutualTlsMode, Outcome, Peer, Reason, ResourceId, RuleId, Shadow,
+    Value, Verdict,
 };
 use crate::plan::WorkloadPlan;
 
@@ -25,6 +25,8 @@ pub struct Passage {
     pub consulted: Option<Box<Consulted>>,
     /// What introspection endpoints have to be asked: without that, the request is denied.
     pub introspection: Vec<Ask>,
+    /// Which access strategy decided, of the rule of an APIRule that the verdict names.
+    pub strategy: Option<usize>,
 }
 
 impl Passage {
@@ -83,16 +85,22 @@ pub fn pass_and_tell(
     let custom_rule = consulted.as_deref().and_then(dry_run_rule);
     if plan.access.is_none() {
         let verdict = with_custom(decide::decide(plan, attributes, &identity), custom_rule);
-        return Passage { verdict, authentication, consulted, introspection: Vec::new() };
+        return Passage {
+            verdict,
+            authentication,
+            consulted,
+            introspection: Vec::new(),
+            strategy: None,
+        };
     }
-    let (verdict, introspection, wanted) = match &attributes.http {
+    let (verdict, introspection, wanted, strategy) = match &attributes.http {
         Some(http) => {
             let mut tokens = Tokens::new(http, verifier, providers.introspection);
             tokens.authorized = authorized.map(|route| route.plan.clone());
             let verdict = decide::decide_examining(plan, attributes, &identity, &mut tokens);
-            (verdict, tokens.asks, tokens.wanted)
+            (verdict, tokens.asks, tokens.wanted, tokens.decided_by)
         }
-        None => (decide::decide(plan, attributes, &identity), Vec::new(), Vec::new()),
+        None => (decide::decide(plan, attributes, &identity), Vec::new(), Vec::new(), None),
     };
     authentication.wanted.extend(wanted);
     if verdict.outcome() == Outcome::Allow {
@@ -100,7 +108,7 @@ pub fn pass_and_tell(
         access::apply(plan, attributes, claims, &mut authentication.changes);
     }
     let verdict = with_custom(verdict, custom_rule);
-    Passage { verdict, authentication, consulted, introspection }
+    Passage { verdict, authentication, consulted, introspection, strategy }
 }
 
 /// What became of a request's tokens, as somebody else found out.
@@ -179,6 +187,8 @@ pub struct Explanation {
     /// How the rules of APIRules fared that are for the request's host; `None` where APIRules have
     /// nothing to do with it, or were not reached.
     pub access: Option<Vec<AccessTrace>>,
+    /// What never had an accepted form and closes the request.
+    pub invalid: Vec<ResourceId>,
 }
 
 /// Decides as [`pass_and_tell`] does, and shows the walk.
@@ -194,6 +204,8 @@ pub fn explain(
     forget_peer_where_disabled(plan, attributes);
     let mut rules = reference::traces(plan, attributes, &Identity::default());
     rules.retain(is_custom);
+    let closing = reference::closing_api_rules(plan, attributes);
+    let invalid = plan.invalid.iter().chain(closing).cloned().collect();
     let passage = pass_and_tell(plan, attributes, verifier, providers, || ());
     let mut access = None;
     if passage.verdict.reason.reached_rules() {
@@ -201,7 +213,7 @@ pub fn explain(
         let after = reference::traces(plan, attributes, &passage.identity());
         rules.extend(after.into_iter().filter(|trace| !is_custom(trace)));
     }
-    Explanation { passage, rules, access }
+    Explanation { passage, rules, access, invalid }
 }
 
 /// Mode DISABLE is plaintext only: there is no peer identity, whatever the connection says.
@@ -226,5 +238,6 @@ fn refused(
     consulted: Option<Box<Consulted>>,
 ) -> Passage {
     let verdict = Verdict::from_reason(reason);
-    Passage { verdict, authentication, consulted, introspection: Vec::new() }
+    let (introspection, strategy) = (Vec::new(), None);
+    Passage { verdict, authentication, consulted, introspection, strategy }
 }

@@ -30,6 +30,8 @@ pub struct Tokens<'a> {
     pub authorized: Option<Arc<AccessRulePlan>>,
     /// What has to be asked before the request can be decided.
     pub asks: Vec<Ask>,
+    /// The strategy that decided.
+    pub decided_by: Option<usize>,
 }
 
 impl<'a> Tokens<'a> {
@@ -40,7 +42,7 @@ impl<'a> Tokens<'a> {
         introspection: Introspection<'a>,
     ) -> Self {
         let (wanted, asks) = (Vec::new(), Vec::new());
-        Self { http, verifier, introspection, wanted, authorized: None, asks }
+        Self { http, verifier, introspection, wanted, authorized: None, asks, decided_by: None }
     }
 }
 
@@ -100,6 +102,10 @@ impl Examiner for Tokens<'_> {
             )
             | None => Finding::NotResponsible,
         }
+    }
+
+    fn decides(&mut self, strategy: usize) {
+        self.decided_by = Some(strategy);
     }
 }
 

@@ -9,7 +9,7 @@ use rstest::rstest;
 
 use super::*;
 use crate::authn::NoKeys;
-use crate::compile::{self, Settings};
+use crate::compile::{self, Rejected, Settings};
 use crate::decide::{self, Subject, reference};
 use crate::explain;
 use crate::gate;
@@ -56,9 +56,13 @@ fn workload(services: &[&str]) -> Workload {
 }
 
 fn snapshot(resources: Vec<Resource>, workload: Workload) -> Snapshot {
+    with_refused(resources, &[], workload)
+}
+
+fn with_refused(resources: Vec<Resource>, refused: &[Rejected], workload: Workload) -> Snapshot {
     let resources: Vec<_> = resources.into_iter().map(Arc::new).collect();
     let settings = Settings { mesh: Mesh::default(), workloads: vec![workload] };
-    compile::compile(1, &resources, &[], &settings)
+    compile::compile(1, &resources, refused, &settings)
 }
 
 fn by_service(api_rules: Vec<ApiRule>) -> Snapshot {
@@ -436,78 +440,6 @@ fn many_hosts_share_what_they_can_and_find_their_own() {
     ));
 }
 
-fn arbitrary_rule() -> impl Strategy<Value = AccessRule> {
-    let path = prop_oneof![
-        "/[ab.*|]{0,4}(\\.\\*)?"
-            .prop_filter("compiles", |path| { crate::path_regex::PathRegex::parse(path).is_ok() })
-            .prop_map(|path| AccessPath::Regex(path.into())),
-        "(/[ab]|/\\{\\*\\}){0,2}(/\\{\\*\\*\\})?"
-            .prop_map(|path| AccessPath::Template(path.into())),
-    ];
-    let methods = prop::collection::vec(prop_oneof![Just("GET"), Just("PUT")], 0..3);
-    let strategy = prop_oneof![
-        Just(AccessStrategy::Allow),
-        Just(AccessStrategy::Anonymous),
-        Just(AccessStrategy::Unauthorized),
-        Just(jwt()),
-    ];
-    let strategies = prop::collection::vec(strategy, 1..3);
-    let service = prop_oneof![3 => Just("httpbin"), 1 => Just("other")];
-    (path, methods, strategies, service).prop_map(|(path, methods, strategies, name)| AccessRule {
-        path,
-        service: service_named(name),
-        ..rule("/", &methods, strategies)
-    })
-}
-
-fn service_named(name: &str) -> ServiceReference {
-    service(name)
-}
-
-fn arbitrary_host() -> impl Strategy<Value = String> {
-    "(\\*\\.)?([ab]\\.){0,2}[ab]"
-}
-
-proptest! {
-    /// The rule that the index finds is the one that is found by looking at each of them.
-    #[test]
-    fn plan_equals_reference(
-        api_rules in prop::collection::vec(
-            (prop::collection::vec(arbitrary_host(), 1..3),
-             prop::collection::vec(arbitrary_rule(), 1..4)),
-            1..4,
-        ),
-        is_closed in any::<bool>(),
-        requests in prop::collection::vec(
-            ("([ABab]\\.){0,3}[ab](:1)?", "/[ab]{0,2}(/[ab]?){0,2}(\\?a)?", any::<bool>()),
-            8,
-        ),
-        subject in prop::option::of("[a]?"),
-    ) {
-        let api_rules = api_rules.into_iter().enumerate().map(|(number, (hosts, rules))| {
-            let hosts: Vec<_> = hosts.iter().map(String::as_str).collect();
-            api_rule(&format!("a{number}"), &hosts, rules)
-        }).collect();
-        let snapshot = if is_closed { by_service(api_rules) } else { by_host(api_rules) };
-        let plan: &WorkloadPlan = &snapshot.workloads[0];
-        let claims = subject.map(|subject| claims(&[("sub", text(&subject))]));
-        let identity = Identity { claims: claims.as_ref() };
-        for (host, path, is_get) in &requests {
-            let method = if *is_get { "GET" } else { "PUT" };
-            let attributes = request(method, host, path, &[]);
-            let (is_subject, rule) = reference::access_rule(plan, &attributes);
-            let found = match decide::subject(plan, &attributes) {
-                Subject::Free => (false, None),
-                Subject::Unrouted => (true, None),
-                Subject::Rule(route) => (true, Some(route.id)),
-            };
-            prop_assert_eq!(found, (is_subject, rule), "{} {}", host, path);
-            let fast = decide::decide(plan, &attributes, &identity);
-            prop_assert_eq!(fast, reference::decide(plan, &attributes, &identity));
-        }
-    }
-}
-
 #[test]
 fn explanations_name_apirules() {
     let rules = vec![
@@ -547,3 +479,6 @@ fn explanations_name_apirules() {
     APIRule/shop/orders rules[1] (/.*, GET): is not for this method
     ");
 }
+
+mod laws;
+mod refused;

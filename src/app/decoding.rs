@@ -120,7 +120,7 @@ fn read(files: &[PolicyFile], options: &Options) -> (Decoded, Claims) {
         file: document.file.clone().unwrap_or_default(),
         resource: document.accepted().cloned().map(Arc::new),
         id: document.id,
-        attachment: document.attachment,
+        scope: document.scope,
     });
     let (diagnostics, services) = (decoded.diagnostics, decoded.services);
     (Decoded { documents: documents.collect(), diagnostics, services }, decoded.claims)

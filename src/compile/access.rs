@@ -10,7 +10,7 @@ use super::authentication;
 use crate::matcher::PathTemplate;
 use crate::model::{
     AccessPath, AccessRule, AccessRuleId, AccessStrategy, ApiRule, JwtAccess, JwtAuthentication,
-    JwtRule, OathkeeperJwt, ServiceReference,
+    JwtRule, OathkeeperJwt, ResourceId, ServiceReference,
 };
 use crate::mutation::Format;
 use crate::path_regex::PathRegex;
@@ -68,10 +68,17 @@ pub(super) fn forms(api_rule: &ApiRule) -> Forms {
 
 /// Puts the compiled rules of APIRules together, which are in their order.
 ///
+/// `refused` are hosts that only an APIRule has that never was accepted, unless one of these has it, too.
 /// `tokens` are the rules of RequestAuthentications that hold for the workload.
-pub(super) fn access(api_rules: &[Compiled], scope: &Scope, tokens: &[&JwtRule]) -> Access {
+pub(super) fn access(
+    api_rules: &[Compiled],
+    refused: &[(String, ResourceId)],
+    scope: &Scope,
+    tokens: &[&JwtRule],
+) -> Access {
     let is_closed = matches!(scope, Scope::Services { .. });
-    let mut plan = AccessPlan { is_closed, ..AccessPlan::default() };
+    let refused = refused.to_vec();
+    let mut plan = AccessPlan { is_closed, refused, ..AccessPlan::default() };
     // Of each route, in the order of the routes.
     let mut token_rules: Vec<Vec<JwtRule>> = Vec::new();
     let mut by_host: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
@@ -108,6 +115,10 @@ pub(super) fn access(api_rules: &[Compiled], scope: &Scope, tokens: &[&JwtRule])
             KeyReference::Inline(_) => None,
         },
     ));
+    for (host, _) in &plan.refused {
+        // An accepted one keeps its host: whoever writes another is no danger to it.
+        by_host.entry(host).or_default();
+    }
     // The most specific host counts alone, as it is the one that Envoy routes by.
     for (host, routes) in by_host {
         // By Service their tokens are looked at for every request of the workload, as they are where
@@ -119,7 +130,7 @@ pub(super) fn access(api_rules: &[Compiled], scope: &Scope, tokens: &[&JwtRule])
             .collect();
         let jwt = (!is_closed && !own.is_empty())
             .then(|| Arc::new(authentication::jwt_plan(&combined(tokens, own))));
-        let found = HostPlan { routes: routes.into(), jwt };
+        let found = HostPlan { is_refused: routes.is_empty(), routes: routes.into(), jwt };
         match host.strip_prefix('*') {
             Some(end) => plan.wildcard_hosts.insert(end.into(), found),
             None => plan.hosts.insert(host.into(), found),

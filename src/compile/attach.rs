@@ -5,7 +5,7 @@
 //! policy attachment of Istio.
 
 use super::Rejected;
-use crate::model::{Attachment, Mesh, Metadata, PolicyTargetReference, Workload};
+use crate::model::{Attachment, Mesh, Metadata, PolicyTargetReference, RefusedScope, Workload};
 
 /// Marks the pods of a Gateway API gateway with the gateway's name.
 const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
@@ -80,10 +80,14 @@ pub(super) fn selects(attachment: &Attachment, workload: &Workload) -> bool {
 pub(super) fn may_attach(rejected: &Rejected, mesh: &Mesh, workload: &Workload) -> bool {
     let namespace = &*rejected.id.namespace;
     namespaces(mesh, workload).contains(&namespace)
-        && rejected
-            .attachment
-            .as_ref()
-            .is_none_or(|attachment| attaches(namespace, attachment, mesh, workload))
+        && match &rejected.scope {
+            Some(RefusedScope::Attached(attachment)) => {
+                attaches(namespace, attachment, mesh, workload)
+            }
+            // APIRules are attached by their hosts and Services alone.
+            Some(RefusedScope::ApiRule { .. }) => false,
+            None => true,
+        }
 }
 
 /// Istio knows this for waypoints only, which ask for each service. Whose Services are known to Postern

@@ -9,11 +9,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::access::{Access, Forms, Scope};
+use super::api_rules::{ApiRules, OfWorkload};
 use super::attachments::{NamespaceResources, by_namespace};
 use super::{Rejected, Settings, access, attach, authentication, build, trust_domain};
 use crate::model::{
-    Action, ApiRule, AuthorizationPolicy, JwtRule, Kind, Mesh, Metadata, Resource, ResourceId,
-    Workload,
+    Action, ApiRule, AuthorizationPolicy, JwtRule, Kind, Mesh, Metadata, RefusedScope, Resource,
+    ResourceId, Workload,
 };
 use crate::plan::rules::TooLarge;
 use crate::plan::{
@@ -33,8 +34,9 @@ pub struct Compiler {
     compiled: usize,
 }
 
-/// What an [`Access`] is made of: the APIRules, for whom, and the RequestAuthentications.
-type AccessKey = (Identical<ApiRule>, Scope, Identical<Resource>);
+/// What an [`Access`] is made of: the APIRules, for whom, the RequestAuthentications, and the hosts that
+/// are refused.
+type AccessKey = (Identical<ApiRule>, Scope, Identical<Resource>, Vec<(String, ResourceId)>);
 
 /// Compiled RequestAuthentications.
 #[derive(Debug, Clone)]
@@ -65,8 +67,14 @@ impl Compiler {
         });
         let namespaces = by_namespace(&ordered);
         let mut refused: HashMap<&str, Vec<&Rejected>> = HashMap::new();
+        let mut refused_api_rules = Vec::new();
         for rejected in rejected {
-            refused.entry(&rejected.id.namespace).or_default().push(rejected);
+            match rejected.scope {
+                Some(RefusedScope::ApiRule { .. }) => refused_api_rules.push(rejected),
+                Some(RefusedScope::Attached(_)) | None => {
+                    refused.entry(&rejected.id.namespace).or_default().push(rejected);
+                }
+            }
         }
         let api_rules = ordered.iter().filter_map(|resource| match &***resource {
             Resource::ApiRule(api_rule) => Some(api_rule),
@@ -76,7 +84,7 @@ impl Compiler {
         });
         let knows_services = |workload: &Workload| !workload.services.is_empty();
         let by_service = settings.workloads.iter().chain(found).any(knows_services);
-        let api_rules = ApiRules::new(api_rules.collect(), by_service);
+        let api_rules = ApiRules::new(api_rules.collect(), refused_api_rules, by_service);
         let set = PolicySet { namespaces, refused, api_rules };
         let workloads: Vec<_> = settings
             .workloads
@@ -136,22 +144,17 @@ impl Compiler {
             add_layer(&mut plan, layer.as_ref(), narrow);
             tokens.extend(resources.tokens.every(namespace, &mesh, workload).into_iter().cloned());
         }
-        let (api_rules, scope) = set.api_rules.of(workload);
-        if api_rules.is_empty() {
+        let own = set.api_rules.of(workload);
+        if own.api_rules.is_empty() && own.refused.is_empty() {
             plan.jwt = self.tokens.get(tokens, tokens_of).plan;
         } else {
-            self.add_access(&mut plan, api_rules, scope, tokens);
+            self.add_access(&mut plan, own, tokens);
         }
         plan
     }
 
-    fn add_access(
-        &mut self,
-        plan: &mut WorkloadPlan,
-        api_rules: Vec<Arc<ApiRule>>,
-        scope: Scope,
-        tokens: Vec<Arc<Resource>>,
-    ) {
+    fn add_access(&mut self, plan: &mut WorkloadPlan, own: OfWorkload, tokens: Vec<Arc<Resource>>) {
+        let OfWorkload { api_rules, scope, refused } = own;
         let mut compiled = Vec::new();
         for api_rule in &api_rules {
             let count = &mut self.compiled;
@@ -164,13 +167,13 @@ impl Compiler {
                 None => plan.invalid.push(id_of(Kind::ApiRule, &api_rule.metadata)),
             }
         }
-        let key = (Identical(api_rules), scope, Identical(tokens));
+        let key = (Identical(api_rules), scope, Identical(tokens), refused);
         if let Some((access, used)) = self.access.get_mut(&key) {
             *used = true;
             (plan.jwt, plan.access) = (access.jwt.clone(), Some(access.plan.clone()));
             return;
         }
-        let access = access::access(&compiled, &key.1, &jwt_rules(&key.2.0));
+        let access = access::access(&compiled, &key.3, &key.1, &jwt_rules(&key.2.0));
         (plan.jwt, plan.access) = (access.jwt.clone(), Some(access.plan.clone()));
         self.access.insert(key, (access, true));
     }
@@ -242,49 +245,6 @@ struct PolicySet<'r> {
     namespaces: HashMap<&'r str, NamespaceResources<'r>>,
     refused: HashMap<&'r str, Vec<&'r Rejected>>,
     api_rules: ApiRules<'r>,
-}
-
-/// The APIRules of one revision, in their order.
-struct ApiRules<'r> {
-    all: Vec<&'r Arc<ApiRule>>,
-    /// By namespace and name of a Service, the places of those with a rule for it; `None` where no
-    /// Services are known.
-    by_service: Option<HashMap<(&'r str, &'r str), Vec<usize>>>,
-}
-
-impl<'r> ApiRules<'r> {
-    fn new(all: Vec<&'r Arc<ApiRule>>, by_service: bool) -> Self {
-        let by_service = by_service.then(|| {
-            let mut places: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
-            for (place, api_rule) in all.iter().enumerate() {
-                for rule in &api_rule.rules {
-                    let key = (rule.service.namespace.as_str(), rule.service.name.as_str());
-                    places.entry(key).or_default().push(place);
-                }
-            }
-            places
-        });
-        Self { all, by_service }
-    }
-
-    /// Those that hold for a workload, and which of their rules do.
-    fn of(&self, workload: &Workload) -> (Vec<Arc<ApiRule>>, Scope) {
-        let Some(by_service) = &self.by_service else {
-            return (self.all.iter().copied().cloned().collect(), Scope::Hosts);
-        };
-        let Workload { namespace, services, .. } = workload;
-        let mut places: Vec<usize> = services
-            .iter()
-            .filter_map(|service| by_service.get(&(namespace.as_str(), service.as_str())))
-            .flatten()
-            .copied()
-            .collect();
-        places.sort_unstable();
-        places.dedup();
-        let own = places.into_iter().filter_map(|place| self.all.get(place).copied().cloned());
-        let scope = Scope::Services { namespace: namespace.clone(), names: services.clone() };
-        (own.collect(), scope)
-    }
 }
 
 impl PolicySet<'_> {

@@ -3,6 +3,7 @@
 //! Total: everything that can be wrong with a resource was refused by `manifest`.
 
 mod access;
+mod api_rules;
 mod attach;
 mod attachments;
 mod authentication;
@@ -20,7 +21,7 @@ pub use authentication::normalize_audience;
 pub use compiler::Compiler;
 pub(crate) use trust_domain::expand as expand_trust_domains;
 
-use crate::model::{Attachment, Mesh, Resource, ResourceId, Workload};
+use crate::model::{Mesh, RefusedScope, Resource, ResourceId, Workload};
 use crate::plan::Snapshot;
 
 /// What gives resources their meaning beside themselves.
@@ -32,14 +33,15 @@ pub struct Settings {
     pub workloads: Vec<Workload>,
 }
 
-/// A resource that has never had an accepted form: the workloads it may select deny everything.
+/// A resource that has never had an accepted form: what it may be about is denied. For a policy that is
+/// everything at the workloads that it may select, for an APIRule the requests with one of its hosts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rejected {
     /// Which.
     pub id: ResourceId,
-    /// What it is attached to; `None` where even that could not be read, which counts as its whole
+    /// What it would be about; `None` where even that could not be read, which counts as its whole
     /// namespace.
-    pub attachment: Option<Attachment>,
+    pub scope: Option<RefusedScope>,
 }
 
 /// Compiles a whole policy set. The order of `resources` does not matter.

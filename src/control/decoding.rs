@@ -5,7 +5,7 @@
 use std::{fmt, sync::Arc};
 
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::model::{Attachment, Resource, ResourceId, Service};
+use crate::model::{RefusedScope, Resource, ResourceId, Service};
 use crate::source::PolicyFile;
 
 /// The documents of all files, and everything that is wrong with them.
@@ -28,8 +28,8 @@ pub struct Document {
     pub id: Option<ResourceId>,
     /// The resource, if nothing is wrong with it.
     pub resource: Option<Arc<Resource>>,
-    /// What it is attached to, where it got that far.
-    pub attachment: Option<Attachment>,
+    /// What it would be about if it is refused, where it got that far.
+    pub scope: Option<RefusedScope>,
 }
 
 /// Turns text into documents. Called off the async threads.

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::compile::Rejected;
 use crate::diagnostic::Diagnostic;
-use crate::model::{Attachment, Resource, ResourceId, Service};
+use crate::model::{RefusedScope, Resource, ResourceId, Service};
 use crate::source::SourceProblem;
 
 use super::{
@@ -45,8 +45,8 @@ struct Entry {
 enum Form {
     /// The last accepted form.
     Accepted(Arc<Resource>),
-    /// There never was one. What the refused form is attached to, if that could be told.
-    Never(Option<Attachment>),
+    /// There never was one. What the refused form would be about, if that could be told.
+    Never(Option<RefusedScope>),
 }
 
 impl Form {
@@ -56,7 +56,7 @@ impl Form {
     fn after(
         before: Option<&Self>,
         only: Option<Arc<Resource>>,
-        attachment: Option<Attachment>,
+        scope: Option<RefusedScope>,
     ) -> Self {
         let accepted_before = match before {
             Some(Self::Accepted(resource)) => Some(resource),
@@ -70,7 +70,7 @@ impl Form {
             (Some(resource), Some(before)) if *before == resource => Self::Accepted(before.clone()),
             (Some(resource), _) => Self::Accepted(resource),
             (None, Some(before)) => Self::Accepted(before.clone()),
-            (None, None) => Self::Never(attachment),
+            (None, None) => Self::Never(scope),
         }
     }
 }
@@ -129,8 +129,8 @@ impl Inventory {
             }
             let known = before.next_if(|entry| entry.id == id);
             let only = (others == 0).then_some(document.resource).flatten();
-            let attachment = document.attachment.filter(|_| others == 0);
-            let form = Form::after(known.map(|entry| &entry.form), only, attachment);
+            let scope = document.scope.filter(|_| others == 0);
+            let form = Form::after(known.map(|entry| &entry.form), only, scope);
             next.entries.push(Entry { id, file: document.file, form });
         }
         next.entries.extend(before.filter(may_stand).cloned());
@@ -181,9 +181,7 @@ impl Inventory {
             .iter()
             .filter_map(|entry| match &entry.form {
                 Form::Accepted(_) => None,
-                Form::Never(attachment) => {
-                    Some(Rejected { id: entry.id.clone(), attachment: attachment.clone() })
-                }
+                Form::Never(scope) => Some(Rejected { id: entry.id.clone(), scope: scope.clone() }),
             })
             .collect()
     }

@@ -38,6 +38,9 @@ pub trait Examiner {
     /// Looks at the tokens of a request for the strategy of that number: one that verifies tokens by
     /// itself, or has somebody asked.
     fn examine(&mut self, rule: &Arc<AccessRulePlan>, strategy: usize) -> Finding;
+
+    /// Hears that the strategy of that number is responsible, and so decides.
+    fn decides(&mut self, _strategy: usize) {}
 }
 
 /// Examines nothing, and so lets nothing pass.
@@ -61,6 +64,13 @@ impl Examiner for NoExaminer {
             | None => Refusal::NotAsked,
         })
     }
+}
+
+/// Whether a request is for a host that only APIRules have which never were accepted.
+pub(super) fn is_refused(plan: &WorkloadPlan, attributes: &Attributes<'_>) -> bool {
+    let Some(access) = plan.access.as_deref() else { return false };
+    let host = attributes.http.as_ref().and_then(|http| access.host(&http.host));
+    host.is_some_and(|host| host.is_refused)
 }
 
 /// What the APIRules of a plan have to do with a request. Its tokens change nothing about that.
@@ -127,7 +137,7 @@ pub(super) fn reason(
 }
 
 /// The first strategy that is responsible decides.
-pub(super) fn strategies(
+fn strategies(
     rule: &Arc<AccessRulePlan>,
     attributes: &Attributes<'_>,
     identity: &Identity<'_>,
@@ -158,11 +168,13 @@ pub(super) fn strategies(
                 examiner.examine(rule, number)
             }
         };
-        match finding {
-            Finding::NotResponsible => {}
-            Finding::Passes => return Ok(()),
-            Finding::Refused(refusal) => return Err(refusal),
-        }
+        let said = match finding {
+            Finding::NotResponsible => continue,
+            Finding::Passes => Ok(()),
+            Finding::Refused(refusal) => Err(refusal),
+        };
+        examiner.decides(number);
+        return said;
     }
     Err(Refusal::NoCredentials)
 }

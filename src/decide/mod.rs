@@ -27,7 +27,7 @@ pub use certainty::Certainty;
 /// What is decided before anybody is asked about a request: invalid policies, PeerAuthentication.
 /// `None` lets the request go on.
 pub fn before_custom(plan: &WorkloadPlan, attributes: &Attributes<'_>) -> Option<Reason> {
-    if !plan.invalid.is_empty() {
+    if !plan.invalid.is_empty() || access::is_refused(plan, attributes) {
         return Some(Reason::InvalidPolicy);
     }
     let strict = peer_modes(plan, attributes).any(|mode| mode == MutualTlsMode::Strict);

@@ -16,7 +16,7 @@ use crate::model::{
 };
 use crate::plan::{Unknown, WorkloadPlan};
 
-pub use access::{AccessTrace, access_rule, access_traces};
+pub use access::{AccessTrace, access_rule, access_traces, closing_api_rules};
 pub use trace::{AlternativeTrace, FieldTrace, RuleTrace};
 
 /// What [`super::custom`] says, or with `dry_run` [`super::shadow_custom`].

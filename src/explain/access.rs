@@ -26,7 +26,21 @@ impl Decided<'_> {
             Some(file) => format!("{file}:{}: ", rule.position.line),
             None => String::new(),
         };
-        vec![format!("{place}the first rule for this request; its access: {}", strategies(rule))]
+        let mut details = vec![format!(
+            "{place}the first rule for this request; its access: {}",
+            strategies(rule)
+        )];
+        let decided = self.deciding_strategy(id).filter(|_| rule.strategies.len() > 1);
+        if let Some(strategy) = decided {
+            details.push(format!("of these, {} decided", strategy.as_str()));
+        }
+        details
+    }
+
+    /// That of the rule's strategies which decided; `None` where none is responsible.
+    pub(super) fn deciding_strategy(&self, id: AccessRuleId) -> Option<&AccessStrategy> {
+        let (_, rule) = self.plan.access.as_ref()?.rule(id)?;
+        rule.strategies.get(self.explanation.passage.strategy?)
     }
 
     /// How each rule fared.

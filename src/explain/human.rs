@@ -113,7 +113,8 @@ impl Decided<'_> {
             }
             Reason::Jwt(error) => format!("the token is refused with {}: {error}", error.status()),
             Reason::InvalidPolicy => {
-                let ids: Vec<_> = self.plan.invalid.iter().map(ToString::to_string).collect();
+                let invalid = self.explanation.invalid.iter();
+                let ids: Vec<_> = invalid.map(ToString::to_string).collect();
                 format!("never valid: {}", ids.join(", "))
             }
             Reason::UnknownWorkload => "the workload is not configured".to_owned(),

@@ -26,6 +26,9 @@ pub fn json(decided: &Decided<'_>, walk: bool) -> Json {
     if let Some(rule) = verdict.reason.access_rule() {
         set("apiRule", json!(decided.api_rule_id(rule)));
         set("rule", json!(rule.rule));
+        if let Some(strategy) = decided.deciding_strategy(rule) {
+            set("accessStrategy", json!(strategy.as_str()));
+        }
     }
     if let Reason::ApiRuleRefused(_, refusal) = verdict.reason {
         set("error", json!(refusal.to_string()));
@@ -39,6 +42,10 @@ pub fn json(decided: &Decided<'_>, walk: bool) -> Json {
     if let Reason::Jwt(error) = verdict.reason {
         set("error", json!(error.to_string()));
         set("status", json!(error.status()));
+    }
+    if verdict.reason == Reason::InvalidPolicy {
+        let invalid = decided.explanation.invalid.iter();
+        set("invalid", invalid.map(|id| json!(id.to_string())).collect());
     }
     if let Some(malformed) = decided.malformed {
         set("error", json!(malformed.to_string()));

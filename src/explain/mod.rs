@@ -76,10 +76,16 @@ impl<'p> Decided<'p> {
             authentication: Authentication::default(),
             consulted: None,
             introspection: Vec::new(),
+            strategy: None,
         };
         Self {
             plan,
-            explanation: Explanation { passage, rules: Vec::new(), access: None },
+            explanation: Explanation {
+                passage,
+                rules: Vec::new(),
+                access: None,
+                invalid: Vec::new(),
+            },
             malformed: Some(malformed),
             is_http: true,
             principal: None,

@@ -236,7 +236,7 @@ fn a_policy_that_was_never_valid_denies_its_namespace() {
         ("istio-system", Reason::InvalidPolicy),
         ("bar", Reason::NoAllowPolicy),
     ] {
-        let rejected = [Rejected { id: id(namespace), attachment: None }];
+        let rejected = [Rejected { id: id(namespace), scope: None }];
         let service = service_with("", &rejected, RequestSettings::default());
         assert_eq!(service.answer(&check_http(|_| ())).verdict.reason, expect, "{namespace}");
     }

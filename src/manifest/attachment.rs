@@ -25,13 +25,9 @@ pub(crate) fn decode(kind: Kind, spec: &mut Fields<'_, '_, '_>) -> Attachment {
     Attachment { selector, target_refs }
 }
 
-/// The attachment of a document that may be refused. `None` where it cannot be told for sure, also
+/// The attachment of a policy that may be refused. `None` where it cannot be told for sure, also
 /// because `admission` refuses it: such a policy might otherwise seem to be attached to nothing.
 pub(crate) fn of_refused(kind: Kind, document: &At<'_>) -> Option<Attachment> {
-    if kind == Kind::ApiRule {
-        // Its rules name Services: what those select is not told here.
-        return None;
-    }
     let Some(spec) = document.get("spec") else { return Some(Attachment::default()) };
     let nowhere = Text::new("", None);
     let mut report = Report::new(&nowhere);

@@ -17,7 +17,7 @@ use super::{
     text::{Text, quoted},
 };
 use crate::diagnostic::Diagnostic;
-use crate::model::{ApiRuleVersion, Kind, Resource, Service};
+use crate::model::{ApiRuleVersion, Kind, RefusedScope, Resource, Service};
 
 /// What is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +113,7 @@ impl<'t, 'o> Decoder<'t, 'o> {
         if id.is_some() {
             self.documents.push(DecodedDocument {
                 id,
-                attachment: None,
+                scope: None,
                 resource: None,
                 admitted: false,
                 file: self.report.text.file.clone(),
@@ -202,6 +202,14 @@ impl<'t, 'o> Decoder<'t, 'o> {
             .unwrap_or_default();
         let spec = fields.optional("spec");
         fields.close();
+        let version = version.unwrap_or(ApiRuleVersion::V1beta1);
+        let options = &self.options.api_rules;
+        let scope = match kind {
+            Kind::ApiRule => api_rule::refused::scope(&metadata.namespace, version, at, options),
+            Kind::AuthorizationPolicy | Kind::RequestAuthentication | Kind::PeerAuthentication => {
+                attachment::of_refused(kind, at).map(RefusedScope::Attached)
+            }
+        };
         let (spec, report) = (spec.as_ref(), &mut self.report);
         let resource = match kind {
             Kind::AuthorizationPolicy => {
@@ -214,8 +222,6 @@ impl<'t, 'o> Decoder<'t, 'o> {
                 Resource::PeerAuthentication(authentication::decode_peer(metadata, spec, report))
             }
             Kind::ApiRule => {
-                let version = version.unwrap_or(ApiRuleVersion::V1beta1);
-                let options = &self.options.api_rules;
                 let read = api_rule::decode(metadata, version, (at, spec), options, report);
                 Resource::ApiRule(read.into())
             }
@@ -225,7 +231,7 @@ impl<'t, 'o> Decoder<'t, 'o> {
         let admitted = sound && report.errors() == errors;
         self.documents.push(DecodedDocument {
             id,
-            attachment: attachment::of_refused(kind, at).filter(|_| sound),
+            scope: scope.filter(|_| sound),
             resource: decoded.then_some(resource),
             admitted,
             file: report.text.file.clone(),

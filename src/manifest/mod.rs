@@ -39,7 +39,7 @@ use self::{
     text::{Positions, Text, quoted},
 };
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::model::{Attachment, Position, Resource, ResourceId, Service};
+use crate::model::{Position, RefusedScope, Resource, ResourceId, Service};
 
 /// What documents may leave out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,8 +100,8 @@ impl Decoded {
 pub struct DecodedDocument {
     /// Which resource it is; `None` where its name could not be read.
     pub id: Option<ResourceId>,
-    /// What it is attached to; `None` where that could not be read for sure.
-    pub attachment: Option<Attachment>,
+    /// What it would be about if it is refused; `None` where that could not be read for sure.
+    pub scope: Option<RefusedScope>,
     /// The resource, where its structure is sound. It is there also if it is not admitted: as istiod
     /// would see it with its webhook off.
     pub resource: Option<Resource>,

@@ -1,6 +1,9 @@
 //! What every resource has: metadata, and what it is attached to.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     ApiRule, AuthorizationPolicy, Kind, PeerAuthentication, Position, RequestAuthentication,
@@ -33,6 +36,20 @@ pub struct Attachment {
     pub selector: Option<BTreeMap<String, String>>,
     /// `spec.targetRef` and `spec.targetRefs`, together.
     pub target_refs: Vec<PolicyTargetReference>,
+}
+
+/// What a refused resource would be about, as far as that can be told for sure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RefusedScope {
+    /// A policy, attached to this.
+    Attached(Attachment),
+    /// An APIRule.
+    ApiRule {
+        /// Its hosts, in lower case; never empty.
+        hosts: BTreeSet<String>,
+        /// Namespaces and names of the Services that it has rules for; never empty.
+        services: BTreeSet<(String, String)>,
+    },
 }
 
 /// One entry of `targetRefs`. The namespace is the policy's own (others are refused).

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{CompiledSize, JwtPlan, JwtRulePlan};
 use crate::matcher::PathTemplate;
-use crate::model::{AccessRule, AccessRuleId, AccessStrategy, ApiRule, TokenFrom};
+use crate::model::{AccessRule, AccessRuleId, AccessStrategy, ApiRule, ResourceId, TokenFrom};
 use crate::mutation::Format;
 use crate::path_regex::PathRegex;
 
@@ -22,6 +22,8 @@ pub struct AccessPlan {
     pub hosts: HashMap<Box<str>, HostPlan>,
     /// By what follows the `*` of a host: `.example.com`.
     pub wildcard_hosts: HashMap<Box<str>, HostPlan>,
+    /// Hosts of APIRules that never had an accepted form, in lower case, and whose they are.
+    pub refused: Vec<(String, ResourceId)>,
     /// Whether they are the workload's by its Services, so that it is closed to whatever they do not
     /// speak of. If not, they are for requests with one of their hosts, and for no other.
     pub is_closed: bool,
@@ -32,6 +34,8 @@ pub struct AccessPlan {
 pub struct HostPlan {
     /// Places in [`AccessPlan::routes`] of its rules, also of those of wider hosts, ascending.
     pub routes: Box<[u32]>,
+    /// Whether the only APIRules with this host are [refused](AccessPlan::refused): closed.
+    pub is_refused: bool,
     /// The token rules of requests with this host; `None` where they are those of the workload.
     pub jwt: Option<Arc<JwtPlan>>,
 }

@@ -51,7 +51,7 @@ fn decode(files: &[PolicyFile]) -> Decoded {
                 file: file.name.clone(),
                 id: Some(id),
                 resource: (!refused).then(|| Arc::new(resource)),
-                attachment: None,
+                scope: None,
             });
         }
     }

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use crate::diagnostic::{Code, Severity};
-use crate::model::{Action, AuthorizationPolicy, Kind, Metadata, Position};
+use crate::model::{Action, Attachment, AuthorizationPolicy, Kind, Metadata, Position};
 use crate::source::ReadError;
 
 use super::*;
@@ -44,7 +44,7 @@ fn document(file: &str, text: &str) -> (Document, Option<Diagnostic>) {
     });
     let document = Document {
         file: file.into(),
-        attachment: id.is_some().then_some(attachment),
+        scope: id.is_some().then_some(RefusedScope::Attached(attachment)),
         id,
         resource: (!refused).then(|| Arc::new(resource)),
     };
@@ -88,7 +88,7 @@ fn never(inventory: &Inventory) -> Vec<String> {
     inventory
         .never_accepted()
         .iter()
-        .map(|rejected| match &rejected.attachment {
+        .map(|rejected| match &rejected.scope {
             Some(_) => rejected.id.name.to_string(),
             None => format!("{} (anywhere)", rejected.id.name),
         })

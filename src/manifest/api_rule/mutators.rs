@@ -1,6 +1,6 @@
 //! `mutators` of v1alpha1 and v1beta1, `request` of v2: what is set in requests that pass.
 //!
-//! Values hold Envoy's command operators, which `operators` checks.
+//! Values hold Envoy's command operators, which [`Format`] reads.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -12,7 +12,6 @@ use super::super::{
     suggest,
     text::quoted,
 };
-use super::operators;
 use crate::model::{AccessStrategy, Located, RequestMutations};
 use crate::mutation::Format;
 
@@ -185,14 +184,11 @@ fn value_of(at: &At<'_>, value: &str, report: &mut Report<'_>) {
             Problem::error(codes::UNSUPPORTED_HANDLER, at, message)
                 .help("write Envoy's command operators, such as `%REQ(x-user)%`"),
         );
-    } else if let Err(why) = operators::check(value) {
-        let message = format!("{} cannot be set: {why}", quoted(value));
-        report.add(Problem::error(codes::BAD_MUTATOR, at, message).help(why.help()));
     } else if let Err(why) = Format::parse(value) {
         let message = format!("{} cannot be set: {why}", quoted(value));
-        report.add(
-            Problem::error(codes::BAD_MUTATOR, at, message).help("write it as Envoy reads it"),
-        );
+        report.add(Problem::error(codes::BAD_MUTATOR, at, message).help(
+            "the operators are listed in docs/apirule.md; `%REQ(name)%` is a header of the request",
+        ));
     }
 }
 

@@ -309,7 +309,7 @@ fn a_bad_entry_leaves_no_resource_with_a_shorter_list() {
     let document = &decoded.documents[0];
     assert!(document.resource.is_none() && !document.admitted);
     assert_eq!(document.id.as_ref().expect("id").to_string(), "AuthorizationPolicy/shop/r");
-    assert_eq!(document.attachment, Some(Attachment::default()));
+    assert_eq!(document.scope, Some(RefusedScope::Attached(Attachment::default())));
 }
 
 #[rstest]
@@ -322,5 +322,5 @@ fn a_bad_entry_leaves_no_resource_with_a_shorter_list() {
 fn a_doubtful_attachment_is_none(#[case] given: &str) {
     let decoded = decode_yaml(&resource(AP, given));
     assert!(!decoded.documents[0].admitted);
-    assert_eq!(decoded.documents[0].attachment, None);
+    assert_eq!(decoded.documents[0].scope, None);
 }

@@ -151,7 +151,7 @@ impl Policies {
                 namespace: "foo".into(),
                 name: "broken".into(),
             },
-            attachment: None,
+            scope: None,
         });
         compile(1, &resources, rejected.as_slice(), &settings).workloads.remove(0)
     }

@@ -139,7 +139,7 @@ fn config_of_introspection(#[case] config: &str, #[case] message: &str) {
 )]
 #[case::operator(
     "[{handler: header, config: {headers: {a: '%UPSTREAM_HOST%'}}}]",
-    "known only once an upstream is chosen"
+    "is about the upstream or the response"
 )]
 #[case::not_text("[{handler: header, config: {headers: {a: 1}}}]", "expected a string")]
 fn mutators(#[case] written: &str, #[case] message: &str) {

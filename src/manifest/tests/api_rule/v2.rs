@@ -21,7 +21,7 @@ use super::*;
 )]
 #[case::request(
     "noAuth: true, request: {headers: {a: '%RESP(x)%'}}",
-    "known only with the response"
+    "is about the upstream or the response"
 )]
 #[case::request_field("noAuth: true, request: {header: {a: b}}", "unknown field `header`")]
 #[case::external(
