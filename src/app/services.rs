@@ -48,6 +48,9 @@ pub(super) fn grpc_services(
             .with_unknown_kid_wait(config.key_sources.unknown_kid_wait)
             .with_introspection(keys.asking(&config.introspection)?)
             .with_metrics(check_metrics);
+    if !config.introspection.destinations.is_empty() {
+        service = service.with_introspection_metrics(metrics.introspection());
+    }
     if let Some(decision_log) = decision_log {
         service = service.with_decision_log(decision_log);
     }

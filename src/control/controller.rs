@@ -17,6 +17,7 @@ use crate::telemetry::metrics::{SnapshotMetrics, WorkloadMetrics};
 use super::{
     decoding::Decode,
     inventory::Inventory,
+    overlaps::Overlaps,
     publish::Publisher,
     status::{ControlStatus, Problem, Rejection},
 };
@@ -71,6 +72,7 @@ pub struct Controller {
     /// The workloads that the sources told of.
     workloads: Arc<[Workload]>,
     compiler: Compiler,
+    overlaps: Overlaps,
     key_sources: Vec<KeySource>,
     status: watch::Sender<Arc<ControlStatus>>,
 }
@@ -84,6 +86,7 @@ impl Controller {
             inventory: Arc::default(),
             workloads: Arc::default(),
             compiler: Compiler::default(),
+            overlaps: Overlaps::default(),
             key_sources: Vec::new(),
             status,
         }
@@ -122,6 +125,7 @@ impl Controller {
         let same_workloads = self.workloads == corpus.workloads;
         // Where compiling panics, what was kept is gone with it.
         let mut compiler = std::mem::take(&mut self.compiler);
+        let mut overlaps = std::mem::take(&mut self.overlaps);
         let taken = corpus.clone();
         let now = Instant::now();
         let worked = spawn_blocking(move || {
@@ -131,19 +135,20 @@ impl Controller {
                 let text = decoded.errors().cloned().map(Problem::Text);
                 let problems: Vec<_> = read.chain(text).collect();
                 if !problems.is_empty() {
-                    return (compiler, Err(NotStarted::Refused(problems)));
+                    return ((compiler, overlaps), Err(NotStarted::Refused(problems)));
                 }
             }
-            let findings = findings(&decoded.diagnostics);
+            let mut findings = findings(&decoded.diagnostics);
             let next = inventory.next(decoded, &corpus.problems, now);
+            findings.extend(overlaps.find(&next.resources()));
             let is_new = revision == 0 || !same_workloads || !next.same_meaning(&inventory);
             let compiled = is_new.then(|| {
                 Compiled::new(&mut compiler, revision + 1, &next, &settings, &corpus.workloads)
             });
-            (compiler, Ok((next, findings, compiled)))
+            ((compiler, overlaps), Ok((next, findings, compiled)))
         });
-        let (compiler, worked) = worked.await.map_err(|_| NotStarted::Defect)?;
-        self.compiler = compiler;
+        let ((compiler, overlaps), worked) = worked.await.map_err(|_| NotStarted::Defect)?;
+        (self.compiler, self.overlaps) = (compiler, overlaps);
         let (next, findings, compiled) = worked?;
         self.workloads = taken.workloads.clone();
         self.log_rejections(&next.rejections);

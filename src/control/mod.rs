@@ -6,6 +6,7 @@ pub mod acceptance;
 mod controller;
 mod decoding;
 mod inventory;
+mod overlaps;
 pub mod publish;
 mod status;
 

@@ -43,7 +43,7 @@ pub struct Rejection {
     /// What.
     pub subject: Subject,
     /// How many resources stay in force in their last accepted form. None for a resource means that
-    /// the workloads it may select deny everything.
+    /// what it may be about is denied.
     pub kept: usize,
     /// Why; never empty.
     pub problems: Vec<Problem>,
@@ -55,6 +55,9 @@ impl Rejection {
     /// What this means for requests, in a few words.
     pub fn effect(&self) -> &'static str {
         match (&self.subject, self.kept) {
+            (Subject::Resource(id), 0) if id.kind == Kind::ApiRule => {
+                "never accepted: requests for its hosts are denied"
+            }
             (Subject::Resource(_), 0) => "never accepted: the workloads it may select deny",
             (Subject::Resource(_), _) => "its last accepted form stays in force",
             (Subject::Path(_), 0) => "nothing was ever accepted from it",

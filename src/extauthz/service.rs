@@ -27,7 +27,7 @@ use crate::normalize::PathNormalization;
 use crate::plan::{Series, Snapshot, WorkloadPlan};
 use crate::telemetry::decision_log::{Decision, DecisionLog, Draft, TraceContext};
 use crate::telemetry::metrics::{
-    DecisionMetrics, Input, InputMetrics, PolicyMatches, WorkloadMetrics,
+    DecisionMetrics, Input, InputMetrics, IntrospectionMetrics, PolicyMatches, WorkloadMetrics,
 };
 use crate::telemetry::otlp::Spans;
 use crate::telemetry::timeline::{Stage, Timeline};
@@ -137,6 +137,7 @@ pub struct AuthorizationService {
     clock: Clock,
     unknown_kid_wait: Duration,
     asking: Option<Asking>,
+    introspection_metrics: Option<IntrospectionMetrics>,
     providers: Option<Arc<Providers>>,
     token_cache: Option<Arc<TokenCache>>,
     metrics: Option<CheckMetrics>,
@@ -170,6 +171,7 @@ impl AuthorizationService {
             clock,
             unknown_kid_wait: Duration::ZERO,
             asking: None,
+            introspection_metrics: None,
             providers: None,
             token_cache: None,
             metrics: None,
@@ -191,6 +193,12 @@ impl AuthorizationService {
     #[must_use]
     pub fn with_introspection(self, asking: Asking) -> Self {
         Self { asking: Some(asking), ..self }
+    }
+
+    /// Has what came of that counted.
+    #[must_use]
+    pub fn with_introspection_metrics(self, metrics: IntrospectionMetrics) -> Self {
+        Self { introspection_metrics: Some(metrics), ..self }
     }
 
     /// Has extension providers asked, for not longer than Envoy waits for the answer.
@@ -330,7 +338,12 @@ impl AuthorizationService {
             let (Some(ask), Some(asking)) = (checked.introspection.pop(), &self.asking) else {
                 break;
             };
-            known.introspection.push(asking.ask(ask, left(INTROSPECTION_WAIT)).await);
+            let begun = Instant::now();
+            let answered = asking.ask(ask, left(INTROSPECTION_WAIT)).await;
+            if let Some(metrics) = &self.introspection_metrics {
+                metrics.asked(&answered.outcome, begun.elapsed());
+            }
+            known.introspection.push(answered);
             checked = decide(&known)?;
         }
         self.record(&mut checked, started);

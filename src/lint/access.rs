@@ -9,49 +9,46 @@ use crate::model::{AccessPath, AccessRule, AccessStrategy, ApiRule, Kind, Resour
 use crate::path_regex::PathRegex;
 
 pub(super) fn find(policies: &Policies<'_>, findings: &mut Vec<Finding>) {
-    for (number, api_rule) in policies.api_rules.iter().enumerate() {
-        // Those that come before it and are for all of its hosts.
-        let before = policies.api_rules.iter().take(number);
-        let before = before.copied().filter(|other| covers_hosts(other, api_rule));
-        let before: Vec<_> = before.flat_map(rules).collect();
-        let own: Vec<_> = rules(api_rule).collect();
-        for (at, rule) in api_rule.rules.iter().enumerate() {
-            let earlier = before.iter().chain(own.iter().take(at));
-            findings.extend(finding((api_rule, at, rule), earlier.copied()));
-        }
-    }
+    policies.api_rules.iter().for_each(|api_rule| findings.extend(of(api_rule)));
+}
+
+/// Other APIRules take none of its requests: they have other hosts, and the most specific one counts.
+pub(super) fn of(api_rule: &ApiRule) -> impl Iterator<Item = Finding> {
+    api_rule
+        .rules
+        .iter()
+        .enumerate()
+        .filter_map(move |(at, rule)| finding(api_rule, (at, rule), rules(api_rule).take(at)))
 }
 
 /// A rule and where it is.
-type RuleOf<'a> = (&'a ApiRule, usize, &'a AccessRule);
+type RuleOf<'a> = (usize, &'a AccessRule);
 
 fn rules(api_rule: &ApiRule) -> impl Iterator<Item = RuleOf<'_>> {
-    api_rule.rules.iter().enumerate().map(move |(at, rule)| (api_rule, at, rule))
+    api_rule.rules.iter().enumerate()
 }
 
 fn finding<'a>(
-    (api_rule, at, rule): RuleOf<'a>,
+    api_rule: &ApiRule,
+    (at, rule): RuleOf<'a>,
     earlier: impl Iterator<Item = RuleOf<'a>>,
 ) -> Option<Finding> {
     let covering: Vec<_> = earlier
-        .filter(|(_, _, other)| other.service == rule.service && covers(&other.path, &rule.path))
+        .filter(|(_, other)| other.service == rule.service && covers(&other.path, &rule.path))
         .collect();
     let taker = |method: &str| {
         covering
             .iter()
-            .find(|(_, _, other)| other.methods.iter().any(|theirs| *theirs.value == *method))
+            .find(|(_, other)| other.methods.iter().any(|theirs| *theirs.value == *method))
     };
     let takers: Vec<_> =
         rule.methods.iter().map(|method| (method.value.as_str(), taker(&method.value))).collect();
     let opened: Vec<_> = takers
         .iter()
         .filter_map(|(method, taker)| Some((*method, (*taker)?)))
-        .filter(|(_, (_, _, other))| is_open(other) && !is_open(rule))
+        .filter(|(_, (_, other))| is_open(other) && !is_open(rule))
         .collect();
-    let name = |(other, at, _): &RuleOf<'_>| {
-        let metadata = &other.metadata;
-        format!("rules[{at}] of `{}/{}`", metadata.namespace, metadata.name)
-    };
+    let name = |(at, _): &RuleOf<'_>| format!("rules[{at}]");
     let is_reached = takers.iter().any(|(_, taker)| taker.is_none());
     let (code, message) = match (is_reached, opened.first(), takers.first()) {
         (_, Some((method, by)), _) => (
@@ -92,18 +89,6 @@ fn is_open(rule: &AccessRule) -> bool {
         | AccessStrategy::OathkeeperJwt(_)
         | AccessStrategy::Introspection(_)
         | AccessStrategy::ExtAuth { .. } => false,
-    })
-}
-
-fn covers_hosts(other: &ApiRule, api_rule: &ApiRule) -> bool {
-    api_rule.hosts.iter().all(|host| {
-        other.hosts.iter().any(|wider| {
-            wider.value == host.value
-                || wider.value.strip_prefix('*').is_some_and(|end| {
-                    let host = host.value.strip_prefix('*').unwrap_or(&host.value);
-                    host.len() > end.len() && host.ends_with(end)
-                })
-        })
     })
 }
 

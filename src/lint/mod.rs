@@ -68,6 +68,16 @@ pub fn lint(subject: Subject<'_>) -> Vec<Diagnostic> {
     found
 }
 
+/// Rules of one APIRule that others of it come before, as far as its annotations do not ignore it.
+pub fn overlaps(resource: &Arc<Resource>) -> Vec<Diagnostic> {
+    let Resource::ApiRule(api_rule) = &**resource else { return Vec::new() };
+    let found: Vec<_> = access::of(api_rule).map(Finding::into_diagnostic).collect();
+    let codes: Vec<_> = found.iter().map(|finding| finding.code).collect();
+    let mut shown = sort(found, std::slice::from_ref(resource)).shown;
+    shown.retain(|finding| codes.contains(&finding.code));
+    shown
+}
+
 fn place(found: &Diagnostic) -> impl Ord + use<> {
     let file = (found.file.is_none(), found.file.clone());
     (file, found.position, found.code, found.resource.clone(), found.message.clone())

@@ -21,6 +21,7 @@ mod decision_log;
 mod decisions;
 mod extension_providers;
 mod inputs;
+mod introspection;
 mod key_sources;
 #[cfg(feature = "kube")]
 mod kube;
@@ -35,6 +36,7 @@ pub use decisions::DecisionMetrics;
 use extension_providers::ExtensionProviderCollector;
 pub use extension_providers::{ExtensionProviderMetrics, ExtensionProviderSample};
 pub use inputs::{Input, InputMetrics};
+pub use introspection::IntrospectionMetrics;
 use key_sources::KeySourceCollector;
 pub use key_sources::{KeySourceMetrics, KeySourceSample};
 #[cfg(feature = "kube")]
@@ -140,6 +142,11 @@ impl Metrics {
         let mut registry = self.lock();
         registry.register_collector(Box::new(ExtensionProviderCollector { read: Box::new(read) }));
         ExtensionProviderMetrics::register(&mut registry)
+    }
+
+    /// The handle that counts tokens which are introspected; shown from now on.
+    pub fn introspection(&self) -> IntrospectionMetrics {
+        IntrospectionMetrics::register(&mut self.lock())
     }
 
     /// The handle that counts requests of the embedded API; shown from now on.

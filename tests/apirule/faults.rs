@@ -7,20 +7,27 @@ use std::{
 
 use axum::{
     Router,
+    body::Body,
     extract::{Request, State},
     http::{StatusCode, header},
     response::{IntoResponse as _, Response},
     routing::any,
+    serve::Listener as _,
 };
 use rstest::rstest;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle};
 
-use crate::{issuer::bearer, world::World};
+use crate::{
+    issuer::bearer,
+    tls_listener::{Authority, TlsListener},
+    world::World,
+};
 
 /// An endpoint that answers what its path says, and remembers what it was asked.
 struct Endpoint {
     address: SocketAddr,
+    authority: Authority,
     asked: Arc<Mutex<Vec<Asked>>>,
     task: JoinHandle<()>,
 }
@@ -36,16 +43,17 @@ struct Asked {
 
 impl Endpoint {
     async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let authority = Authority::new();
+        let listener = TlsListener::bind(&authority).await;
         let address = listener.local_addr().unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
         let routes = Router::new().fallback(any(answer)).with_state(asked.clone());
         let task = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
-        Self { address, asked, task }
+        Self { address, authority, asked, task }
     }
 
     fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        format!("https://localhost:{}{path}", self.address.port())
     }
 
     fn asked(&self) -> Vec<Asked> {
@@ -59,8 +67,14 @@ impl Endpoint {
         for (name, value) in more.as_object().unwrap() {
             config[name] = value.clone();
         }
+        self.asked_by(&api_rule(&config)).await
+    }
+
+    /// With what may be asked, and whose word it takes that this is it.
+    async fn asked_by(&self, resources: &str) -> World {
         let destinations = format!("--introspection-destinations={}", self.url("/"));
-        World::start(&api_rule(&config), "", &[&destinations]).await
+        let flags = [&*destinations, "--jwks-ca-certificates={ca}"];
+        World::start(resources, &self.authority.pem(), &flags).await
     }
 }
 
@@ -101,6 +115,11 @@ async fn answer(State(asked): State<Arc<Mutex<Vec<Asked>>>>, request: Request) -
         "/redirect" => (StatusCode::FOUND, [(header::LOCATION, "/good")], "").into_response(),
         "/text" => "active".into_response(),
         "/list" => "[true]".into_response(),
+        "/endless" => " ".repeat(4 << 20).into_response(),
+        "/half" => {
+            let begun = tokio_stream::iter([Ok("{\"active\":"), Err("that is all")]);
+            Body::from_stream(begun).into_response()
+        }
         other => panic!("{other}"),
     }
 }
@@ -132,6 +151,8 @@ spec:
 #[case::redirect("/redirect", 500)]
 #[case::no_json("/text", 500)]
 #[case::no_object("/list", 500)]
+#[case::endless("/endless", 500)]
+#[case::half("/half", 500)]
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_is_no_good_answer_lets_nothing_through(#[case] path: &str, #[case] status: u16) {
     let endpoint = Endpoint::start().await;
@@ -163,6 +184,41 @@ async fn nobody_answers() {
     let world = World::start(&api_rule(&config), "", &[&destinations]).await;
     assert_eq!(world.status("/", &[("authorization", "Bearer secret")]).await, 500);
     drop(endpoint);
+}
+
+/// A token is a secret: it goes to nobody who cannot show that it is the endpoint.
+#[rstest]
+#[case::other_authority(|it: &Endpoint| (it.url("/good"), Authority::new().pem()))]
+#[case::other_name(|it: &Endpoint| (format!("https://{}/good", it.address), it.authority.pem()))]
+#[case::no_tls(|it: &Endpoint| (it.url("/good").replace("https", "http"), it.authority.pem()))]
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_not_the_endpoint_gets_no_token(#[case] make: fn(&Endpoint) -> (String, String)) {
+    let endpoint = Endpoint::start().await;
+    let (url, authority) = make(&endpoint);
+    let config = json!({"introspection_url": url, "retry": {"give_up_after": "1ms"}});
+    let destinations = format!("--introspection-destinations={url}");
+    let flags = [&*destinations, "--jwks-ca-certificates={ca}"];
+    let world = World::start(&api_rule(&config), &authority, &flags).await;
+    assert_eq!(world.status("/", &[("authorization", "Bearer secret")]).await, 500);
+    assert!(endpoint.asked().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_of_asking_is_counted() {
+    let endpoint = Endpoint::start().await;
+    let world =
+        endpoint.world("/good", json!({"required_scope": ["a"], "scope_strategy": "exact"}));
+    let world = world.await;
+    let token = [("authorization", "Bearer secret")];
+    assert_eq!(world.status("/", &token).await, 200);
+    assert_eq!(world.status("/", &token).await, 200);
+    assert_eq!(world.status("/", &[]).await, 401, "nobody is asked");
+    let count = |result: &str| format!("postern_introspected_tokens_total{{result=\"{result}\"}}");
+    let samples = world.metrics().await;
+    let shows = |line: String| samples.lines().any(|sample| sample == line);
+    assert!(shows(count("active") + " 2"), "{samples}");
+    assert!(shows(count("error") + " 0"), "{samples}");
+    assert!(shows("postern_introspection_duration_seconds_count 2".to_owned()), "{samples}");
 }
 
 /// Whoever writes an APIRule cannot have tokens sent to a place of their own.
@@ -239,8 +295,7 @@ kind: AuthorizationPolicy
 metadata: {name: allow, namespace: shop}
 spec: {rules: [{to: [{operation: {paths: [/allowed]}}]}]}
 ";
-    let destinations = format!("--introspection-destinations={}", endpoint.url("/"));
-    let world = World::start(&policies, "", &[&destinations]).await;
+    let world = endpoint.asked_by(&policies).await;
     let token = [("authorization", "Bearer secret")];
     assert_eq!(world.status("/denied", &token).await, 403);
     assert_eq!(world.status("/allowed", &token).await, 200);

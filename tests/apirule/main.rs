@@ -28,6 +28,8 @@ mod packages;
 #[path = "../identity_provider/provider.rs"]
 #[expect(dead_code, reason = "the tests of the identity provider use all of it")]
 mod provider;
+#[path = "../key_rotation/tls_listener.rs"]
+mod tls_listener;
 #[path = "../conformance/tokens.rs"]
 mod tokens;
 mod world;

@@ -120,6 +120,15 @@ impl World {
         self.get(path, headers).await.status
     }
 
+    /// `/metrics`
+    pub(crate) async fn metrics(&self) -> String {
+        let mut stream = TcpStream::connect(self.postern.admin_addr).await.unwrap();
+        let head = "GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let answer = http1::read(&mut stream, Body::Response).await.unwrap().unwrap();
+        String::from_utf8(answer.body).unwrap()
+    }
+
     pub(crate) async fn ask(
         &self,
         method: &str,

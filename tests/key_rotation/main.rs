@@ -18,6 +18,7 @@ mod envoy_process;
 mod http1;
 mod load;
 mod provider;
+mod tls_listener;
 
 use std::{fs, net::SocketAddr, path::Path, time::Duration};
 

@@ -23,17 +23,10 @@ use axum::{
 };
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL};
 use postern::authn::clock::Clock;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde_json::{Value, json};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    task::JoinHandle,
-};
-use tokio_rustls::{
-    TlsAcceptor,
-    rustls::{ServerConfig, crypto, pki_types::PrivateKeyDer},
-    server::TlsStream,
-};
+use tokio::task::JoinHandle;
+
+use crate::tls_listener::{Authority, TlsListener};
 
 /// A key that signs tokens.
 pub(crate) struct SigningKey {
@@ -60,7 +53,7 @@ impl SigningKey {
 
 /// The provider. Newest key first, which is the one that signs.
 pub(crate) struct Provider {
-    authority: CertifiedIssuer<'static, KeyPair>,
+    authority: Authority,
     address: SocketAddr,
     shared: Arc<Shared>,
     server: Mutex<Option<JoinHandle<()>>>,
@@ -75,12 +68,9 @@ struct Shared {
 
 impl Provider {
     pub(crate) async fn start(key: SigningKey) -> Arc<Self> {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = tcp.local_addr().unwrap();
-        let listener = TlsListener { tcp, acceptor: acceptor(&authority) };
+        let authority = Authority::new();
+        let listener = TlsListener::bind(&authority).await;
+        let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared::default());
         shared.keys.lock().unwrap().push_front(key);
         let keys = shared.clone();
@@ -158,44 +148,5 @@ impl Shared {
         }
         let keys: Vec<_> = keys.iter().map(SigningKey::jwk).collect();
         ([(header::ETAG, tag)], json!({ "keys": keys }).to_string()).into_response()
-    }
-}
-
-fn acceptor(authority: &CertifiedIssuer<'static, KeyPair>) -> TlsAcceptor {
-    let key = KeyPair::generate().unwrap();
-    let leaf = CertificateParams::new(["localhost".to_owned()]).unwrap();
-    let leaf = leaf.signed_by(&key, authority).unwrap();
-    let config = ServerConfig::builder_with_provider(crypto::aws_lc_rs::default_provider().into())
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(
-            vec![leaf.der().clone()],
-            PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
-        )
-        .unwrap();
-    TlsAcceptor::from(Arc::new(config))
-}
-
-struct TlsListener {
-    tcp: TcpListener,
-    acceptor: TlsAcceptor,
-}
-
-impl Listener for TlsListener {
-    type Io = TlsStream<TcpStream>;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        loop {
-            let (stream, address) = self.tcp.accept().await.unwrap();
-            if let Ok(stream) = self.acceptor.accept(stream).await {
-                return (stream, address);
-            }
-        }
-    }
-
-    fn local_addr(&self) -> std::io::Result<Self::Addr> {
-        self.tcp.local_addr()
     }
 }
