@@ -147,15 +147,26 @@ impl Installation {
         ];
         let of_pods = json!({ "apiGroups": [""], "resources": ["pods", "services"], "verbs": ["get", "list", "watch"] });
         let reads_pods = pod.argument("--kube-workloads") == Some("true");
+        let of_api_rules = [
+            json!({ "apiGroups": ["gateway.kyma-project.io"], "resources": ["apirules"], "verbs": ["get", "list", "watch"] }),
+            json!({ "apiGroups": ["gateway.kyma-project.io"], "resources": ["apirules/status"], "verbs": ["patch"] }),
+        ];
+        let reads_api_rules = pod.argument("--kube-api-rules").is_some();
         let roles: Vec<_> =
             ["Role", "ClusterRole"].iter().flat_map(|kind| self.of_kind(kind)).collect();
         for role in &roles {
             for rule in each(&role["rules"]) {
-                assert!(allowed.contains(rule) || reads_pods && *rule == of_pods, "{rule}");
+                let asked_for = reads_pods && *rule == of_pods
+                    || reads_api_rules && of_api_rules.contains(rule);
+                assert!(allowed.contains(rule) || asked_for, "{rule}");
             }
         }
-        let rules = roles.iter().flat_map(|role| each(&role["rules"]));
-        assert_eq!(rules.filter(|rule| **rule == of_pods).count() > 0, reads_pods);
+        let has = |wanted: &Value| {
+            let mut rules = roles.iter().flat_map(|role| each(&role["rules"]));
+            rules.any(|rule| rule == wanted)
+        };
+        assert_eq!(has(&of_pods), reads_pods);
+        assert_eq!(has(&of_api_rules[0]), reads_api_rules);
         let bindings: Vec<_> =
             ["RoleBinding", "ClusterRoleBinding"].iter().flat_map(|k| self.of_kind(k)).collect();
         assert_eq!(roles.len(), bindings.len());

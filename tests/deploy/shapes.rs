@@ -76,7 +76,10 @@ fn application() -> Value {
     &[]
 )]
 #[case::service_of_pods(
-    json!({ "workload": { "pods": true }, "policies": { "namespaces": ["istio-system", "shop"] } }),
+    json!({
+        "workload": { "pods": true },
+        "policies": { "namespaces": ["istio-system", "shop"], "apiRules": "v1beta1" },
+    }),
     &[]
 )]
 #[case::sidecar(
@@ -230,6 +233,9 @@ fn listed_namespaces_need_no_cluster_role() {
     };
     assert_eq!(rules(&json!({})), 2);
     assert_eq!(rules(&json!({ "workload": { "pods": true } })), 3);
+    let api_rules = json!({ "policies": { "apiRules": "v2" } });
+    assert_eq!(rules(&api_rules), 4);
+    assert_eq!(chart(&api_rules, &[]).pod().argument("--kube-api-rules"), Some("v2"));
 
     // A sidecar writes no status: there are as many as pods.
     let sidecar = chart(&json!({ "shape": "sidecar" }), &[]);

@@ -100,6 +100,9 @@ seccompProfile:
 {{- with .Values.policies.namespaces }}
 - --kube-namespaces={{ join "," . }}
 {{- end }}
+{{- with .Values.policies.apiRules }}
+- --kube-api-rules={{ . }}
+{{- end }}
 {{- if eq .Values.shape "sidecar" }}
 - --kube-status=false
 {{- else if .Values.workload.pods }}
