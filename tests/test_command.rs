@@ -310,3 +310,77 @@ fn a_change_of_a_policy_is_tested_at_once() {
     child.kill().unwrap();
     child.wait().unwrap();
 }
+
+const API_RULE: &str = r#"apiVersion: gateway.kyma-project.io/v1beta1
+kind: APIRule
+metadata: {name: orders, namespace: shop}
+spec:
+  host: orders.example.com
+  gateway: kyma-system/kyma-gateway
+  service: {name: orders, port: 80}
+  rules:
+  - path: /orders/.*
+    methods: [GET]
+    accessStrategies:
+    - handler: jwt
+      config:
+        authentications: [{issuer: 'https://id.example.com', jwksUri: 'https://id.example.com/keys'}]
+        authorizations: [{requiredScopes: [read]}]
+  - path: /old
+    methods: [GET]
+    accessStrategies: [{handler: allow}]
+"#;
+
+const OATHKEEPER: &str = "
+    - handler: jwt
+      config: {jwks_urls: ['https://id.example.com/keys'], required_scope: [read], allowed_algorithms: [ES256]}
+";
+
+const API_RULE_CASES: &str = r#"workload: {namespace: shop}
+policies: [policies/rule.yaml]
+requests:
+- name: enough
+  request: {path: /orders/1, host: orders.example.com}
+  token: {claims: {iss: https://id.example.com, sub: alice, scope: read}}
+  expect: {outcome: allow, reason: api_rule, policy: APIRule/shop/orders, rule: 0}
+- name: not enough
+  request: {path: /orders/1, host: orders.example.com}
+  token: {claims: {iss: https://id.example.com, sub: alice, scope: write}}
+  expect: {outcome: deny, reason: api_rule_refused, policy: APIRule/shop/orders, rule: 0, error: "REFUSED"}
+- name: forged
+  request: {path: /orders/1, host: orders.example.com}
+  token: {claims: {iss: https://id.example.com, sub: alice, scope: read}, signedBy: forger}
+  expect: deny
+"#;
+
+/// The keys that access strategies name are those of the run, in both forms of `jwt`.
+#[test]
+fn api_rules_are_tested_with_tokens() {
+    let folder = Folder::new();
+    folder.file("policies/rule.yaml", API_RULE);
+    let refused = "jwt: none of its authorizations holds for the token";
+    folder.file("rule.cases.yaml", &API_RULE_CASES.replace("REFUSED", refused));
+    let ran = test(&folder, "rule.cases.yaml --coverage");
+    assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+    insta::assert_snapshot!(ran.stdout, @r"
+    ok      rule.cases.yaml  3 requests
+
+    1 of 2 rules matched, 0 of 4 conditions seen to hold and to refuse
+      policies/rule.yaml:9:5: APIRule/shop/orders rules[0]
+        methods: never refused
+        path: never refused
+      policies/rule.yaml:16:5: APIRule/shop/orders rules[1]  never matched
+        methods: never refused
+        path: never held
+
+    3 passed, 0 failed
+    ");
+
+    let (before, after) = API_RULE.split_once("\n    - handler: jwt").unwrap();
+    let (_, after) = after.split_once("\n  - path").unwrap();
+    folder.file("policies/rule.yaml", &format!("{before}{OATHKEEPER}  - path{after}"));
+    let refused = "jwt: the token does not have the scope";
+    folder.file("rule.cases.yaml", &API_RULE_CASES.replace("REFUSED", refused));
+    let ran = test(&folder, "rule.cases.yaml");
+    assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+}

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::model::{Outcome, Reason, RuleId, Verdict};
+use crate::model::{AccessRuleId, Outcome, Reason, RuleId, Verdict};
 use crate::plan::WorkloadPlan;
 
 /// An outcome and everything that is to be said of it, policies by name. Displays in one line.
@@ -12,9 +12,9 @@ pub struct Answer {
     pub outcome: Outcome,
     /// As [`Reason::as_str`] says it.
     pub reason: String,
-    /// What is wrong with the token.
+    /// What is wrong with the token, or why an access strategy refuses.
     pub error: Option<String>,
-    /// The policy that decided, as [`crate::model::ResourceId`] displays.
+    /// The policy or APIRule that decided, as [`crate::model::ResourceId`] displays.
     pub policy: Option<String>,
     /// Its rule, from 0.
     pub rule: Option<u32>,
@@ -39,9 +39,19 @@ impl Answer {
         Self {
             outcome: reason.outcome(),
             reason: reason.as_str().into(),
-            error: if let Reason::Jwt(error) = reason { Some(error.to_string()) } else { None },
-            policy: reason.rule().and_then(|rule| policy_id(plan, rule)),
-            rule: reason.rule().map(|rule| rule.rule),
+            error: match reason {
+                Reason::Jwt(error) => Some(error.to_string()),
+                Reason::ApiRuleRefused(_, refusal) => Some(refusal.to_string()),
+                _ => None,
+            },
+            policy: reason
+                .rule()
+                .and_then(|rule| policy_id(plan, rule))
+                .or_else(|| api_rule_id(plan, reason.access_rule()?)),
+            rule: reason
+                .rule()
+                .map(|rule| rule.rule)
+                .or_else(|| reason.access_rule().map(|rule| rule.rule)),
             audited_by: Vec::new(),
             shadow: None,
         }
@@ -51,6 +61,11 @@ impl Answer {
 fn policy_id(plan: &WorkloadPlan, rule: RuleId) -> Option<String> {
     let metadata = &plan.policy(rule)?.metadata;
     Some(format!("AuthorizationPolicy/{}/{}", metadata.namespace, metadata.name))
+}
+
+fn api_rule_id(plan: &WorkloadPlan, rule: AccessRuleId) -> Option<String> {
+    let [namespace, name] = plan.api_rule(rule)?;
+    Some(format!("APIRule/{namespace}/{name}"))
 }
 
 impl fmt::Display for Answer {

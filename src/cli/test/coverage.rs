@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::decide::Certainty;
-use crate::decide::reference::{FieldTrace, RuleTrace};
-use crate::model::{AuthorizationPolicy, Position, RuleId};
+use crate::decide::reference::{AccessTrace, FieldTrace, RuleTrace};
+use crate::model::{AuthorizationPolicy, Metadata, Position, RuleId};
 use crate::plan::WorkloadPlan;
 
 /// All rules that requests were asked about, in the order of their names.
@@ -44,6 +44,15 @@ impl Coverage {
                 known.position = rule.position;
             }
         }
+        let api_rules = plan.access.iter().flat_map(|access| &access.api_rules);
+        for api_rule in api_rules {
+            for (number, rule) in (0..).zip(&api_rule.rules) {
+                let name = api_rule_name(&api_rule.metadata);
+                let known = self.rules.entry((name, number)).or_default();
+                known.file.clone_from(&api_rule.metadata.file);
+                known.position = rule.position;
+            }
+        }
     }
 
     /// Adds what one request came to.
@@ -51,6 +60,21 @@ impl Coverage {
         for trace in traces {
             if let Some(rule) = self.of(plan, trace.id) {
                 rule.note(trace);
+            }
+        }
+    }
+
+    /// Adds how the rules of APIRules fared, of which the first that fits is the request's.
+    pub(super) fn note_access(&mut self, plan: &WorkloadPlan, traces: &[AccessTrace]) {
+        let taken = traces.iter().position(AccessTrace::fits);
+        for (place, trace) in traces.iter().enumerate() {
+            let found = plan.access.as_ref().and_then(|access| access.rule(trace.id));
+            let Some((api_rule, rule)) = found else { continue };
+            let key = (api_rule_name(&api_rule.metadata), trace.id.rule);
+            let Some(known) = self.rules.get_mut(&key) else { continue };
+            known.matched += u64::from(taken == Some(place));
+            for (field, holds) in [("methods", trace.method), ("path", trace.path)] {
+                known.count(rule.position, field, holds);
             }
         }
     }
@@ -80,12 +104,21 @@ impl RuleCoverage {
     }
 
     fn condition(&mut self, position: Position, field: &FieldTrace) {
-        let condition = self.conditions.entry((position, field.field.clone())).or_default();
-        match field.result {
-            Certainty::Yes => condition.held += 1,
-            Certainty::No | Certainty::Unknown => condition.refused += 1,
-        }
+        let holds = match field.result {
+            Certainty::Yes => true,
+            Certainty::No | Certainty::Unknown => false,
+        };
+        self.count(position, &field.field, holds);
     }
+
+    fn count(&mut self, position: Position, field: &str, holds: bool) {
+        let condition = self.conditions.entry((position, field.to_owned())).or_default();
+        *(if holds { &mut condition.held } else { &mut condition.refused }) += 1;
+    }
+}
+
+fn api_rule_name(metadata: &Metadata) -> String {
+    format!("APIRule/{}/{}", metadata.namespace, metadata.name)
 }
 
 fn name(policy: &AuthorizationPolicy) -> String {

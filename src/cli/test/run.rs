@@ -7,8 +7,8 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 
 use crate::app;
+use crate::authn::Verifier;
 use crate::authn::clock::Clock;
-use crate::authn::{NoKeys, Verifier};
 use crate::case_file::{Answer, Case, CaseFile, PolicySource};
 use crate::compile::compile;
 use crate::config::{Config, Environment, Flags, PolicyFlags, ServerFlags};
@@ -158,6 +158,7 @@ impl Bench {
         }
         let (answer, decided) = self.ask(&request, now);
         coverage.note(&self.plan, &decided.explanation.rules);
+        coverage.note_access(&self.plan, decided.explanation.access.as_deref().unwrap_or_default());
         let failure = (!case.expect.is_met_by(&answer)).then(|| Failure {
             expected: case.expect.to_string(),
             answered: answer.to_string(),
@@ -170,7 +171,7 @@ impl Bench {
         let plan = &*self.plan;
         let check = request.check_request(self.settings.client_address);
         let max_token_size = self.settings.max_token_size;
-        let verifier = Verifier { keys: &NoKeys, cache: None, now, max_token_size };
+        let verifier = Verifier { keys: &self.tokens, cache: None, now, max_token_size };
         let attributes = request.attributes(&check, &self.settings);
         let decided = Decided::new(plan, attributes, &verifier, Standing::default(), 1);
         let verdict = decided.explanation.passage.verdict;

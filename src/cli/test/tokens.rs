@@ -5,15 +5,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value as Json, json};
 
+use crate::authn::KeyLookup;
 use crate::case_file::{CaseFile, KeysText, Signer, TokenPlace, TokenRecipe};
 use crate::cli::jwt::{Algorithm, PrivateKey};
 use crate::key_set::KeySet;
 use crate::model::Resource;
+use crate::plan::KeySourceId;
 use crate::request_file::RequestFile;
 
 /// The name of the keys of the run.
@@ -25,6 +28,9 @@ const STRANGE_KEY_ID: &str = "postern-test-stranger";
 pub(super) struct Tokens {
     /// Key sets by issuer, in place of those of the policies.
     sets: BTreeMap<String, Vec<Json>>,
+    /// The same, read, and those of all issuers together.
+    read: BTreeMap<String, Arc<KeySet>>,
+    all: Option<Arc<KeySet>>,
     keys: Option<Keys>,
 }
 
@@ -61,17 +67,24 @@ impl Tokens {
         }
         let recipes: Vec<_> =
             cases.requests.iter().filter_map(|case| case.token.as_ref()).collect();
-        if recipes.is_empty() {
-            return Ok(Self { sets, keys: None });
-        }
-        let keys = Keys::generate()?;
-        for recipe in recipes {
+        let keys = if recipes.is_empty() { None } else { Some(Keys::generate()?) };
+        for (recipe, keys) in recipes.iter().flat_map(|recipe| Some((recipe, keys.as_ref()?))) {
             let set = sets.entry(recipe.issuer().to_owned()).or_default();
             if !set.contains(&keys.public) {
                 set.push(keys.public.clone());
             }
         }
-        Ok(Self { sets, keys: Some(keys) })
+        let read = |keys: &[Json]| KeySet::parse(&json!({ "keys": keys }).to_string());
+        let mut all: Vec<Json> = Vec::new();
+        for key in sets.values().flatten() {
+            if !all.contains(key) {
+                all.push(key.clone());
+            }
+        }
+        let all = if all.is_empty() { None } else { Some(Arc::new(read(&all)?)) };
+        let of_issuers = sets.iter().map(|(of, keys)| Ok((of.clone(), Arc::new(read(keys)?))));
+        let read = of_issuers.collect::<Result<_>>()?;
+        Ok(Self { sets, read, all, keys })
     }
 
     /// Gives the rules of these issuers the keys of the run, beside those they have inline.
@@ -129,6 +142,17 @@ impl Tokens {
             }
         }
         Ok(())
+    }
+}
+
+/// The keys of access strategies, which are not inline. Those of Oathkeeper's `jwt` are anybody's.
+impl KeyLookup for Tokens {
+    fn keys(&self, source: &KeySourceId) -> Option<Arc<KeySet>> {
+        if source.issuer.is_empty() {
+            self.all.clone()
+        } else {
+            self.read.get(&*source.issuer).cloned()
+        }
     }
 }
 
