@@ -8,6 +8,7 @@ mod ran;
 
 use blackbox::Folder;
 use ran::{Ran, ran};
+use rstest::rstest;
 use serde_json::Value;
 
 const SHOP: &str = "apiVersion: security.istio.io/v1
@@ -290,4 +291,119 @@ fn more_than_the_limit_is_counted() {
     let (_, stdout, _) = diff(&folder(SHOP, &new), "--limit 1");
     assert!(stdout.contains("more: --limit shows them"), "{stdout}");
     assert_eq!(stdout.matches("before  ").count(), 1, "{stdout}");
+}
+
+const API_RULE: &str = "apiVersion: gateway.kyma-project.io/v1beta1
+kind: APIRule
+metadata: {name: orders, namespace: shop}
+spec:
+  host: orders.example.com
+  gateway: kyma-system/kyma-gateway
+  service: {name: orders, port: 80}
+  rules:
+  - path: /orders/.*
+    methods: [GET]
+    accessStrategies:
+    - handler: jwt
+      config:
+        authentications: [{issuer: \"https://issuer.example\", jwksUri: \"https://issuer.example/keys\"}]
+        authorizations: [{requiredScopes: [read, list], audiences: [shop]}]
+  - path: /(v1|v2)/open
+    methods: [GET]
+    accessStrategies: [{handler: anonymous}]
+";
+
+/// Each edit of an APIRule that changes who gets through is found, with a request that shows it.
+#[rstest]
+#[case::strategy("{handler: anonymous}", "{handler: allow}", "gains access", "authorization")]
+#[case::method(
+    "methods: [GET]\n    accessStrategies: [",
+    "methods: [GET, PUT]\n    accessStrategies: [",
+    "gains access",
+    "method: PUT"
+)]
+#[case::branch("(v1|v2)", "(v1|v2|v3)", "gains access", "path: /v3/open")]
+#[case::fewer("(v1|v2)", "(v1)", "loses access", "path: /v2/open")]
+#[case::host("orders.example.com", "other.example.com", "loses access", "host: orders.example.com")]
+#[case::scope(
+    "requiredScopes: [read, list]",
+    "requiredScopes: [read]",
+    "gains access",
+    "\"scope\":\"read\""
+)]
+#[case::audience(
+    "audiences: [shop]",
+    "audiences: [shop, web]",
+    "loses access",
+    "\"aud\":[\"shop\"]"
+)]
+#[case::issuer(
+    "https://issuer.example\", jwks",
+    "https://else.example\", jwks",
+    "gains access",
+    "https://else.example"
+)]
+#[case::order(
+    "  - path: /(v1",
+    "  - path: /.*\n    methods: [GET]\n    accessStrategies: [{handler: unauthorized}]\n  - path: /(v1",
+    "loses access",
+    "/open"
+)]
+#[case::gone("kind: APIRule", "kind: Nothing", "gains access", "host: orders.example.com")]
+fn a_change_of_an_api_rule_is_found(
+    #[case] from: &str,
+    #[case] to: &str,
+    #[case] direction: &str,
+    #[case] shown: &str,
+) {
+    assert!(API_RULE.contains(from));
+    let new = match to {
+        "kind: Nothing" => "# none
+"
+        .to_owned(),
+        to => API_RULE.replace(from, to),
+    };
+    let (code, stdout, stderr) = diff(&folder(API_RULE, &new), "");
+    assert_eq!(code, 1, "{stdout}{stderr}");
+    assert!(stdout.contains(direction), "{stdout}");
+    assert!(stdout.contains(shown), "{stdout}");
+    assert!(stdout.contains("APIRule/shop/orders"), "{stdout}");
+}
+
+#[test]
+fn api_rules_that_say_the_same_are_equal() {
+    let moved = API_RULE.replace("spec:", "spec:\n  timeout: 10");
+    assert_ne!(moved, API_RULE);
+    let (code, stdout, _) = diff(&folder(API_RULE, &moved), "");
+    assert_eq!((code, stdout.as_str()), (0, "equal: the same canonical plan\n"));
+}
+
+/// Nobody is asked here, so nothing is said of what they would say, but that nothing is.
+#[test]
+fn strategies_that_ask_others_are_named() {
+    let with = |scope: &str| {
+        let config = format!(
+            "{{handler: oauth2_introspection, config: {{introspection_url: \"https://i.example\", \
+             required_scope: [{scope}]}}}}"
+        );
+        API_RULE.replace("{handler: anonymous}", &config)
+    };
+    let (code, stdout, _) = diff(&folder(&with("a"), &with("b")), "");
+    assert_eq!(code, 0, "{stdout}");
+    let end = "; not asked about, for others would have to be: APIRule/shop/orders rules[1]\n";
+    assert!(stdout.starts_with("no difference found") && stdout.contains(end), "{stdout}");
+}
+
+/// A policy is looked at with the requests that APIRules let through, too.
+#[test]
+fn policies_beside_api_rules_count() {
+    let deny = "---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: closed, namespace: shop}
+spec: {action: DENY, rules: [{to: [{operation: {paths: [/v1/open]}}]}]}
+";
+    let (code, stdout, _) = diff(&folder(API_RULE, &format!("{API_RULE}{deny}")), "");
+    assert_eq!(code, 1, "{stdout}");
+    assert!(stdout.contains("not every combination was tried"), "{stdout}");
 }

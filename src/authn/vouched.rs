@@ -14,7 +14,7 @@ use super::token::Token;
 use super::token_cache::{ParsedToken, TokenCache};
 use super::{DEFAULT_MAX_TOKEN_SIZE, KeyLookup, Verifier};
 use crate::key_set::{Generation, KeySet, TextHash};
-use crate::plan::{JwtPlan, JwtRulePlan, KeyReference, KeySourceId};
+use crate::plan::{JwtRulePlan, KeyReference, KeySourceId};
 
 /// How much is held of tokens that were vouched for; more than one request has.
 const CACHE_BYTES: u64 = 64 << 20;
@@ -60,11 +60,11 @@ impl KeyLookup for Sources {
 }
 
 impl Vouching {
-    /// For the rules of this plan.
-    pub fn new(plan: &JwtPlan) -> Self {
+    /// For these rules.
+    pub fn new<'r>(rules: impl IntoIterator<Item = &'r JwtRulePlan>) -> Self {
         let mut generations: BTreeMap<Signer, Vec<Generation>> = BTreeMap::new();
         let mut sources = Sources::default();
-        for rule in &plan.rules {
+        for rule in rules {
             let generation = match &rule.keys {
                 KeyReference::Inline(keys) => keys.generation(),
                 KeyReference::Remote(source) => {

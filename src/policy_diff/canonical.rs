@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::access::CanonicalAccess;
 use crate::authn::Signer;
 use crate::compile::normalize_audience;
 use crate::model::{
@@ -153,7 +154,7 @@ enum Effect {
 
 /// A token rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct CanonicalTokenRule {
+pub(super) struct CanonicalTokenRule {
     issuer: String,
     audiences: BTreeSet<String>,
     signer: Signer,
@@ -165,7 +166,7 @@ struct CanonicalTokenRule {
 }
 
 impl CanonicalTokenRule {
-    fn new(rule: &JwtRulePlan) -> Self {
+    pub(super) fn new(rule: &JwtRulePlan) -> Self {
         Self {
             issuer: rule.issuer.to_string(),
             audiences: rule.audiences.iter().map(|it| normalize_audience(it).to_owned()).collect(),
@@ -184,7 +185,7 @@ impl CanonicalTokenRule {
 }
 
 /// What a plan says, whatever it is called.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct CanonicalPlan {
     /// Denies everything, and then nothing else counts.
     invalid: bool,
@@ -193,6 +194,7 @@ pub struct CanonicalPlan {
     /// Attached policies have an effect without rules, too.
     effects: BTreeSet<(Effect, bool)>,
     rules: BTreeSet<(Effect, bool, CanonicalRule)>,
+    access: Option<CanonicalAccess>,
 }
 
 impl CanonicalPlan {
@@ -205,6 +207,7 @@ impl CanonicalPlan {
                 tokens: Vec::new(),
                 effects: BTreeSet::new(),
                 rules: BTreeSet::new(),
+                access: None,
             };
         }
         let mut peer = plan.peer.clone();
@@ -236,7 +239,16 @@ impl CanonicalPlan {
             tokens: plan.jwt.rules.iter().map(CanonicalTokenRule::new).collect(),
             effects,
             rules,
+            access: CanonicalAccess::new(plan),
         }
+    }
+
+    /// Whether APIRules decide beside policies that are others: what both together say is not searched
+    /// for.
+    pub(super) fn differs_beside_api_rules(&self, other: &Self) -> bool {
+        let has_api_rules = self.access.is_some() || other.access.is_some();
+        let policies = |it: &Self| (it.effects.clone(), it.rules.clone());
+        has_api_rules && (policies(self) != policies(other) || !self.sees_alike(other))
     }
 
     /// Whether both see peers and tokens alike, so that one rule is the same in both.

@@ -2,7 +2,7 @@
 
 use super::side::{Answer, Side};
 use super::{KnownRules, View, is_allowed};
-use crate::model::{AccessRuleId, Reason, RuleId};
+use crate::model::{AccessRuleId, Metadata, Reason, RuleId};
 use crate::plan::WorkloadPlan;
 
 /// A decision as it is shown.
@@ -31,11 +31,20 @@ pub(super) fn rule_of(view: View, answer: &Answer) -> Option<RuleId> {
     }
 }
 
+fn access_rule_of(view: View, answer: &Answer) -> Option<AccessRuleId> {
+    match view {
+        View::Enforced => answer.reason.access_rule(),
+        View::Shadow => answer.shadow.access_rule(),
+        View::Audit => None,
+    }
+}
+
 impl Decision {
     pub(super) fn new(view: View, side: &Side<'_>, answer: &Answer) -> Self {
         let plan = side.plan;
         let allowed = is_allowed(view, answer);
         let rule = rule_of(view, answer);
+        let of_access = access_rule_of(view, answer);
         let (decision, reason, why) = match view {
             View::Enforced | View::Shadow => {
                 let reason = if view == View::Shadow { answer.shadow } else { answer.reason };
@@ -51,9 +60,13 @@ impl Decision {
             decision,
             reason,
             why,
-            policy: rule.map(|rule| policy_name(plan, rule)),
-            rule: rule.map(|rule| rule.rule),
-            place: rule.and_then(|rule| place(plan, rule)),
+            policy: rule
+                .map(|rule| policy_name(plan, rule))
+                .or_else(|| api_rule(plan, of_access?).map(|(name, _)| name)),
+            rule: rule.map(|rule| rule.rule).or_else(|| of_access.map(|rule| rule.rule)),
+            place: rule
+                .and_then(|rule| place(plan, rule))
+                .or_else(|| api_rule(plan, of_access?).and_then(|(_, place)| place)),
         }
     }
 }
@@ -73,6 +86,14 @@ fn place(plan: &WorkloadPlan, rule: RuleId) -> Option<String> {
     let policy = plan.policy(rule)?;
     let position = policy.rules.get(usize::try_from(rule.rule).ok()?)?.position;
     Some(format!("{}:{}", policy.metadata.file.as_ref()?, position.line))
+}
+
+/// Its APIRule by name, and where the rule begins.
+fn api_rule(plan: &WorkloadPlan, id: AccessRuleId) -> Option<(String, Option<String>)> {
+    let (api_rule, rule) = plan.access.as_ref()?.rule(id)?;
+    let Metadata { namespace, name, file, .. } = &api_rule.metadata;
+    let place = file.as_ref().map(|file| format!("{file}:{}", rule.position.line));
+    Some((format!("APIRule/{namespace}/{name}"), place))
 }
 
 fn access_rule(plan: &WorkloadPlan, id: AccessRuleId) -> String {
@@ -134,6 +155,13 @@ pub(super) fn about(
         |(side, rule, _): &(&Side<'_>, Option<RuleId>, bool)| rule.map(|it| name(side.plan, it));
     let first = changed.iter().filter(|it| !it.2).find_map(named);
     first.unwrap_or_else(|| {
+        let of_access = [(new, 1), (old, 0)].into_iter().find_map(|(side, at)| {
+            let id = access_rule_of(view, answers.get(at)?)?;
+            side.plan.access.as_ref().map(|access| access.name(id))
+        });
+        if let Some(name) = of_access {
+            return name;
+        }
         let all_reasons = answers.map(|answer| answer.reason);
         if all_reasons.iter().any(|reason| matches!(reason, Reason::PeerUnauthenticated)) {
             "PeerAuthentication".to_owned()

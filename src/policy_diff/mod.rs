@@ -3,6 +3,7 @@
 //! Requests are made up from what the rules of both sides say, and asked of both; nothing is said of
 //! a request that was not asked. Reading policies, and showing what was found, is for others.
 
+mod access;
 mod bits;
 mod canonical;
 mod credentials;
@@ -24,7 +25,7 @@ pub use side::{Answer, Side};
 use std::collections::BTreeSet;
 
 use crate::extauthz::RequestSettings;
-use crate::model::{Outcome, RuleId};
+use crate::model::{AccessRuleId, Outcome, Reason, RuleId};
 use crate::plan::WorkloadPlan;
 use rules::KnownRules;
 use search::{SIDES, Search, Setup};
@@ -75,6 +76,8 @@ pub struct Comparison {
     pub values: usize,
     /// Whether some combinations were left out for their number.
     pub gave_up: bool,
+    /// Rules of APIRules that are others, and whose strategies nobody can be asked about here.
+    pub unasked: BTreeSet<String>,
 }
 
 fn is_allowed(view: View, answer: &Answer) -> bool {
@@ -85,12 +88,19 @@ fn is_allowed(view: View, answer: &Answer) -> bool {
     }
 }
 
+/// The rule that decided, of a policy or of an APIRule.
+type Deciding = (Option<RuleId>, Option<AccessRuleId>);
+
+fn deciding(reason: Reason) -> Deciding {
+    (reason.rule(), reason.access_rule())
+}
+
 /// What tells differences apart, so that one of each is shown.
-fn kind(view: View, old: &Answer, new: &Answer) -> (View, [Option<RuleId>; 2], [&'static str; 2]) {
+fn kind(view: View, old: &Answer, new: &Answer) -> (View, [Deciding; 2], [&'static str; 2]) {
     let of = |answer: &Answer| match view {
-        View::Enforced => (answer.reason.rule(), answer.reason.as_str()),
-        View::Shadow => (answer.shadow.rule(), answer.shadow.as_str()),
-        View::Audit => (answer.audited_by, "audit"),
+        View::Enforced => (deciding(answer.reason), answer.reason.as_str()),
+        View::Shadow => (deciding(answer.shadow), answer.shadow.as_str()),
+        View::Audit => ((answer.audited_by, None), "audit"),
     };
     let (old, new) = (of(old), of(new));
     (view, [old.0, new.0], [old.1, new.1])
@@ -106,10 +116,13 @@ pub fn compare(old: &WorkloadPlan, new: &WorkloadPlan, settings: &RequestSetting
         requests: 0,
         values: 0,
         gave_up: false,
+        unasked: BTreeSet::new(),
     };
     if comparison.equal {
         return comparison;
     }
+    comparison.unasked = access::unasked([old, new]);
+    let (about_api_rules, too_many) = access::questions([old, new]);
     let sides = [old, new].map(|plan| Side::new(plan, settings));
     let [old, new] = &sides;
     let maker = Maker { sides: [old, new], settings, outputs: values::outputs([old, new]) };
@@ -139,8 +152,14 @@ pub fn compare(old: &WorkloadPlan, new: &WorkloadPlan, settings: &RequestSetting
             }
         }
     }
+    for question in about_api_rules {
+        for view in [View::Enforced, View::Shadow] {
+            asker.put(view, &question);
+        }
+    }
     asker.ask_at_random();
-    comparison.gave_up = search.gave_up;
+    let beside = old_canonical.differs_beside_api_rules(new_canonical);
+    comparison.gave_up = search.gave_up || too_many || beside;
     comparison.requests = asker.asked;
     comparison.differences = asker.found;
     comparison
@@ -204,6 +223,20 @@ impl Asker<'_> {
             }
         }
         let question = self.question(is_http, &point);
+        self.keep(view, question);
+        true
+    }
+
+    /// Asks about a request that is as small as it can be.
+    fn put(&mut self, view: View, question: &Question) {
+        let Some([old, new]) = self.answers(question) else { return };
+        let wanted = format!("{:?}", kind(view, &old, &new));
+        if changes(view, &old, &new) && self.kinds.insert(wanted) {
+            self.keep(view, question.clone());
+        }
+    }
+
+    fn keep(&mut self, view: View, question: Question) {
         if let Some([old, new]) = self.answers(&question) {
             let [old_side, new_side] = self.sides;
             self.found.push(Difference {
@@ -216,7 +249,6 @@ impl Asker<'_> {
                 new,
             });
         }
-        true
     }
 
     /// What depends on more than was thought of: tokens that change headers, say.

@@ -33,7 +33,15 @@ fn summary(comparison: &Comparison) -> String {
         return "equal: the same canonical plan".to_owned();
     }
     let requests = comparison.requests;
-    let given_up = if comparison.gave_up { ", and not every combination was tried" } else { "" };
+    let mut given_up = String::new();
+    if comparison.gave_up {
+        given_up.push_str(", and not every combination was tried");
+    }
+    if !comparison.unasked.is_empty() {
+        let names: Vec<_> = comparison.unasked.iter().map(String::as_str).collect();
+        given_up.push_str("; not asked about, for others would have to be: ");
+        given_up.push_str(&names.join(", "));
+    }
     if comparison.differences.is_empty() {
         return format!("no difference found among {requests} requests{given_up}");
     }
@@ -206,6 +214,7 @@ pub fn json(comparison: &Comparison, settings: &RequestSettings, limit: usize) -
         "summary": summary(comparison),
         "requests": comparison.requests,
         "gaveUp": comparison.gave_up,
+        "notAsked": comparison.unasked,
         "access": of(View::Enforced),
         "shadow": of(View::Shadow),
         "audit": of(View::Audit),

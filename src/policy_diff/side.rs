@@ -50,7 +50,9 @@ pub(super) enum TokenStatus {
 impl<'p> Side<'p> {
     /// For this plan. Requests are read with these settings.
     pub fn new(plan: &'p WorkloadPlan, settings: &'p RequestSettings) -> Self {
-        Self { plan, settings, vouching: Vouching::new(&plan.jwt) }
+        let of_hosts = plan.access.iter().flat_map(|access| access.token_rules());
+        let vouching = Vouching::new(plan.jwt.rules.iter().chain(of_hosts));
+        Self { plan, settings, vouching }
     }
 
     /// What it says, by the way of every request; nothing of a request that cannot be.
@@ -108,7 +110,10 @@ impl<'p> Side<'p> {
         }
         let verifier = self.vouching.verifier(NOW);
         let authentication = match &mut attributes.http {
-            Some(http) => authn::authenticate(&self.plan.jwt, http, &verifier),
+            Some(http) => {
+                let rules = crate::decide::token_rules(self.plan, http);
+                authn::authenticate(rules, http, &verifier)
+            }
             None => authn::Authentication::default(),
         };
         if let Some(error) = authentication.error {

@@ -286,10 +286,10 @@ pub(super) fn say_if_nothing_holds(resources: &[Arc<Resource>], snapshot: &Snaps
         Resource::PeerAuthentication(_) => false,
     };
     let read = resources.iter().filter(|resource| is_about_requests(resource)).count();
-    let holds = snapshot
-        .workloads
-        .first()
-        .is_some_and(|plan| !plan.layers.is_empty() || !plan.jwt.rules.is_empty());
+    let holds = snapshot.workloads.first().is_some_and(|plan| {
+        let has_api_rules = plan.access.as_ref().is_some_and(|it| !it.routes.is_empty());
+        has_api_rules || !plan.layers.is_empty() || !plan.jwt.rules.is_empty()
+    });
     match read {
         0 if resources.is_empty() => {
             paragraph("warning: no policy was found, so everything is allowed");
