@@ -330,7 +330,7 @@ fn of_regex(regex: &Hir) -> Vec<String> {
     let mut texts = match regex.kind() {
         HirKind::Empty | HirKind::Look(_) => vec![String::new()],
         HirKind::Literal(literal) => vec![String::from_utf8_lossy(&literal.0).into_owned()],
-        HirKind::Class(class) => one_of(class).map(String::from).into_iter().collect(),
+        HirKind::Class(class) => some_of(class).into_iter().map(String::from).collect(),
         HirKind::Capture(capture) => of_regex(&capture.sub),
         HirKind::Alternation(branches) => branches.iter().flat_map(of_regex).collect(),
         HirKind::Repetition(repetition) => {
@@ -366,8 +366,9 @@ fn of_regex(regex: &Hir) -> Vec<String> {
     texts
 }
 
-/// A character of a class that may stand in a path.
-fn one_of(class: &Class) -> Option<char> {
+/// Characters of a class that may stand in a path: all of a few, as `(a|b)` is such a class, too, and one
+/// of many.
+fn some_of(class: &Class) -> Vec<char> {
     let holds = |wanted: char| match class {
         Class::Unicode(class) => {
             class.iter().any(|range| range.start() <= wanted && wanted <= range.end())
@@ -377,7 +378,9 @@ fn one_of(class: &Class) -> Option<char> {
         }),
     };
     let usual = ('a'..='z').chain('0'..='9').chain('A'..='Z').chain("-._~/!$&'()*+,;=:@%".chars());
-    usual.into_iter().find(|c| holds(*c))
+    let found: Vec<char> = usual.into_iter().filter(|c| holds(*c)).collect();
+    let shown = if found.len() <= MOST_TEXTS { found.len() } else { 1 };
+    found.into_iter().take(shown).collect()
 }
 
 #[cfg(test)]
