@@ -1,69 +1,14 @@
 //! Two built binaries: one is the cluster, the other serves what is there.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _},
+    io::Read as _,
     net::SocketAddr,
-    process::{Child, Command, Stdio},
-    sync::mpsc::{Receiver, channel},
     time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
 
-/// A Postern that ends with the test.
-struct Process {
-    child: Child,
-    log: Receiver<Value>,
-}
-
-impl Process {
-    fn start(folder: &std::path::Path, arguments: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_postern"))
-            .current_dir(folder)
-            .env_clear()
-            .args([
-                "serve",
-                "--listen=127.0.0.1:0",
-                "--admin=127.0.0.1:0",
-                "--http-listen=off",
-                "--log-format=json",
-            ])
-            .args(arguments)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let (sender, log) = channel();
-        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        std::thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                drop(sender.send(serde_json::from_str(&line).unwrap_or_default()));
-            }
-        });
-        Self { child, log }
-    }
-
-    /// The next event that is meant.
-    fn logs(&mut self, is_meant: impl Fn(&Value) -> bool) -> Value {
-        loop {
-            let event = self.log.recv_timeout(Duration::from_secs(30)).expect("it is never logged");
-            if is_meant(&event) {
-                return event;
-            }
-        }
-    }
-
-    fn listens(&mut self, listener: &str) -> SocketAddr {
-        let event = self.logs(|event| event["listener"] == listener);
-        event["address"].as_str().unwrap().parse().unwrap()
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
+use crate::process::Process;
 
 fn get(address: SocketAddr, path: &str) -> String {
     ask(address, &format!("GET {path} HTTP/1.0\r\n\r\n"))

@@ -13,5 +13,7 @@
 mod binaries;
 mod cluster;
 mod laws;
+#[path = "../blackbox/process.rs"]
+mod process;
 mod proxy;
 mod statuses;
