@@ -247,7 +247,7 @@ fn decode(files: &[PolicyFile]) -> Decoded {
         file: document.file.clone().unwrap_or_default(),
         resource: document.accepted().cloned().map(Arc::new),
         id: document.id,
-        attachment: document.attachment,
+        scope: document.scope,
     });
     Decoded {
         documents: documents.collect(),

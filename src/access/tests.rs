@@ -441,20 +441,36 @@ fn many_hosts_share_what_they_can_and_find_their_own() {
 }
 
 #[test]
+fn explanations_say_which_of_several_strategies_decided() {
+    let strategies = vec![AccessStrategy::Anonymous, AccessStrategy::Unauthorized];
+    let snapshot = by_host(vec![api_rule("a", &[HOST], vec![rule("/.*", &["GET"], strategies)])]);
+    let of = |lines: &[(&'static str, &'static str)]| {
+        let decided = decided(&snapshot, request("GET", HOST, "/", lines));
+        (explain::human(&decided, false), explain::json(&decided, false))
+    };
+    let (text, json) = of(&[]);
+    assert!(text.contains("of these, anonymous decided"), "{text}");
+    assert_eq!(json["accessStrategy"], "anonymous");
+    let (text, json) = of(&[("authorization", "Basic a")]);
+    assert!(text.contains("of these, unauthorized decided"), "{text}");
+    assert_eq!(json["accessStrategy"], "unauthorized");
+}
+
+fn decided<'s>(snapshot: &'s Snapshot, attributes: Attributes<'_>) -> explain::Decided<'s> {
+    let verifier = Verifier { keys: &NoKeys, cache: None, now: 0, max_token_size: 9_999 };
+    let (plan, standing) = (&snapshot.workloads[0], crate::custom::Standing::default());
+    explain::Decided::new(plan, Ok(attributes), &verifier, standing, 3)
+}
+
+#[test]
 fn explanations_name_apirules() {
     let rules = vec![
         rule("/headers", &["GET", "HEAD"], vec![jwt()]),
         rule("/.*", &["GET"], vec![AccessStrategy::Allow]),
     ];
     let snapshot = by_host(vec![api_rule("orders", &[HOST], rules)]);
-    let verifier = Verifier { keys: &NoKeys, cache: None, now: 0, max_token_size: 9_999 };
-    let explained = |method, path| {
-        let attributes = request(method, HOST, path, &[]);
-        let standing = crate::custom::Standing::default();
-        let plan = &snapshot.workloads[0];
-        let decided = explain::Decided::new(plan, Ok(attributes), &verifier, standing, 3);
-        explain::human(&decided, true)
-    };
+    let explained =
+        |method, path| explain::human(&decided(&snapshot, request(method, HOST, path, &[])), true);
     insta::assert_snapshot!(explained("GET", "/headers"), @"
     DENY   APIRule/shop/orders rules[0] (/headers, GET HEAD): refused with 403: jwt: there is no token of one of its issuers
            the first rule for this request; its access: jwt

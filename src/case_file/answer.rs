@@ -39,10 +39,12 @@ impl Answer {
         Self {
             outcome: reason.outcome(),
             reason: reason.as_str().into(),
-            error: match reason {
-                Reason::Jwt(error) => Some(error.to_string()),
-                Reason::ApiRuleRefused(_, refusal) => Some(refusal.to_string()),
-                _ => None,
+            error: if let Reason::Jwt(error) = reason {
+                Some(error.to_string())
+            } else if let Reason::ApiRuleRefused(_, refusal) = reason {
+                Some(refusal.to_string())
+            } else {
+                None
             },
             policy: reason
                 .rule()

@@ -37,6 +37,8 @@ fn at(snapshot: &Snapshot, host: &str) -> Reason {
     reason(snapshot, &mut request("GET", host, "/", &[]))
 }
 
+type HostsAndServices = (&'static [&'static str], &'static [(&'static str, &'static str)]);
+
 #[rstest]
 #[case::v1beta1(BROKEN, Some((&["broken.example.com"][..], &[("shop", "httpbin")][..])))]
 #[case::v1alpha1(
@@ -70,10 +72,7 @@ fn at(snapshot: &Snapshot, host: &str) -> Reason {
      spec: {hosts: ['h.*.x'], service: {name: s}, rules: []}}",
     None
 )]
-fn what_one_would_be_about(
-    #[case] text: &str,
-    #[case] expected: Option<(&[&str], &[(&str, &str)])>,
-) {
+fn what_one_would_be_about(#[case] text: &str, #[case] expected: Option<HostsAndServices>) {
     let expected = expected.map(|(hosts, services)| RefusedScope::ApiRule {
         hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
         services: services
@@ -120,11 +119,8 @@ fn of_whom_nothing_is_known_it_closes_its_namespace() {
 #[test]
 fn explanations_name_it() {
     let snapshot = with_refused(vec![open(HOST)], &[refused(BROKEN)], workload(&[]));
-    let verifier = Verifier { keys: &NoKeys, cache: None, now: 0, max_token_size: 9_999 };
     let attributes = request("GET", "broken.example.com", "/", &[]);
-    let standing = crate::custom::Standing::default();
-    let plan = &snapshot.workloads[0];
-    let decided = explain::Decided::new(plan, Ok(attributes), &verifier, standing, 3);
+    let decided = decided(&snapshot, attributes);
     insta::assert_snapshot!(explain::human(&decided, false), @"DENY   never valid: APIRule/far/broken");
     assert_eq!(
         explain::json(&decided, false)["invalid"],
