@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::api::access::{JwtCallers, JwtRules, Leaf, Pki, StaticTokens};
-use crate::api::server::{ApiServer, RESOURCES, Settings, Transport, serve, server_config};
+use crate::api::server::{ApiServer, POLICIES, Settings, Transport, serve, server_config};
 use crate::authn::clock::Clock;
 use crate::config::{ApiConfig, Config, StoreConfig};
 use crate::shutdown::Shutdown;
@@ -26,7 +26,7 @@ pub(super) fn open(config: &StoreConfig) -> Result<Store> {
 
 /// The policies in a store.
 pub(super) fn source(store: Store) -> LocalSource {
-    LocalSource::new(store, RESOURCES.map(|resource| resource.to_string().into()))
+    LocalSource::new(store, POLICIES.map(|resource| resource.to_string().into()))
 }
 
 /// The rules for tokens of the API's callers.
