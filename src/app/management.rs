@@ -115,6 +115,7 @@ fn prometheus(config: &PrometheusConfig) -> Result<Prometheus> {
         authorization,
         reporter: config.reporter,
         scrape_interval: config.scrape_interval,
+        timeout: config.timeout,
     })
 }
 

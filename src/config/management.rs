@@ -48,6 +48,8 @@ pub struct PrometheusConfig {
     pub reporter: Reporter,
     /// How often it looks at proxies.
     pub scrape_interval: Duration,
+    /// How long one answer may take.
+    pub timeout: Duration,
     /// A file with a bearer token for it.
     pub token_file: Option<PathBuf>,
     /// A PEM file of authorities trusted for it, beside the system's.
@@ -55,7 +57,7 @@ pub struct PrometheusConfig {
 }
 
 /// What means nothing without the API.
-const OTHERS: [&str; 17] = [
+const OTHERS: [&str; 18] = [
     "managementAdminClaims",
     "managementAudiences",
     "managementCa",
@@ -71,6 +73,7 @@ const OTHERS: [&str; 17] = [
     "prometheusCaCertificates",
     "prometheusReporter",
     "prometheusScrapeInterval",
+    "prometheusTimeout",
     "prometheusTokenFile",
     "prometheusUrl",
 ];
@@ -168,6 +171,7 @@ impl ManagementConfig {
         set("prometheusUrl", url.unwrap_or_default());
         set("prometheusReporter", prometheus.reporter.as_str().into());
         set("prometheusScrapeInterval", show_duration(prometheus.scrape_interval).into());
+        set("prometheusTimeout", show_duration(prometheus.timeout).into());
         set("prometheusTokenFile", shown(&prometheus.token_file));
         set("prometheusCaCertificates", shown(&prometheus.ca_certificates));
     }
@@ -251,6 +255,9 @@ impl PrometheusConfig {
                 Duration::from_secs(15),
                 |it| values::duration(it, Duration::from_secs(1), Duration::from_hours(1)),
             ),
+            timeout: read.setting("prometheusTimeout", Duration::from_secs(10), |it| {
+                values::duration(it, Duration::from_millis(100), Duration::from_mins(2))
+            }),
             token_file: read.setting("prometheusTokenFile", None, path),
             ca_certificates: read.setting("prometheusCaCertificates", None, path),
             url: url.clone().unwrap_or_default(),
