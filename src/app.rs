@@ -10,6 +10,8 @@ mod health;
 mod http;
 mod key_sources;
 mod listener;
+#[cfg(feature = "management")]
+mod management;
 mod policies;
 mod services;
 #[cfg(feature = "api")]
@@ -35,6 +37,8 @@ use crate::config::{Address, Config};
 use crate::control::publish::SnapshotCell;
 use crate::control::{Controller, Parts};
 use crate::extauthz::AuthorizationService;
+#[cfg(feature = "management")]
+use crate::plan::KeySource;
 use crate::shutdown::Shutdown;
 use crate::telemetry::decision_log::Writer;
 use crate::telemetry::logging::LogLevel;
@@ -75,6 +79,17 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
     let own_sources = jwt_rules.iter().flat_map(|rules| rules.key_sources.clone()).collect();
     #[cfg(not(feature = "api"))]
     let own_sources = Vec::new();
+    #[cfg(feature = "management")]
+    let (management_rules, own_sources) = {
+        let rules = management::jwt_rules(&config)?;
+        let mut own: Vec<KeySource> = own_sources;
+        for source in rules.iter().flat_map(|rules| &rules.key_sources) {
+            if !own.iter().any(|known| known.id == source.id) {
+                own.push(source.clone());
+            }
+        }
+        (rules, own)
+    };
     let mut controller = Controller::new(Parts {
         settings: config.settings.clone(),
         decode: services::decode(&config),
@@ -121,13 +136,20 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
     let shutdown = Shutdown::default();
     let drain = Shutdown::default();
     #[cfg(feature = "api")]
-    let api = match (&config.store, store) {
+    let api = match (&config.store, store.clone()) {
         (Some(StoreConfig { folder, api: Some(api), .. }), Some(store)) => {
             let jwt = jwt_rules.map(|rules| {
                 let sets = Arc::new(keys.sets.clone());
                 JwtCallers::new(rules, sets, keys.clock, config.max_token_size)
             });
             Some(store::Api::bind(&config, folder, api, store, jwt, &drain, &metrics).await?)
+        }
+        _ => None,
+    };
+    #[cfg(feature = "management")]
+    let management = match (&config.management, management_rules) {
+        (Some(management), Some(rules)) => {
+            Some(management::Port::bind(&config, management, rules, &keys).await?)
         }
         _ => None,
     };
@@ -209,6 +231,11 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
     // Changes.
     let (corpora, changes) = watch::channel(corpus.unwrap_or_default());
     let statuses = source.write_statuses(control);
+    #[cfg(feature = "management")]
+    let management = management.map(|port| {
+        let address = port.address;
+        (address, port.start(&config, store, changes.clone(), drain.clone()))
+    });
     let mut background = vec![
         tokio::spawn(wait),
         tokio::spawn(controller.run(changes)),
@@ -220,6 +247,11 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
         api.map(|api| (api.address, api.start(drain.clone(), config.shutdown_grace))).unzip();
     #[cfg(not(feature = "api"))]
     let (api_addr, api) = (None, None);
+
+    #[cfg(feature = "management")]
+    let (management_addr, management) = management.unzip();
+    #[cfg(not(feature = "management"))]
+    let (management_addr, management) = (None, None);
 
     // To the end, so that kubelet sees the shutdown too.
     let mut probes_addr = None;
@@ -238,6 +270,7 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
         admin_addr,
         probes_addr,
         api_addr,
+        management_addr,
         snapshots,
         authorization,
         keys: Arc::new(keys.sets),
@@ -249,7 +282,7 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
             grpc,
             admin_ended,
             admin_server,
-            api,
+            apis: [api, management].into_iter().flatten().collect(),
             background,
             log_writer,
             traces,
@@ -270,6 +303,8 @@ pub struct Running {
     pub probes_addr: Option<SocketAddr>,
     /// Where kubectl can ask, likewise.
     pub api_addr: Option<SocketAddr>,
+    /// Where the management API answers, likewise.
+    pub management_addr: Option<SocketAddr>,
     /// What requests are decided by.
     pub snapshots: SnapshotCell,
     /// What answers them.
@@ -288,7 +323,8 @@ struct Serving {
     grpc: JoinHandle<Result<()>>,
     admin_ended: Shutdown,
     admin_server: JoinHandle<std::io::Result<()>>,
-    api: Option<JoinHandle<()>>,
+    /// The embedded API and the management API.
+    apis: Vec<JoinHandle<()>>,
     background: Vec<JoinHandle<()>>,
     log_writer: Option<Writer>,
     traces: Traces,
@@ -316,7 +352,7 @@ impl Running {
     /// that serving itself failed.
     pub async fn wait(self) -> Result<Drained> {
         let Self { shutdown, parts, .. } = self;
-        let Serving { readiness, health, drain, mut grpc, admin_ended, admin_server, api, .. } =
+        let Serving { readiness, health, drain, mut grpc, admin_ended, admin_server, apis, .. } =
             parts;
         let _background = Background(parts.background);
         tokio::select! {
@@ -342,11 +378,11 @@ impl Running {
                 Drained::Partly
             }
         };
-        // It has the same grace, and has had it by now.
-        if let Some(api) = api
-            && timeout(parts.grace, api).await.is_err()
-        {
-            tracing::debug!("the API had not ended");
+        // They have the same grace, and have had it by now.
+        for api in apis {
+            if timeout(parts.grace, api).await.is_err() {
+                tracing::debug!("an API had not ended");
+            }
         }
         if let Some(writer) = parts.log_writer
             && !writer.finish(LOG_GRACE).await

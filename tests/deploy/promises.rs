@@ -146,6 +146,9 @@ impl Installation {
             json!({ "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create", "get", "patch", "update"] }),
         ];
         let of_pods = json!({ "apiGroups": [""], "resources": ["pods", "services"], "verbs": ["get", "list", "watch"] });
+        let of_routes = json!({ "apiGroups": ["networking.istio.io"], "resources": ["virtualservices"], "verbs": ["get", "list", "patch"] });
+        let has_kube = pod.arguments().contains(&"--kube");
+        let reads_routes = has_kube && pod.argument("--management").is_some();
         let reads_pods = pod.argument("--kube-workloads") == Some("true");
         let of_api_rules = [
             json!({ "apiGroups": ["gateway.kyma-project.io"], "resources": ["apirules"], "verbs": ["get", "list", "watch"] }),
@@ -157,6 +160,7 @@ impl Installation {
         for role in &roles {
             for rule in each(&role["rules"]) {
                 let asked_for = reads_pods && *rule == of_pods
+                    || reads_routes && *rule == of_routes
                     || reads_api_rules && of_api_rules.contains(rule);
                 assert!(allowed.contains(rule) || asked_for, "{rule}");
             }
@@ -166,6 +170,7 @@ impl Installation {
             rules.any(|rule| rule == wanted)
         };
         assert_eq!(has(&of_pods), reads_pods);
+        assert_eq!(has(&of_routes), reads_routes);
         assert_eq!(has(&of_api_rules[0]), reads_api_rules);
         let bindings: Vec<_> =
             ["RoleBinding", "ClusterRoleBinding"].iter().flat_map(|k| self.of_kind(k)).collect();
@@ -182,7 +187,7 @@ impl Installation {
             assert_eq!(subject["name"], pod.spec["serviceAccountName"]);
         }
         // Whoever needs nothing from the API server has no rights there.
-        assert_eq!(!roles.is_empty(), pod.arguments().contains(&"--kube"));
+        assert_eq!(!roles.is_empty(), has_kube);
     }
 }
 
