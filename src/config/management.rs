@@ -1,10 +1,6 @@
 //! The management API, as configured.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde_json::{Map, Value, json};
 
@@ -12,6 +8,7 @@ use super::Reader;
 use super::store;
 use super::values::{self, show_duration, text};
 use crate::management::access::DEFAULT_ADMIN_CLAIMS;
+use crate::management::mesh::Destinations;
 use crate::management::metric::Reporter;
 use crate::management::prometheus::Prometheus;
 
@@ -231,16 +228,7 @@ fn inline_kubeconfig(read: &mut Reader<'_>) -> Option<Vec<String>> {
 /// Hosts, addresses and ranges of addresses.
 fn destinations(value: &Value) -> Result<Vec<String>, String> {
     let entries = store::texts(value)?;
-    for entry in &entries {
-        let is_range = entry.parse::<ipnet::IpNet>().is_ok() || entry.parse::<IpAddr>().is_ok();
-        if !is_range {
-            store::hosts(&Value::String(entry.clone())).map_err(|_| {
-                format!(
-                    "`{entry}` is no host, address or range, such as `api.example` or `10.0.0.0/8`"
-                )
-            })?;
-        }
-    }
+    Destinations::parse(&entries).map_err(|error| error.to_string())?;
     Ok(entries)
 }
 

@@ -67,7 +67,8 @@ async fn tokens_that_are_none() {
     let tokens = [
         ("garbage", "garbage".to_owned()),
         ("another key", FORGED.sign(&claims, "1h")),
-        ("expired", KEYS.sign(&[&claims[..], &["exp:=1000000000"]].concat(), "1h")),
+        ("expired", KEYS.sign(&[&claims[..], &["exp=1000000000"]].concat(), "never")),
+        ("endless", KEYS.sign(&claims, "never")),
         ("issuer", with(0, "iss=https://other.example")),
         ("no subject", with(1, "sub=")),
         ("audience", with(2, "aud=others")),

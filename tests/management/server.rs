@@ -27,7 +27,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) const ISSUER: &str = "https://issuer.example";
 
 /// A token of the embedded API, for a look at what is stored.
-pub(crate) const API_TOKEN: &str = "adam-0123456789";
+pub(crate) const API_TOKEN: &str = "adam-0123456789abc";
 
 /// The objects of the document's examples.
 pub(crate) const OBJECTS: &str = r#"
@@ -76,7 +76,7 @@ impl Keys {
         Self { _folder: folder, key, jwks }
     }
 
-    /// A token with these claims, `NAME=VALUE` or `NAME:=JSON`, beside issuer, subject and audience.
+    /// A token with these claims, beside issuer, subject and audience.
     pub(crate) fn token(&self, more: &[&str]) -> String {
         self.sign(&[&["iss=https://issuer.example", "sub=alice", "aud=mesh"], more].concat(), "1h")
     }
@@ -100,7 +100,7 @@ pub(crate) static KEYS: LazyLock<Keys> = LazyLock::new(Keys::new);
 pub(crate) static FORGED: LazyLock<Keys> = LazyLock::new(Keys::new);
 
 pub(crate) static ADMIN: LazyLock<String> =
-    LazyLock::new(|| KEYS.token(&[r#"realm_access:={"roles":["viewer","admin"]}"#]));
+    LazyLock::new(|| KEYS.token(&[r#"realm_access={"roles":["viewer","admin"]}"#]));
 
 pub(crate) static VIEWER: LazyLock<String> = LazyLock::new(|| KEYS.token(&["role=viewer"]));
 
@@ -164,7 +164,7 @@ impl Server {
     pub(crate) fn start_stored(objects: &str, more: &[&str]) -> Self {
         let folder = scratch(objects);
         let mut import = postern(folder.path());
-        import.args(["store", "import", "--store=store", "policies/objects.yaml"]);
+        import.args(["store", "import", "store", "policies/objects.yaml"]);
         let output = import.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let stored = ["--store=store", "--api=127.0.0.1:0", "--api-tokens=tokens"];
@@ -247,6 +247,12 @@ impl Server {
     pub(crate) fn anonymous(&self) -> Client {
         let authority = fs::read(self.path("ca.pem")).unwrap();
         Client::to(&self.management, Some(&authority))
+    }
+
+    /// The kubeconfig of the embedded API.
+    pub(crate) fn kubeconfig(&mut self) -> String {
+        self.address("api");
+        fs::read_to_string(self.path("store/kubeconfig")).unwrap()
     }
 
     /// Of the embedded API.

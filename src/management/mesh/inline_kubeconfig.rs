@@ -85,11 +85,6 @@ impl Cluster {
         let sha256: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
         let chosen = document::read(&text)?;
         let inline = Inline::new(chosen, allowed, sha256)?;
-        tracing::info!(
-            target: "postern::management",
-            kubeconfig_sha256 = inline.sha256,
-            "a caller's kubeconfig is used"
-        );
         Ok(Self::of_caller(inline))
     }
 }
