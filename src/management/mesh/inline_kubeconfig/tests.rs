@@ -2,6 +2,7 @@ use std::net::IpAddr;
 
 use axum::body::Body;
 use http::Response;
+use proptest::prelude::*;
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -438,4 +439,26 @@ async fn a_real_api_by_certificate_and_by_token() {
     let message = "the cluster does not accept the credentials";
     let expected = Err(MeshError::Unreachable(message.into()));
     assert_eq!(of_token("another").list(VS, "shop").await, expected);
+}
+
+proptest! {
+    /// Nothing panics, and what is taken has only what is known.
+    #[test]
+    fn anything_can_be_sent(
+        text in prop_oneof![
+            "\\PC{0,200}",
+            "[A-Za-z0-9+/=_ -]{0,200}",
+            // Cuts and changes of a good one.
+            (0_usize..400, "[a-z{}\\[\\]:,\"\\n &*<-]{0,4}").prop_map(|(at, with)| {
+                let mut text = good().to_string();
+                let at = at % text.len();
+                text.replace_range(at..=at, &with);
+                encoded(&text)
+            }),
+        ],
+    ) {
+        if let Ok(cluster) = Cluster::inline(&text, &loopback()) {
+            prop_assert_eq!(cluster.kubeconfig_sha256().map(str::len), Some(64));
+        }
+    }
 }
