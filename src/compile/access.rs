@@ -163,17 +163,7 @@ fn is_same(a: &JwtRule, b: &JwtRule) -> bool {
 
 /// What Kyma makes a RequestAuthentication of.
 fn jwt_rules(rule: &AccessRule) -> Vec<JwtRule> {
-    let accesses = rule.strategies.iter().filter_map(|strategy| match strategy {
-        AccessStrategy::Jwt(access) => Some(access),
-        AccessStrategy::ExtAuth { restrictions, .. } => restrictions.as_ref(),
-        AccessStrategy::Allow
-        | AccessStrategy::NoAuth
-        | AccessStrategy::Noop
-        | AccessStrategy::Anonymous
-        | AccessStrategy::Unauthorized
-        | AccessStrategy::OathkeeperJwt(_)
-        | AccessStrategy::Introspection(_) => None,
-    });
+    let accesses = rule.strategies.iter().filter_map(AccessStrategy::jwt_access);
     accesses.flat_map(|JwtAccess { authentications, .. }| authentications).map(jwt_rule).collect()
 }
 

@@ -108,6 +108,21 @@ pub enum AccessStrategy {
 }
 
 impl AccessStrategy {
+    /// What it asks of tokens in Istio's form, if it does.
+    pub fn jwt_access(&self) -> Option<&JwtAccess> {
+        match self {
+            Self::Jwt(access) => Some(access),
+            Self::ExtAuth { restrictions, .. } => restrictions.as_ref(),
+            Self::Allow
+            | Self::NoAuth
+            | Self::Noop
+            | Self::Anonymous
+            | Self::Unauthorized
+            | Self::OathkeeperJwt(_)
+            | Self::Introspection(_) => None,
+        }
+    }
+
     /// As it is written, v2's as `extAuth`.
     pub fn as_str(&self) -> &'static str {
         match self {

@@ -184,17 +184,7 @@ fn tokens(rules: &[&AccessRule]) -> Vec<Credential> {
     let accesses: Vec<&JwtAccess> = rules
         .iter()
         .flat_map(|rule| &rule.strategies)
-        .filter_map(|strategy| match strategy {
-            AccessStrategy::Jwt(access) => Some(access),
-            AccessStrategy::ExtAuth { restrictions, .. } => restrictions.as_ref(),
-            AccessStrategy::Allow
-            | AccessStrategy::NoAuth
-            | AccessStrategy::Noop
-            | AccessStrategy::Anonymous
-            | AccessStrategy::Unauthorized
-            | AccessStrategy::OathkeeperJwt(_)
-            | AccessStrategy::Introspection(_) => None,
-        })
+        .filter_map(AccessStrategy::jwt_access)
         .collect();
     let authentications = accesses.iter().flat_map(|access| &access.authentications);
     let mut demands = vec![Demands::default()];

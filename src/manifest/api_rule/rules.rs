@@ -263,20 +263,8 @@ fn service_of(
 fn differing_sources(rules: &[AccessRule], at: Option<&At<'_>>, report: &mut Report<'_>) {
     let mut seen: Vec<&JwtAuthentication> = Vec::new();
     for (rule, at) in rules.iter().zip(at.iter().flat_map(|at| at.items())) {
-        let all = rule.strategies.iter().flat_map(|strategy| match strategy {
-            AccessStrategy::Jwt(access)
-            | AccessStrategy::ExtAuth { restrictions: Some(access), .. } => {
-                access.authentications.as_slice()
-            }
-            AccessStrategy::Allow
-            | AccessStrategy::NoAuth
-            | AccessStrategy::Noop
-            | AccessStrategy::Anonymous
-            | AccessStrategy::Unauthorized
-            | AccessStrategy::OathkeeperJwt(_)
-            | AccessStrategy::Introspection(_)
-            | AccessStrategy::ExtAuth { restrictions: None, .. } => &[],
-        });
+        let accesses = rule.strategies.iter().filter_map(AccessStrategy::jwt_access);
+        let all = accesses.flat_map(|access| &access.authentications);
         for one in all {
             let same =
                 |it: &&&JwtAuthentication| it.issuer == one.issuer && it.jwks_uri == one.jwks_uri;
