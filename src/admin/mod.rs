@@ -27,7 +27,7 @@ use crate::telemetry::metrics::{self, Metrics};
 
 pub(crate) use dump::diagnostic as diagnostic_json;
 pub use explain::{Explain, ExplainFormat, Explained, NotExplained};
-pub use key_sources::KeySourceStatus;
+pub use key_sources::{Freshness, KeySourceStatus};
 pub use readiness::{Checks, Readiness};
 
 const INDEX: &str = "\

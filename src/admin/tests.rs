@@ -105,6 +105,8 @@ fn key_sources() -> Vec<KeySourceStatus> {
             keys: 2,
             age: Some(Duration::from_secs(34)),
             error: None,
+            last_failure: None,
+            failures: 0,
         },
         KeySourceStatus {
             issuer: "https://b.example".into(),
@@ -112,6 +114,8 @@ fn key_sources() -> Vec<KeySourceStatus> {
             keys: 0,
             age: None,
             error: Some("cannot connect".into()),
+            last_failure: Some(Duration::from_secs(2)),
+            failures: 3,
         },
     ]
 }

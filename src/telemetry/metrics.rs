@@ -31,7 +31,8 @@ mod workloads;
 #[cfg(feature = "api")]
 pub use api::{ApiMetrics, StoreSample};
 pub use decision_log::DecisionLogMetrics;
-pub use decisions::DecisionMetrics;
+pub use super::histogram::DurationSample;
+pub use decisions::{DecisionMetrics, DecisionSample};
 use extension_providers::ExtensionProviderCollector;
 pub use extension_providers::{ExtensionProviderMetrics, ExtensionProviderSample};
 pub use inputs::{Input, InputMetrics};
