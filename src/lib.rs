@@ -67,6 +67,9 @@ pub mod extauthz;
 #[cfg(feature = "api")]
 pub mod api;
 
+#[cfg(feature = "management")]
+pub mod management;
+
 pub mod request_file;
 
 pub mod explain;

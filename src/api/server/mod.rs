@@ -11,6 +11,7 @@ mod documents;
 mod import;
 mod moment;
 mod namespaces;
+mod patched;
 mod reads;
 mod resources;
 mod route;
@@ -35,6 +36,7 @@ use crate::telemetry::metrics::ApiMetrics;
 
 pub use connections::{Transport, serve};
 pub use import::{ImportRefused, Imported, prepare_import};
+pub use patched::{PatchRefused, patch_object};
 pub use route::POLICIES as RESOURCES;
 pub use tls::{TlsError, server_config};
 
