@@ -64,16 +64,21 @@ impl KeySourceStatus {
 
     /// Where it comes from, without what may be a credential in it.
     pub fn origin(&self) -> String {
-        let Some(uri) = &self.uri else { return "OIDC discovery".into() };
-        let bare = uri.split(['?', '#']).next().unwrap_or_default();
-        match bare.split_once("://") {
-            Some((scheme, rest)) => {
-                let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-                let host = authority.rsplit('@').next().unwrap_or_default();
-                format!("{scheme}://{host}/{path}")
-            }
-            None => bare.to_owned(),
+        origin(self.uri.as_deref())
+    }
+}
+
+/// Where keys with this URI come from, without what may be a credential in it.
+pub(crate) fn origin(uri: Option<&str>) -> String {
+    let Some(uri) = uri else { return "OIDC discovery".into() };
+    let bare = uri.split(['?', '#']).next().unwrap_or_default();
+    match bare.split_once("://") {
+        Some((scheme, rest)) => {
+            let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+            let host = authority.rsplit('@').next().unwrap_or_default();
+            format!("{scheme}://{host}/{path}")
         }
+        None => bare.to_owned(),
     }
 }
 

@@ -47,15 +47,15 @@ impl Served {
             metrics: Arc::new(Metrics::new("0.0.0")),
             config: Arc::new(serde_json::json!({ "listen": "127.0.0.1:0" })),
             log_level: LogLevel::detached(LogFilter::default()),
-            explain: Explain::new(|content, format| match content {
+            explain: Explain::new(|Question { content, format, .. }| match *content {
                 b"bad" => Err(NotExplained("no request".into())),
-                _ if format == ExplainFormat::Human => Ok(Explained::Text("ALLOW".into())),
+                _ if *format == ExplainFormat::Human => Ok(Explained::Text("ALLOW".into())),
                 _ => Ok(Explained::Json(serde_json::json!({ "decision": "allow" }))),
             }),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let router = router(admin.clone(), local);
+        let router = router(admin.clone(), local, Router::new());
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { address, admin, control }
     }

@@ -126,9 +126,7 @@ impl<'r> PeerLevels<'r> {
         Self {
             mesh: find(&|p| in_root(p) && is_wide(p)),
             namespace: find(&|p| !in_root(p) && is_wide(p)),
-            workload: find(&|p| {
-                !in_root(p) && !is_wide(p) && selects(&p.attachment, workload)
-            }),
+            workload: find(&|p| !in_root(p) && !is_wide(p) && selects(&p.attachment, workload)),
         }
     }
 
@@ -150,9 +148,8 @@ pub(super) fn peer_plan(levels: &PeerLevels<'_>) -> PeerPlan {
         MutualTlsMode::Unset => parent,
         MutualTlsMode::Disable | MutualTlsMode::Permissive | MutualTlsMode::Strict => mode,
     };
-    let mode = levels
-        .all()
-        .fold(MutualTlsMode::Permissive, |parent, policy| inherit(policy.mtls, parent));
+    let mode =
+        levels.all().fold(MutualTlsMode::Permissive, |parent, policy| inherit(policy.mtls, parent));
     let ports = levels
         .workload
         .map(|policy| &policy.port_level_mtls)

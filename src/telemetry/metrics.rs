@@ -28,10 +28,10 @@ mod policies;
 mod token_cache;
 mod workloads;
 
+pub use super::histogram::DurationSample;
 #[cfg(feature = "api")]
 pub use api::{ApiMetrics, StoreSample};
 pub use decision_log::DecisionLogMetrics;
-pub use super::histogram::DurationSample;
 pub use decisions::{DecisionMetrics, DecisionSample};
 use extension_providers::ExtensionProviderCollector;
 pub use extension_providers::{ExtensionProviderMetrics, ExtensionProviderSample};

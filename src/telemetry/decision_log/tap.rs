@@ -206,6 +206,11 @@ impl Watch {
         self.events.recv().await
     }
 
+    /// The next event, if it is there already.
+    pub fn waiting(&mut self) -> Option<Bytes> {
+        self.events.try_recv().ok()
+    }
+
     /// How many events found no room so far.
     pub fn dropped(&self) -> u64 {
         self.watching.dropped.load(Ordering::Relaxed)
@@ -240,7 +245,7 @@ mod tests {
     }
 
     fn seen(watch: &mut Watch) -> Vec<serde_json::Value> {
-        let next = std::iter::from_fn(|| watch.events.try_recv().ok());
+        let next = std::iter::from_fn(|| watch.waiting());
         next.map(|line| serde_json::from_slice(&line).unwrap()).collect()
     }
 
