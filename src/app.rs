@@ -15,6 +15,8 @@ mod health;
 mod http;
 mod key_sources;
 mod listener;
+#[cfg(feature = "management")]
+mod management;
 mod policies;
 mod services;
 #[cfg(feature = "api")]
@@ -41,6 +43,8 @@ use crate::config::{Address, Config};
 use crate::control::publish::SnapshotCell;
 use crate::control::{Controller, Parts};
 use crate::extauthz::AuthorizationService;
+#[cfg(feature = "management")]
+use crate::plan::KeySource;
 use crate::shutdown::Shutdown;
 use crate::telemetry::decision_log::Writer;
 use crate::telemetry::logging::LogLevel;
@@ -81,6 +85,17 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
     let own_sources = jwt_rules.iter().flat_map(|rules| rules.key_sources.clone()).collect();
     #[cfg(not(feature = "api"))]
     let own_sources = Vec::new();
+    #[cfg(feature = "management")]
+    let (management_rules, own_sources) = {
+        let rules = management::jwt_rules(&config)?;
+        let mut own: Vec<KeySource> = own_sources;
+        for source in rules.iter().flat_map(|rules| &rules.key_sources) {
+            if !own.iter().any(|known| known.id == source.id) {
+                own.push(source.clone());
+            }
+        }
+        (rules, own)
+    };
     let mut controller = Controller::new(Parts {
         settings: config.settings.clone(),
         decode: services::decode(&config),
@@ -128,13 +143,20 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
     let shutdown = Shutdown::default();
     let drain = Shutdown::default();
     #[cfg(feature = "api")]
-    let api = match (&config.store, store) {
+    let api = match (&config.store, store.clone()) {
         (Some(StoreConfig { folder, api: Some(api), .. }), Some(store)) => {
             let jwt = jwt_rules.map(|rules| {
                 let sets = Arc::new(keys.sets.clone());
                 JwtCallers::new(rules, sets, keys.clock, config.max_token_size)
             });
             Some(store::Api::bind(&config, folder, api, store, jwt, &drain, &metrics).await?)
+        }
+        _ => None,
+    };
+    #[cfg(feature = "management")]
+    let management = match (&config.management, management_rules) {
+        (Some(management), Some(rules)) => {
+            Some(management::Port::bind(&config, management, rules, &keys).await?)
         }
         _ => None,
     };
@@ -159,6 +181,9 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
     };
 
     // Serving.
+    let (corpora, changes) = watch::channel(corpus.unwrap_or_default());
+    #[cfg(feature = "management")]
+    let objects = management::objects(&config, store, changes.clone());
     let admin = Admin {
         readiness: readiness.clone(),
         control: control.clone(),
@@ -181,7 +206,15 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
     let is_local = admin_addr.ip().is_loopback();
     let more = match tap.clone() {
         Some(tap) => {
-            let parts = console::Parts { snapshots: snapshots.clone(), tap, clock: keys.clock };
+            let parts = console::Parts {
+                snapshots: snapshots.clone(),
+                tap,
+                #[cfg(feature = "console")]
+                objects: objects.clone(),
+                #[cfg(feature = "console")]
+                callers: management.as_ref().map(management::Port::callers),
+                clock: keys.clock,
+            };
             console::router(&config, &admin, parts, is_local, &drain)
         }
         None => Router::new(),
@@ -221,8 +254,12 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
     tracing::info!(listener = "admin", address = %admin_addr, "listening on");
 
     // Changes.
-    let (corpora, changes) = watch::channel(corpus.unwrap_or_default());
     let statuses = source.write_statuses(control);
+    #[cfg(feature = "management")]
+    let management = management.map(|port| {
+        let address = port.address;
+        (address, port.start(&config, objects, drain.clone()))
+    });
     let mut background = vec![
         tokio::spawn(wait),
         tokio::spawn(controller.run(changes)),
@@ -234,6 +271,11 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
         api.map(|api| (api.address, api.start(drain.clone(), config.shutdown_grace))).unzip();
     #[cfg(not(feature = "api"))]
     let (api_addr, api) = (None, None);
+
+    #[cfg(feature = "management")]
+    let (management_addr, management) = management.unzip();
+    #[cfg(not(feature = "management"))]
+    let (management_addr, management) = (None, None);
 
     // To the end, so that kubelet sees the shutdown too.
     let mut probes_addr = None;
@@ -252,6 +294,7 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
         admin_addr,
         probes_addr,
         api_addr,
+        management_addr,
         snapshots,
         authorization,
         keys: Arc::new(keys.sets),
@@ -263,7 +306,7 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
             grpc,
             admin_ended,
             admin_server,
-            api,
+            apis: [api, management].into_iter().flatten().collect(),
             background,
             log_writer,
             traces,
@@ -284,6 +327,8 @@ pub struct Running {
     pub probes_addr: Option<SocketAddr>,
     /// Where kubectl can ask, likewise.
     pub api_addr: Option<SocketAddr>,
+    /// Where the management API answers, likewise.
+    pub management_addr: Option<SocketAddr>,
     /// What requests are decided by.
     pub snapshots: SnapshotCell,
     /// What answers them.
@@ -302,7 +347,8 @@ struct Serving {
     grpc: JoinHandle<Result<()>>,
     admin_ended: Shutdown,
     admin_server: JoinHandle<std::io::Result<()>>,
-    api: Option<JoinHandle<()>>,
+    /// The embedded API and the management API.
+    apis: Vec<JoinHandle<()>>,
     background: Vec<JoinHandle<()>>,
     log_writer: Option<Writer>,
     traces: Traces,
@@ -330,7 +376,7 @@ impl Running {
     /// that serving itself failed.
     pub async fn wait(self) -> Result<Drained> {
         let Self { shutdown, parts, .. } = self;
-        let Serving { readiness, health, drain, mut grpc, admin_ended, admin_server, api, .. } =
+        let Serving { readiness, health, drain, mut grpc, admin_ended, admin_server, apis, .. } =
             parts;
         let _background = Background(parts.background);
         tokio::select! {
@@ -356,11 +402,11 @@ impl Running {
                 Drained::Partly
             }
         };
-        // It has the same grace, and has had it by now.
-        if let Some(api) = api
-            && timeout(parts.grace, api).await.is_err()
-        {
-            tracing::debug!("the API had not ended");
+        // They have the same grace, and have had it by now.
+        for api in apis {
+            if timeout(parts.grace, api).await.is_err() {
+                tracing::debug!("an API had not ended");
+            }
         }
         if let Some(writer) = parts.log_writer
             && !writer.finish(LOG_GRACE).await

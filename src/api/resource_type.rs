@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use crate::manifest::schema::virtual_service;
+
 /// The names of one kind of resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ResourceType {
@@ -27,6 +29,9 @@ impl ResourceType {
     /// `apirules.gateway.kyma-project.io`
     pub const API_RULE: Self =
         Self { group: "gateway.kyma-project.io", plural: "apirules", kind: "APIRule" };
+    /// `virtualservices.networking.istio.io`
+    pub const VIRTUAL_SERVICE: Self =
+        Self { group: virtual_service::GROUP, plural: "virtualservices", kind: "VirtualService" };
     /// `namespaces`
     pub const NAMESPACE: Self = Self { group: "", plural: "namespaces", kind: "Namespace" };
 

@@ -123,6 +123,10 @@ const RULE_STATUS: Column =
 const RULE_HOST: Column = text("Host", "The host of the rule.", &["spec", "host"]);
 const RULE_STATE: Column = text("Status", "The state of the rule.", &["status", "state"]);
 const RULE_HOSTS: Column = text("Hosts", "The hosts of the rule.", &["spec", "hosts"]);
+const GATEWAYS: Column =
+    text("Gateways", "The gateways, or the mesh, that the routes are for.", &["spec", "gateways"]);
+const ROUTED_HOSTS: Column =
+    text("Hosts", "The hosts that the routes are for.", &["spec", "hosts"]);
 
 fn columns(resource: ResourceType, version: &str) -> &'static [Column] {
     match (resource.kind, version) {
@@ -130,6 +134,7 @@ fn columns(resource: ResourceType, version: &str) -> &'static [Column] {
         ("PeerAuthentication", _) => &[NAME, MODE, AGE],
         ("Namespace", _) => &[NAME, PHASE, AGE],
         ("APIRule", "v1alpha1" | "v1beta1") => &[NAME, RULE_STATUS, RULE_HOST, AGE],
+        ("VirtualService", _) => &[NAME, GATEWAYS, ROUTED_HOSTS, AGE],
         ("APIRule", _) => &[NAME, RULE_STATE, RULE_HOSTS, AGE],
         _ => &[NAME, AGE],
     }

@@ -7,8 +7,9 @@
 
 use serde_json::{Map, Value};
 
+use super::discovery;
 use super::resource_type::ResourceType;
-use crate::manifest::schema;
+use crate::manifest::schema::{self, virtual_service};
 use crate::model::Kind;
 
 /// The version whose form an object has.
@@ -16,14 +17,46 @@ pub(super) fn form(resource: ResourceType, object: &Value) -> &'static str {
     if resource == ResourceType::API_RULE { schema::written_version(object) } else { "v1" }
 }
 
-/// The schema of a form.
-pub(super) fn schema_of(kind: Kind, object: &Value) -> &'static schema::KindSchema {
-    match kind {
-        Kind::ApiRule => schema::of_version(kind, schema::written_version(object)),
-        Kind::AuthorizationPolicy | Kind::RequestAuthentication | Kind::PeerAuthentication => {
-            schema::of(kind)
-        }
+/// The versions of a group of which objects are kept, the preferred one first.
+pub(super) fn of_group(group: &str) -> &'static [&'static str] {
+    if group == virtual_service::GROUP {
+        return &virtual_service::VERSIONS;
     }
+    let found = schema::GROUPS.iter().find(|known| known.name == group);
+    found.map_or(&["v1"], |group| group.versions)
+}
+
+/// The schema of the form that an object has; namespaces have none.
+pub(super) fn schema_of(
+    resource: ResourceType,
+    object: &Value,
+) -> Option<&'static schema::KindSchema> {
+    match discovery::kind(resource) {
+        None => of_no_policy(resource),
+        Some(kind @ Kind::ApiRule) => {
+            Some(schema::of_version(kind, schema::written_version(object)))
+        }
+        Some(
+            kind @ (Kind::AuthorizationPolicy
+            | Kind::RequestAuthentication
+            | Kind::PeerAuthentication),
+        ) => Some(schema::of(kind)),
+    }
+}
+
+/// The schema of a version; namespaces have none.
+pub(super) fn schema_in(
+    resource: ResourceType,
+    version: &str,
+) -> Option<&'static schema::KindSchema> {
+    match discovery::kind(resource) {
+        None => of_no_policy(resource),
+        Some(kind) => Some(schema::of_version(kind, version)),
+    }
+}
+
+fn of_no_policy(resource: ResourceType) -> Option<&'static schema::KindSchema> {
+    (resource == ResourceType::VIRTUAL_SERVICE).then(virtual_service::schema)
 }
 
 /// Turns the form of v1alpha1 into that of v1beta1: `spec.service.host` becomes `spec.host`.

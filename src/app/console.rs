@@ -9,6 +9,8 @@ use crate::authn::clock::Clock;
 use crate::config::Config;
 use crate::console::{self, Access, Console};
 use crate::control::publish::SnapshotCell;
+use crate::management::access::Callers;
+use crate::management::mesh::MeshObjects;
 use crate::shutdown::Shutdown;
 use crate::telemetry::decision_log::{Redaction, Tap};
 
@@ -19,6 +21,9 @@ const MOST_WATCHERS: usize = 16;
 pub(super) struct Parts {
     pub(super) snapshots: SnapshotCell,
     pub(super) tap: Tap,
+    pub(super) objects: MeshObjects,
+    /// Whose tokens are taken; `None` where nobody said.
+    pub(super) callers: Option<Callers>,
     pub(super) clock: Clock,
 }
 
@@ -33,7 +38,7 @@ pub(super) fn tap(config: &Config, clock: Clock) -> Option<Tap> {
 pub(super) fn router(
     config: &Config,
     admin: &Admin,
-    Parts { snapshots, tap, clock }: Parts,
+    Parts { snapshots, tap, objects, callers, clock }: Parts,
     is_local: bool,
     drain: &Shutdown,
 ) -> Router {
@@ -42,9 +47,9 @@ pub(super) fn router(
         snapshots,
         mesh: Arc::new(config.settings.mesh.clone()),
         tap,
-        topology: None,
+        objects,
         clock,
         drain: drain.clone(),
     };
-    console::router(console, Access::of(is_local, None))
+    console::router(console, Access::of(is_local, callers))
 }

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use crate::api::apply::{Write, update};
 use crate::api::object_meta::{Endpoint, is_unchanged};
-use crate::api::server::{RESOURCES, rfc3339_now};
+use crate::api::server::{POLICIES, rfc3339_now};
 use crate::authn::clock::Clock;
 use crate::control::acceptance::{Acceptances, Standing};
 use crate::control::{ControlStatus, Subject};
@@ -113,7 +113,7 @@ fn refused(status: &ControlStatus) -> BTreeSet<Arc<str>> {
 }
 
 fn key(id: &ResourceId) -> Key {
-    let resource = RESOURCES.into_iter().find(|it| it.kind == id.kind.as_str());
+    let resource = POLICIES.into_iter().find(|it| it.kind == id.kind.as_str());
     let resource = resource.map(|it| it.to_string()).unwrap_or_default();
     Key::new(&resource, &id.namespace, &id.name)
 }
@@ -126,7 +126,7 @@ fn write(
 ) -> Option<()> {
     let mut parts = file.splitn(3, '/');
     let (plural, namespace, name) = (parts.next()?, parts.next()?, parts.next()?);
-    let resource = RESOURCES.into_iter().find(|resource| resource.plural == plural)?;
+    let resource = POLICIES.into_iter().find(|resource| resource.plural == plural)?;
     let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == resource.kind)?;
     let key = Key::new(&resource.to_string(), namespace, name);
     let stored = transaction.get(&key)?;

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::api::access::{JwtCallers, JwtRules, Leaf, Pki, StaticTokens};
-use crate::api::server::{ApiServer, RESOURCES, Settings, Transport, serve, server_config};
+use crate::api::server::{ApiServer, POLICIES, Settings, Transport, serve, server_config};
 use crate::authn::clock::Clock;
 use crate::config::{ApiConfig, Config, StoreConfig};
 use crate::shutdown::Shutdown;
@@ -26,7 +26,7 @@ pub(super) fn open(config: &StoreConfig) -> Result<Store> {
 
 /// The policies in a store.
 pub(super) fn source(store: Store) -> LocalSource {
-    LocalSource::new(store, RESOURCES.map(|resource| resource.to_string().into()))
+    LocalSource::new(store, POLICIES.map(|resource| resource.to_string().into()))
 }
 
 /// The rules for tokens of the API's callers.
@@ -124,7 +124,7 @@ fn tls(api: &ApiConfig, folder: &Path, address: SocketAddr, clock: Clock) -> Res
             // Whoever signed it, it is what the kubeconfig can name.
             (Leaf { certificate: certificate.clone(), key }, certificate)
         }
-        None => (pki.server(&names(api, address), now)?, pki.pem().to_owned()),
+        None => (pki.server(&names(&api.hosts, address), now)?, pki.pem().to_owned()),
     };
     let authorities: Vec<_> =
         [Some(pki.pem()), client_ca.as_deref()].into_iter().flatten().collect();
@@ -148,12 +148,12 @@ fn write_kubeconfig(
 }
 
 /// What the certificate is for: this machine, and what is configured.
-fn names(api: &ApiConfig, address: SocketAddr) -> Vec<String> {
+pub(super) fn names(hosts: &[String], address: SocketAddr) -> Vec<String> {
     let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
     if !address.ip().is_unspecified() {
         names.push(address.ip().to_string());
     }
-    names.extend(api.hosts.iter().cloned());
+    names.extend(hosts.iter().cloned());
     names.sort_unstable();
     names.dedup();
     names

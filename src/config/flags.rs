@@ -339,6 +339,88 @@ pub struct ServerFlags {
     /// How many watches there may be at a time [default: 1000]
     #[arg(long, value_name = "N", help_heading = "Store")]
     pub api_most_watches: Option<String>,
+
+    /// Where the management API is, over TLS (docs/management.md) [default: nowhere]
+    #[arg(long, value_name = "ADDR", help_heading = "Management")]
+    pub management: Option<String>,
+
+    /// Plain HTTP for it, on loopback only; tokens are needed all the same [default: false]
+    #[arg(
+        long,
+        value_name = "BOOL",
+        help_heading = "Management",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub management_insecure: Option<String>,
+
+    /// A PEM file with its certificate and its chain [default: one that Postern makes itself]
+    #[arg(long, value_name = "FILE", help_heading = "Management")]
+    pub management_certificate: Option<String>,
+
+    /// A PEM file with the key of that certificate
+    #[arg(long, value_name = "FILE", help_heading = "Management")]
+    pub management_key: Option<String>,
+
+    /// Names and addresses that its own certificate is for, beside this machine's
+    #[arg(long, value_name = "HOST,...", help_heading = "Management")]
+    pub management_hosts: Option<String>,
+
+    /// Where to write the authority that signed its own certificate
+    #[arg(long, value_name = "FILE", help_heading = "Management")]
+    pub management_ca: Option<String>,
+
+    /// Whose tokens its callers have; more than one in managementJwtRules of --config
+    #[arg(long, value_name = "ISSUER", help_heading = "Management")]
+    pub management_issuer: Option<String>,
+
+    /// Where that issuer's keys are [default: as it says itself, by discovery]
+    #[arg(long, value_name = "URL", help_heading = "Management")]
+    pub management_jwks_uri: Option<String>,
+
+    /// Whom these tokens must be meant for
+    #[arg(long, value_name = "AUD,...", help_heading = "Management")]
+    pub management_audiences: Option<String>,
+
+    /// Claims that may hold the role `admin` [default: roles,realm_access.roles,role]
+    #[arg(long, value_name = "CLAIM,...", help_heading = "Management")]
+    pub management_admin_claims: Option<String>,
+
+    /// Whether administrators may send kubeconfigs of other clusters (docs/management.md) [default: false]
+    #[arg(
+        long,
+        value_name = "BOOL",
+        help_heading = "Management",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub management_inline_kubeconfig: Option<String>,
+
+    /// Where these clusters may be
+    #[arg(long, value_name = "HOST|CIDR,...", help_heading = "Management")]
+    pub management_inline_kubeconfig_destinations: Option<String>,
+
+    /// The Prometheus that it has its metrics from, http or https [default: none]
+    #[arg(long, value_name = "URL", help_heading = "Management")]
+    pub prometheus_url: Option<String>,
+
+    /// Whose telemetry counts, source|waypoint or destination [default: source|waypoint]
+    #[arg(long, value_name = "WHO", help_heading = "Management")]
+    pub prometheus_reporter: Option<String>,
+
+    /// How often Prometheus looks at proxies [default: 15s]
+    #[arg(long, value_name = "TIME", help_heading = "Management")]
+    pub prometheus_scrape_interval: Option<String>,
+
+    /// A file with a bearer token for Prometheus
+    #[arg(long, value_name = "FILE", help_heading = "Management")]
+    pub prometheus_token_file: Option<String>,
+
+    /// A PEM file of authorities trusted for it, beside the system's
+    #[arg(long, value_name = "FILE", help_heading = "Management")]
+    pub prometheus_ca_certificates: Option<String>,
 }
 
 impl Flags {
@@ -417,6 +499,26 @@ impl Flags {
             ("apiTokens", &server.api_tokens),
             ("apiCreateNamespaces", &server.api_create_namespaces),
             ("apiMostWatches", &server.api_most_watches),
+            ("management", &server.management),
+            ("managementAdminClaims", &server.management_admin_claims),
+            ("managementAudiences", &server.management_audiences),
+            ("managementCa", &server.management_ca),
+            ("managementCertificate", &server.management_certificate),
+            ("managementHosts", &server.management_hosts),
+            ("managementInlineKubeconfig", &server.management_inline_kubeconfig),
+            (
+                "managementInlineKubeconfigDestinations",
+                &server.management_inline_kubeconfig_destinations,
+            ),
+            ("managementInsecure", &server.management_insecure),
+            ("managementIssuer", &server.management_issuer),
+            ("managementJwksUri", &server.management_jwks_uri),
+            ("managementKey", &server.management_key),
+            ("prometheusCaCertificates", &server.prometheus_ca_certificates),
+            ("prometheusReporter", &server.prometheus_reporter),
+            ("prometheusScrapeInterval", &server.prometheus_scrape_interval),
+            ("prometheusTokenFile", &server.prometheus_token_file),
+            ("prometheusUrl", &server.prometheus_url),
         ];
         let mut layer = Layer::new(Origin::Flag);
         for (name, text) in texts {

@@ -8,7 +8,7 @@ use super::{Environment, Problems, document, read};
 
 /// Every setting by its name in files. Flags are the same in kebab-case, variables in
 /// SCREAMING_SNAKE_CASE behind `POSTERN_`.
-const SETTINGS: [&str; 80] = [
+const SETTINGS: [&str; 98] = [
     "admin",
     "api",
     "apiCertificate",
@@ -68,6 +68,19 @@ const SETTINGS: [&str; 80] = [
     "listen",
     "logFormat",
     "logLevel",
+    "management",
+    "managementAdminClaims",
+    "managementAudiences",
+    "managementCa",
+    "managementCertificate",
+    "managementHosts",
+    "managementInlineKubeconfig",
+    "managementInlineKubeconfigDestinations",
+    "managementInsecure",
+    "managementIssuer",
+    "managementJwksUri",
+    "managementJwtRules",
+    "managementKey",
     "maxHeadersSize",
     "maxMessageSize",
     "maxTokenSize",
@@ -76,6 +89,11 @@ const SETTINGS: [&str; 80] = [
     "pathNormalization",
     "policies",
     "probes",
+    "prometheusCaCertificates",
+    "prometheusReporter",
+    "prometheusScrapeInterval",
+    "prometheusTokenFile",
+    "prometheusUrl",
     "rootNamespace",
     "shutdownGrace",
     "socketMode",
@@ -92,13 +110,14 @@ const SETTINGS: [&str; 80] = [
 ];
 
 /// Not set by flag or variable: they have more structure than one line holds.
-const ONLY_IN_FILES: [&str; 7] = [
+const ONLY_IN_FILES: [&str; 8] = [
     "apiJwtRules",
     "apiRoles",
     "denials",
     "extensionProviderClients",
     "extensionProviders",
     "jwksClients",
+    "managementJwtRules",
     "workloads",
 ];
 

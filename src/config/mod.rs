@@ -15,6 +15,8 @@ mod introspection;
 mod key_sources;
 mod kube;
 mod layer;
+#[cfg(feature = "management")]
+mod management;
 mod mesh_config;
 mod opentelemetry;
 #[cfg(feature = "api")]
@@ -50,6 +52,8 @@ pub use http::HttpConfig;
 pub use introspection::IntrospectionConfig;
 pub use key_sources::{KeySourceClient, KeySourcesConfig};
 pub use kube::KubeConfig;
+#[cfg(feature = "management")]
+pub use management::{ManagementConfig, PrometheusConfig};
 pub use opentelemetry::OtlpExport;
 #[cfg(feature = "api")]
 pub use store::{ApiConfig, StoreConfig};
@@ -68,6 +72,9 @@ pub struct Config {
     /// The store that policies come from instead.
     #[cfg(feature = "api")]
     pub store: Option<StoreConfig>,
+    /// The management API; `None` is none.
+    #[cfg(feature = "management")]
+    pub management: Option<ManagementConfig>,
     /// Mesh and workloads; the first workload is the default.
     pub settings: Arc<Settings>,
     /// How requests name their workload.
@@ -325,6 +332,10 @@ impl Config {
             if let Some(store) = &self.store {
                 store.show(settings);
             }
+            #[cfg(feature = "management")]
+            if let Some(management) = &self.management {
+                management.show(settings);
+            }
             let origins: std::collections::BTreeMap<_, _> = self.origins.iter().cloned().collect();
             settings.insert("setBy".into(), json!(origins));
         }
@@ -377,6 +388,10 @@ impl Reader<'_> {
         let store = store::StoreConfig::read(self);
         #[cfg(not(feature = "api"))]
         self.no_store();
+        #[cfg(feature = "management")]
+        let management = ManagementConfig::read(self);
+        #[cfg(not(feature = "management"))]
+        self.no_management();
         let format = self.setting("logFormat", None, values::log_format);
         let plain = if environment.terminal { LogFormat::Human } else { LogFormat::Json };
         Config {
@@ -384,6 +399,8 @@ impl Reader<'_> {
             kube,
             #[cfg(feature = "api")]
             store,
+            #[cfg(feature = "management")]
+            management,
             settings,
             workload_from: self.setting(
                 "workloadFrom",
@@ -535,6 +552,14 @@ impl Reader<'_> {
                 let problem = "this Postern was built without its store (feature `api`)";
                 self.problems.add(origin.subject(name), problem);
             }
+        }
+    }
+
+    #[cfg(not(feature = "management"))]
+    fn no_management(&mut self) {
+        if let Some((origin, _)) = self.layers.find("management") {
+            let problem = "this Postern was built without it (feature `management`)";
+            self.problems.add(origin.subject("management"), problem);
         }
     }
 

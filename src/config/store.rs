@@ -176,7 +176,7 @@ fn count(value: &Value, least: usize, most: usize) -> Result<usize, String> {
 }
 
 /// Names and addresses that a certificate can have.
-fn hosts(value: &Value) -> Result<Vec<String>, String> {
+pub(super) fn hosts(value: &Value) -> Result<Vec<String>, String> {
     let host = |text: &str| {
         let is_label = |label: &str| {
             let inner = |c: char| c.is_ascii_alphanumeric() || c == '-';
@@ -193,7 +193,7 @@ fn hosts(value: &Value) -> Result<Vec<String>, String> {
     texts(value)?.iter().map(|text| host(text)).collect()
 }
 
-fn rules(value: &Value) -> Result<Value, String> {
+pub(super) fn rules(value: &Value) -> Result<Value, String> {
     match value.as_array() {
         Some(rules) if rules.iter().all(Value::is_object) => Ok(value.clone()),
         Some(_) | None => {
@@ -230,7 +230,7 @@ fn grant(value: &Value) -> Result<Grant, String> {
 }
 
 /// A list, or a text with commas.
-fn texts(value: &Value) -> Result<Vec<String>, String> {
+pub(super) fn texts(value: &Value) -> Result<Vec<String>, String> {
     match value.as_array() {
         Some(items) => items.iter().map(|item| text(item).map(str::to_owned)).collect(),
         None => Ok(text(value)?.split(',').map(|part| part.trim().to_owned()).collect()),

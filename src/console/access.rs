@@ -2,9 +2,6 @@
 //!
 //! The page itself holds none, so it is for everybody who reaches the port.
 
-use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -13,13 +10,14 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 use super::problem;
+use crate::management::access::Callers;
 
 /// Who may look.
 #[derive(Debug, Clone)]
 pub enum Access {
     /// Whoever reaches the port: it is on loopback, and names of others are turned away there.
     Everybody,
-    /// Whoever has a token.
+    /// Who may ask the management API.
     Callers(Callers),
     /// Nobody, for this reason.
     Nowhere(&'static str),
@@ -29,37 +27,6 @@ pub enum Access {
 const NO_RULES: &str = "the console is not here: the admin port can be reached from the network, \
                             and no token rules say who may look; bind --admin to loopback, or set \
                             managementJwtRules";
-
-/// Who a token is from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Caller {
-    /// Somebody who may look.
-    Known,
-    /// Nobody.
-    Unknown,
-}
-
-/// Knows callers by their tokens.
-#[derive(Clone)]
-pub struct Callers(Arc<Function>);
-
-type Function = dyn Fn(String) -> Answer + Send + Sync;
-type Answer = Pin<Box<dyn Future<Output = Caller> + Send>>;
-
-impl Callers {
-    /// By this function of a token.
-    pub fn new<F: Future<Output = Caller> + Send + 'static>(
-        of_token: impl Fn(String) -> F + Send + Sync + 'static,
-    ) -> Self {
-        Self(Arc::new(move |token| Box::pin(of_token(token))))
-    }
-}
-
-impl fmt::Debug for Callers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Callers")
-    }
-}
 
 impl Access {
     /// As the admin port is reached, and callers are known.
@@ -85,15 +52,13 @@ pub(super) async fn check(
     match &*access {
         Access::Everybody => next.run(request).await,
         Access::Nowhere(reason) => problem(StatusCode::NOT_FOUND, reason),
-        Access::Callers(Callers(of_token)) => {
-            let Some(token) = bearer(request.headers()) else {
-                return unauthorized("a bearer token is needed");
-            };
-            match of_token(token).await {
-                Caller::Known => next.run(request).await,
-                Caller::Unknown => unauthorized("the token is not good here"),
+        Access::Callers(callers) => match callers.caller(request.headers()).await {
+            Some(_) => next.run(request).await,
+            None if request.headers().contains_key(header::AUTHORIZATION) => {
+                unauthorized("the token is not good here")
             }
-        }
+            None => unauthorized("a bearer token is needed"),
+        },
     }
 }
 
@@ -101,15 +66,6 @@ pub(super) async fn check(
 fn is_from_elsewhere(headers: &HeaderMap) -> bool {
     let mut sites = headers.get_all("sec-fetch-site").iter();
     sites.any(|site| !matches!(site.as_bytes(), b"same-origin" | b"none"))
-}
-
-/// The one token that a request has.
-fn bearer(headers: &HeaderMap) -> Option<String> {
-    let mut lines = headers.get_all(header::AUTHORIZATION).iter();
-    let (line, None) = (lines.next()?, lines.next()) else { return None };
-    let (scheme, token) = line.to_str().ok()?.split_once(' ')?;
-    let token = token.trim();
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then(|| token.to_owned())
 }
 
 fn unauthorized(text: &str) -> Response {

@@ -27,12 +27,12 @@ use serde_json::{Value, json};
 use crate::admin::Admin;
 use crate::authn::clock::Clock;
 use crate::control::publish::SnapshotCell;
+use crate::management::mesh::MeshObjects;
 use crate::model::Mesh;
 use crate::shutdown::Shutdown;
 use crate::telemetry::decision_log::Tap;
 
-pub use access::{Access, Caller, Callers};
-pub use topology::{Edge, EdgesUnavailable, Topology};
+pub use access::Access;
 
 /// How many entries of a list are shown at once.
 const PAGE: usize = 50;
@@ -48,8 +48,8 @@ pub struct Console {
     pub mesh: Arc<Mesh>,
     /// Decisions as they are made.
     pub tap: Tap,
-    /// Who calls whom; `None` where nobody knows.
-    pub topology: Option<Topology>,
+    /// Whose routes are drawn.
+    pub objects: MeshObjects,
     /// When things happened.
     pub clock: Clock,
     /// Ends what is being streamed.

@@ -6,6 +6,7 @@ mod callers;
 mod gate;
 mod live;
 mod refused;
+mod routes;
 mod server;
 mod verbs;
 mod watching;

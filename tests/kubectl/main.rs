@@ -33,6 +33,7 @@ use server::Server;
 #[case("watch")]
 #[case("access")]
 #[case("apirules")]
+#[case("routes")]
 fn every_kubectl_prints_what_it_should(#[case] name: &str) {
     for kubectl in Kubectl::all() {
         // It asks for a version of its question that Kubernetes has dropped since.

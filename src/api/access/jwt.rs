@@ -44,6 +44,8 @@ pub struct JwtRules {
 
 impl JwtRules {
     /// From a list as `jwtRules` of a RequestAuthentication.
+    ///
+    /// Every rule names an issuer and an audience.
     pub fn parse(rules: &serde_json::Value) -> Result<Self, InvalidJwtRules> {
         let text = json!({
             "apiVersion": "security.istio.io/v1",
@@ -52,7 +54,7 @@ impl JwtRules {
             "spec": { "jwtRules": rules },
         });
         let text = text.to_string();
-        let decoded = manifest::decode(&text, Some("apiJwtRules.json"), &Options::default());
+        let decoded = manifest::decode(&text, Some("jwtRules.json"), &Options::default());
         let error = decoded.diagnostics.iter().find(|found| found.severity == Severity::Error);
         if let Some(error) = error {
             let path = error.path.trim_start_matches("spec.");
@@ -111,13 +113,18 @@ impl JwtCallers {
 
     /// Whose token it is: `ISSUER#SUBJECT`, with the groups of its claim `groups`.
     pub async fn user(&self, token: &str) -> Option<User> {
+        let claims = self.claims(token).await?;
+        user(&claims)
+    }
+
+    /// What a good token says.
+    pub async fn claims(&self, token: &str) -> Option<Arc<Value>> {
         let mut answer = self.verify(token);
         if answer.error.is_some() && !answer.wanted.is_empty() {
             self.keys.seek(&answer.wanted, KEY_WAIT).await;
             answer = self.verify(token);
         }
-        let claims = answer.claims.filter(|_| answer.error.is_none())?;
-        user(&claims)
+        answer.claims.filter(|_| answer.error.is_none())
     }
 
     fn verify(&self, token: &str) -> Authentication {

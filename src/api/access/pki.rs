@@ -82,15 +82,17 @@ impl Pki {
         if certificate.exists() || key.exists() {
             return Self::read(&certificate, &key);
         }
-        let mut params = params(&[("postern", DnType::CommonName)], now, AUTHORITY_LIFE);
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
-        let pair = KeyPair::generate()?;
-        let pem = params.self_signed(&pair)?.pem();
+        let (pair, pem) = authority(now)?;
         // The key first: without it the certificate would be taken for an authority that lost it.
         write_private(&key, &pair.serialize_pem())?;
         write_private(&certificate, &pem)?;
         Self::read(&certificate, &key)
+    }
+
+    /// An authority that nobody keeps: what it signs is good for as long as this process lives.
+    pub fn ephemeral(now: SystemTime) -> Result<Self, PkiError> {
+        let (pair, pem) = authority(now)?;
+        Ok(Self { issuer: Issuer::from_ca_cert_pem(&pem, pair)?, pem })
     }
 
     fn read(certificate: &Path, key: &Path) -> Result<Self, PkiError> {
@@ -167,6 +169,16 @@ impl Pki {
         let client = self.client("postern-admin", MASTERS, now)?;
         write_private(file, &kubeconfig(server, authority, &client))
     }
+}
+
+/// A new authority: its key, and its certificate in PEM form.
+fn authority(now: SystemTime) -> Result<(KeyPair, String), rcgen::Error> {
+    let mut params = params(&[("postern", DnType::CommonName)], now, AUTHORITY_LIFE);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+    let pair = KeyPair::generate()?;
+    let pem = params.self_signed(&pair)?.pem();
+    Ok((pair, pem))
 }
 
 /// A kubeconfig for one server, one authority and one client.

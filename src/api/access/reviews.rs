@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::roles::{READ, Role, WRITE};
 use super::{AUTHENTICATED, Action, Roles, User};
+use crate::manifest::schema::{self, virtual_service};
 
 /// Which of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -194,8 +195,10 @@ impl Review {
         let mut rules = Vec::new();
         if let Some(role) = roles.role_in(user, namespace) {
             let of_others = if role == Role::Admin { role } else { Role::Viewer };
-            rules.push(rule(verbs(role), "security.istio.io", "*"));
-            rules.push(rule(verbs(of_others), "security.istio.io", "*/status"));
+            for group in kept_groups() {
+                rules.push(rule(verbs(role), group, "*"));
+                rules.push(rule(verbs(of_others), group, "*/status"));
+            }
             rules.push(rule(verbs(of_others), "", "namespaces"));
         }
         rules.push(rule(vec!["create"], "authorization.k8s.io", "selfsubjectaccessreviews"));
@@ -209,13 +212,18 @@ impl Review {
     }
 }
 
+/// The groups of which objects are kept.
+fn kept_groups() -> impl Iterator<Item = &'static str> {
+    schema::GROUPS.iter().map(|group| group.name).chain([virtual_service::GROUP])
+}
+
 /// Stars in a question ask for everything, which only those may who may each.
 fn may<'a>(roles: &Roles, user: &User, text: &impl Fn(&'a str) -> &'a str, resource: &str) -> bool {
     let group = text("group");
     if ["authorization.k8s.io", "authentication.k8s.io"].contains(&group) {
         return text("verb") == "create";
     }
-    let known = ["", "*", "security.istio.io"].contains(&group);
+    let known = ["", "*"].contains(&group) || kept_groups().any(|known| known == group);
     let resource = if resource.contains('*') { "*/status" } else { resource };
     let group = if group == "*" { "" } else { group };
     let (namespace, name) = (text("namespace"), text("name"));

@@ -1,5 +1,5 @@
 //! What may be written: an object's structure, the rules of its kind, and what it would mean as a
-//! policy.
+//! policy or as routes.
 //!
 //! Metadata is `object_meta`'s, what bodies have too much `strict`'s.
 
@@ -7,6 +7,7 @@ mod meaning;
 mod nulls;
 mod rules;
 mod structure;
+mod virtual_service;
 
 #[cfg(test)]
 mod tests;
@@ -45,8 +46,7 @@ pub fn prune(resource: ResourceType, object: &mut Value) -> Pruned {
     static ANYTHING: LazyLock<Value> =
         LazyLock::new(|| json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true }));
     versions::to_stored_form(resource, object);
-    let kind = discovery::kind(resource);
-    let schema = kind.map_or(&*ANYTHING, |kind| &versions::schema_of(kind, object).schema);
+    let schema = versions::schema_of(resource, object).map_or(&*ANYTHING, |it| &it.schema);
     let unknown = strict::prune(object, schema);
     let nulls = nulls::drop_nulls(object, schema);
     let warnings = nulls.iter().map(|path| format!("{path}: null, which counts as absent"));
@@ -64,7 +64,7 @@ pub fn admit(
     old: Option<&Value>,
     new: &Value,
 ) -> Result<Vec<String>, ApiError> {
-    let Some(kind) = discovery::kind(target.resource) else { return Ok(Vec::new()) };
+    let Some(structure) = structure_of(target.resource, new) else { return Ok(Vec::new()) };
     let name = new.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
     let refuse = |mut errors: Vec<FieldError>| {
         errors.truncate(MAX_FINDINGS);
@@ -81,7 +81,7 @@ pub fn admit(
         Endpoint::Status => is_same("/status"),
     };
     if !is_unchanged {
-        let errors = structure_and_rules(kind, part, new);
+        let errors = structure_and_rules(structure, part, new);
         if !errors.is_empty() {
             return refuse(errors);
         }
@@ -89,7 +89,11 @@ pub fn admit(
     match endpoint {
         Endpoint::Status => Ok(Vec::new()),
         Endpoint::Main => {
-            let meaning = meaning::of(target.resource, new);
+            let meaning = if target.resource == ResourceType::VIRTUAL_SERVICE {
+                virtual_service::meaning(new)
+            } else {
+                meaning::of(target.resource, new)
+            };
             if !is_unchanged && !meaning.errors.is_empty() {
                 return refuse(meaning.errors);
             }
@@ -99,8 +103,7 @@ pub fn admit(
 }
 
 /// What Kubernetes finds by itself, in the part of the object that is written.
-fn structure_and_rules(kind: Kind, part: &str, new: &Value) -> Vec<FieldError> {
-    let structure = structure_of(kind, new);
+fn structure_and_rules(structure: &Structure, part: &str, new: &Value) -> Vec<FieldError> {
     let mut errors = structure.check(part, new);
     if errors.iter().any(|error| blocks_rules(error.reason)) {
         errors.truncate(MAX_FINDINGS - 1);
@@ -140,15 +143,20 @@ fn at_most(mut warnings: Vec<String>) -> Vec<String> {
     warnings
 }
 
-fn structure_of(kind: Kind, object: &Value) -> &'static Structure {
+/// Namespaces have none.
+fn structure_of(resource: ResourceType, object: &Value) -> Option<&'static Structure> {
     static STRUCTURES: LazyLock<[Structure; 4]> =
         LazyLock::new(|| Kind::ALL.map(|kind| Structure::read(&schema::of(kind).schema)));
     static V2: LazyLock<Structure> =
         LazyLock::new(|| Structure::read(&schema::of_version(Kind::ApiRule, "v2").schema));
-    if kind == Kind::ApiRule && schema::written_version(object) == "v2" {
-        return &V2;
+    static ROUTES: LazyLock<Structure> =
+        LazyLock::new(|| Structure::read(&schema::virtual_service::schema().schema));
+    if resource == ResourceType::VIRTUAL_SERVICE {
+        return Some(&ROUTES);
     }
-    static NOTHING: LazyLock<Structure> = LazyLock::new(|| Structure::read(&json!({})));
-    let index = Kind::ALL.iter().position(|known| *known == kind);
-    index.and_then(|index| STRUCTURES.get(index)).unwrap_or(&NOTHING)
+    let kind = discovery::kind(resource)?;
+    if kind == Kind::ApiRule && schema::written_version(object) == "v2" {
+        return Some(&V2);
+    }
+    STRUCTURES.get(Kind::ALL.iter().position(|known| *known == kind)?)
 }

@@ -1,4 +1,4 @@
-//! Dropping fields that are null, where the schema knows the field.
+//! Dropping fields that are null, where the schema knows the field and not null as its value.
 //!
 //! Items of lists stay: that they have the wrong type is for `structure` to say.
 
@@ -16,7 +16,8 @@ fn drop_below(value: &mut Value, schema: Option<&Value>, path: &str, dropped: &m
         Value::Object(fields) => fields.retain(|key, value| {
             let schema = schema.and_then(|schema| field(schema, key));
             let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-            if value.is_null() && schema.is_some() {
+            let may_be_null = |schema: &Value| schema.get("nullable") == Some(&Value::Bool(true));
+            if value.is_null() && schema.is_some_and(|schema| !may_be_null(schema)) {
                 dropped.push(path);
                 return false;
             }

@@ -3,8 +3,9 @@
 //! Only what the schemas of our kinds use is known here; a test sees that they use nothing else. What
 //! errors say is what Kubernetes says.
 
+use base64::{Engine as _, prelude::BASE64_STANDARD as STANDARD};
 use regex::Regex;
-use serde_json::{Value, json};
+use serde_json::{Number, Value, json};
 
 use super::MAX_FINDINGS;
 use super::rules::Rules;
@@ -18,6 +19,10 @@ pub(super) struct Structure {
     kind: String,
     int_or_string: bool,
     is_time: bool,
+    is_base64: bool,
+    nullable: bool,
+    minimum: Option<i64>,
+    maximum: Option<i64>,
     properties: Vec<(String, Self)>,
     additional: Option<Box<Self>>,
     items: Option<Box<Self>>,
@@ -57,6 +62,10 @@ impl Structure {
             kind: text("type").unwrap_or_default(),
             int_or_string: schema.get("x-kubernetes-int-or-string") == Some(&json!(true)),
             is_time: text("format").as_deref() == Some("date-time"),
+            is_base64: text("format").as_deref() == Some("byte"),
+            nullable: schema.get("nullable") == Some(&json!(true)),
+            minimum: schema.get("minimum").and_then(Value::as_i64),
+            maximum: schema.get("maximum").and_then(Value::as_i64),
             properties: properties
                 .into_iter()
                 .flatten()
@@ -108,6 +117,9 @@ impl Structure {
         if errors.len() >= MAX_FINDINGS {
             return;
         }
+        if self.nullable && value.is_null() {
+            return;
+        }
         self.check_type(value, path, errors);
         if !self.values.is_empty()
             && !value.as_str().is_some_and(|text| self.values.iter().any(|known| known == text))
@@ -123,7 +135,23 @@ impl Structure {
                     self.check_fields(fields, path, errors);
                 }
             }
-            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+            Value::Number(number) => self.check_number(number, path, errors),
+            Value::Null | Value::Bool(_) => {}
+        }
+    }
+
+    fn check_number(&self, number: &Number, path: &str, errors: &mut Vec<FieldError>) {
+        let found = || Value::Number(number.clone());
+        // What is no i64 is larger than any, or a fraction, which is of the wrong type.
+        let is_large = |most: i64| number.as_i64().map_or(number.is_u64(), |it| it > most);
+        if let Some(most) = self.maximum.filter(|most| is_large(*most)) {
+            let detail = format!("{path} in body should be less than or equal to {most}");
+            errors.push(FieldError::invalid_value(path, &found(), &detail));
+        }
+        let is_small = |least: i64| number.as_i64().is_some_and(|it| it < least);
+        if let Some(least) = self.minimum.filter(|least| is_small(*least)) {
+            let detail = format!("{path} in body should be greater than or equal to {least}");
+            errors.push(FieldError::invalid_value(path, &found(), &detail));
         }
     }
 
@@ -160,6 +188,10 @@ impl Structure {
         {
             let detail = format!("{path} in body should match '{pattern}'");
             errors.push(FieldError::invalid(path, text, &detail));
+        }
+        if self.is_base64 && STANDARD.decode(text).is_err() {
+            let detail = format!("{path} in body must be of type byte: \"{text}\"");
+            errors.push(FieldError::type_invalid(path, text, &detail));
         }
         if self.is_time && parse_timestamp(text).is_none() {
             let detail = format!("{path} in body must be of type date-time: \"{text}\"");

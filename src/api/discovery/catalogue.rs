@@ -5,7 +5,7 @@
 use std::sync::LazyLock;
 
 use crate::api::resource_type::ResourceType;
-use crate::manifest::schema;
+use crate::manifest::schema::{self, virtual_service};
 use crate::model::Kind;
 
 /// A group of the API and its versions, the preferred one first.
@@ -92,6 +92,11 @@ pub static GROUPS: LazyLock<Vec<Group>> = LazyLock::new(|| {
         let version = |name: &&'static str| Version { name, resources: policies.clone() };
         Group { name: group.name, versions: group.versions.iter().map(version).collect() }
     }));
+    let routing = |name: &&'static str| Version { name, resources: vec![virtual_services()] };
+    groups.push(Group {
+        name: virtual_service::GROUP,
+        versions: virtual_service::VERSIONS.iter().map(routing).collect(),
+    });
     groups
 });
 
@@ -136,12 +141,26 @@ pub fn resource(group: &str, version_name: &str, plural: &str) -> Option<&'stati
 }
 
 fn policy(kind: Kind) -> Resource {
-    let schema::KindSchema { singular, short_name, .. } = schema::of(kind);
+    kept(resource_type(kind), schema::of(kind), schema::categories(kind))
+}
+
+fn virtual_services() -> Resource {
+    let schema = virtual_service::schema();
+    kept(ResourceType::VIRTUAL_SERVICE, schema, &virtual_service::CATEGORIES)
+}
+
+/// One whose objects are in the store.
+fn kept(
+    names: ResourceType,
+    schema: &'static schema::KindSchema,
+    categories: &'static [&'static str],
+) -> Resource {
+    let schema::KindSchema { singular, short_name, .. } = schema;
     Resource {
-        names: resource_type(kind),
+        names,
         singular,
         short_name: Some(short_name.as_str()).filter(|name| !name.is_empty()),
-        categories: schema::categories(kind),
+        categories,
         namespaced: true,
         verbs: &POLICY_VERBS,
         status_verbs: &STATUS_VERBS,

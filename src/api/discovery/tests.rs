@@ -59,6 +59,7 @@ fn plain_groups() {
             "authorization.k8s.io",
             "security.istio.io",
             "gateway.kyma-project.io",
+            "networking.istio.io",
         ]
     );
 
@@ -103,6 +104,29 @@ fn plain_resources(#[case] version: &str) {
     });
     assert_eq!(rows[0], expected);
     assert_eq!(rows[1]["verbs"], json!(["get", "patch", "update"]));
+}
+
+#[rstest]
+#[case("v1")]
+#[case("v1beta1")]
+#[case("v1alpha3")]
+fn virtual_services(#[case] version: &str) {
+    let group = api_group_document("networking.istio.io").unwrap().body;
+    assert_eq!(group["preferredVersion"]["version"], "v1");
+    let body = api_resources("networking.istio.io", version).unwrap().body;
+    let expected = json!({
+        "name": "virtualservices",
+        "singularName": "virtualservice",
+        "namespaced": true,
+        "kind": "VirtualService",
+        "verbs": ["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"],
+        "shortNames": ["vs"],
+        "categories": ["istio-io", "networking-istio-io"],
+    });
+    assert_eq!(body["resources"][0], expected);
+    assert_eq!(body["resources"][1]["name"], "virtualservices/status");
+    let found = resource("networking.istio.io", version, "virtualservices").unwrap();
+    assert_eq!(kind(found.names), None, "it is no policy");
 }
 
 #[test]

@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::api::discovery::{self, Resource};
+use crate::api::discovery::Resource;
+use crate::api::versions;
 use crate::manifest::node;
-use crate::manifest::schema;
 
 /// The name of what all objects have beside their content.
 const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
@@ -25,8 +25,8 @@ pub(super) fn of_all_objects() -> Map<String, Value> {
 pub(super) fn of(version: &str, resource: &Resource, schemas: &mut Map<String, Value>) {
     let names = resource.names;
     let item = name(version, resource);
-    let mut schema = match discovery::kind(names) {
-        Some(kind) => schema::of_version(kind, version).schema.clone(),
+    let mut schema = match versions::schema_in(names, version) {
+        Some(known) => known.schema.clone(),
         None => json!({ "type": "object", "description": "Where names of objects are unique." }),
     };
     let metadata = described(OBJECT_META, "Name, labels and the like.");

@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use rstest::rstest;
 
 use super::*;
+use crate::manifest::schema;
 
 fn read(path: &str) -> Value {
     serde_json::from_slice(&document(path).unwrap().json).unwrap()
@@ -21,12 +22,15 @@ fn the_root_names_each_document_by_its_hash() {
             "apis/gateway.kyma-project.io/v1beta1",
             "apis/gateway.kyma-project.io/v2",
             "apis/gateway.kyma-project.io/v2alpha1",
+            "apis/networking.istio.io/v1",
+            "apis/networking.istio.io/v1alpha3",
+            "apis/networking.istio.io/v1beta1",
             "apis/security.istio.io/v1",
             "apis/security.istio.io/v1beta1",
         ]
     );
     let hashes: BTreeSet<_> = paths.keys().map(|path| &document(path).unwrap().hash).collect();
-    assert_eq!(hashes.len(), 7);
+    assert_eq!(hashes.len(), 10);
     for (path, entry) in paths {
         let hash = &document(path).unwrap().hash;
         assert_eq!(hash.len(), 128);
@@ -41,6 +45,7 @@ fn the_root_names_each_document_by_its_hash() {
 #[case("apis/security.istio.io/v1", "security.istio.io", "v1", "AuthorizationPolicy")]
 #[case("apis/security.istio.io/v1", "security.istio.io", "v1", "PeerAuthentication")]
 #[case("apis/security.istio.io/v1beta1", "security.istio.io", "v1beta1", "RequestAuthentication")]
+#[case("apis/networking.istio.io/v1alpha3", "networking.istio.io", "v1alpha3", "VirtualService")]
 fn patches_can_be_strict(
     #[case] path: &str,
     #[case] group: &str,

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::Body;
-use http::Request;
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -23,6 +23,27 @@ use tokio_rustls::rustls::ServerConfig;
 use super::super::access::{User, user_of_certificate};
 use super::{ApiServer, unread};
 use crate::shutdown::Shutdown;
+
+/// Who answers the requests of a connection.
+pub trait Answers: Clone + Send + Sync + 'static {
+    /// What its log lines call it.
+    const NAME: &'static str;
+
+    /// Answers one request. `certified` is who the caller's verified certificate says it is.
+    fn answer(
+        &self,
+        certified: Option<&User>,
+        request: Request<Body>,
+    ) -> impl Future<Output = Response<Body>> + Send;
+}
+
+impl Answers for ApiServer {
+    const NAME: &'static str = "api";
+
+    async fn answer(&self, certified: Option<&User>, request: Request<Body>) -> Response<Body> {
+        Self::answer(self, certified, request).await
+    }
+}
 
 /// The most connections at a time.
 const MOST_CONNECTIONS: usize = 2_048;
@@ -46,8 +67,8 @@ pub enum Transport {
 }
 
 /// Serves until the shutdown begins, then lets what is under way end, for this long at most.
-pub async fn serve(
-    server: ApiServer,
+pub async fn serve<S: Answers>(
+    server: S,
     listener: TcpListener,
     transport: Transport,
     shutdown: Shutdown,
@@ -60,7 +81,7 @@ pub async fn serve(
             accepted = listener.accept() => match accepted {
                 Ok((connection, _)) => connection,
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection of the API");
+                    tracing::warn!(listener = S::NAME, %error, "cannot accept a connection");
                     // Without file descriptors it fails at once every time.
                     sleep(Duration::from_millis(100)).await;
                     continue;
@@ -70,15 +91,16 @@ pub async fn serve(
         };
         let Ok(place) = places.clone().try_acquire_owned() else {
             tracing::warn!(
+                listener = S::NAME,
                 most = MOST_CONNECTIONS,
-                "too many connections of the API: one is refused"
+                "too many connections: one is refused"
             );
             continue;
         };
         let (server, transport, watcher) = (server.clone(), transport.clone(), graceful.watcher());
         tokio::spawn(async move {
             if let Err(error) = connection.set_nodelay(true) {
-                tracing::debug!(%error, "a connection of the API");
+                tracing::debug!(listener = S::NAME, %error, "a connection");
             }
             let connection = Patient::new(connection);
             match transport {
@@ -94,9 +116,11 @@ pub async fn serve(
                             answer(server, stream, user, is_http2, watcher).await;
                         }
                         Ok(Err(error)) => {
-                            tracing::debug!(%error, "no TLS with a caller of the API");
+                            tracing::debug!(listener = S::NAME, %error, "no TLS with a caller");
                         }
-                        Err(_) => tracing::debug!("a TLS handshake with the API took too long"),
+                        Err(_) => {
+                            tracing::debug!(listener = S::NAME, "a TLS handshake took too long");
+                        }
                     }
                 }
             }
@@ -105,12 +129,12 @@ pub async fn serve(
     }
     drop(listener);
     if timeout(grace, graceful.shutdown()).await.is_err() {
-        tracing::debug!("connections of the API were still open");
+        tracing::debug!(listener = S::NAME, "connections were still open");
     }
 }
 
-async fn answer(
-    server: ApiServer,
+async fn answer<S: Answers>(
+    server: S,
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     user: Option<User>,
     is_http2: bool,
@@ -145,7 +169,7 @@ async fn answer(
     });
     let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
     if let Err(error) = watcher.watch(connection).await {
-        tracing::debug!(%error, "a connection of the API ended");
+        tracing::debug!(listener = S::NAME, %error, "a connection ended");
     }
 }
 

@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 use super::super::admission::{self, Pruned};
 use super::super::object_meta::{Endpoint, Target, check_identity, validate};
 use super::super::status::{ApiError, ResourceType};
+use super::super::versions;
 use super::moment::{self, Moment};
 use super::namespaces;
 use super::reads::key;
-use super::route::POLICIES;
+use super::route::KEPT;
 use super::writes::in_stored_version;
 use crate::authn::clock::Clock;
-use crate::manifest::schema;
 use crate::store::{Key, Object};
 
 /// Objects that can be stored.
@@ -98,9 +98,8 @@ fn object(
     let wrong = |error: ApiError| ImportRefused::Wrong(number, error);
     let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let (kind, api_version) = (text("kind"), text("apiVersion"));
-    let found = POLICIES.into_iter().chain([ResourceType::NAMESPACE]).find_map(|resource| {
-        let group = schema::GROUPS.iter().find(|group| group.name == resource.group);
-        let versions = group.map_or(&["v1"][..], |group| group.versions);
+    let found = KEPT.into_iter().chain([ResourceType::NAMESPACE]).find_map(|resource| {
+        let versions = versions::of_group(resource.group);
         let version = versions.iter().find(|it| resource.api_version(it) == api_version)?;
         (resource.kind == kind).then_some((resource, *version))
     });

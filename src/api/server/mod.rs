@@ -34,10 +34,10 @@ use crate::shutdown::Shutdown;
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::ApiMetrics;
 
-pub use connections::{Transport, serve};
+pub use connections::{Answers, Transport, serve};
 pub use import::{ImportRefused, Imported, prepare_import};
 pub use patched::{PatchRefused, patch_object};
-pub use route::POLICIES as RESOURCES;
+pub use route::POLICIES;
 pub use tls::{TlsError, server_config};
 
 use answer::Answer;

@@ -16,7 +16,7 @@ use super::super::status::{ApiError, ResourceType};
 use super::super::strict::{Format, decode};
 use super::moment::{self, Moment};
 use super::reads::{in_version, key};
-use super::route::POLICIES;
+use super::route::KEPT;
 use super::writes::{Deleted, delete_one};
 use crate::store::{Scope, Store};
 
@@ -113,7 +113,7 @@ pub(super) fn delete(
         if permanent.iter().any(|known| known == name) {
             return Err(ApiError::forbidden(KIND, name, "this namespace may not be deleted"));
         }
-        for kind in POLICIES {
+        for kind in KEPT {
             let scope = Scope { resource: kind.to_string().into(), namespace: Some(name.into()) };
             // Nobody else writes meanwhile.
             let Ok(page) = store.list(&scope, None, None, usize::MAX) else { continue };

@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 use super::super::access::{Action, ReviewKind};
 use super::super::object_meta::Endpoint;
 use super::super::status::ResourceType;
-use crate::manifest::schema;
+use super::super::versions;
 
 /// The kinds of policies that have objects in the store.
 pub const POLICIES: [ResourceType; 4] = [
@@ -16,6 +16,13 @@ pub const POLICIES: [ResourceType; 4] = [
     ResourceType::PEER_AUTHENTICATION,
     ResourceType::API_RULE,
 ];
+
+/// All kinds that have objects in the store, namespaces aside: policies, and what the management API
+/// reads.
+pub(super) const KEPT: [ResourceType; 5] = {
+    let [authorization, request, peer, rule] = POLICIES;
+    [authorization, request, peer, rule, ResourceType::VIRTUAL_SERVICE]
+};
 
 /// What a path names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,7 +113,7 @@ impl Route {
                 }
             }
             ["api", "v1", "namespaces", rest @ ..] => namespaces(rest),
-            ["apis", group, version, rest @ ..] => policies(group, version, rest),
+            ["apis", group, version, rest @ ..] => kept(group, version, rest),
             _ => Self::Unknown,
         }
     }
@@ -127,11 +134,7 @@ fn namespaces(rest: &[&str]) -> Route {
     })
 }
 
-fn policies(group: &str, version: &str, rest: &[&str]) -> Route {
-    let Some(group) = schema::GROUPS.iter().find(|known| known.name == group) else {
-        return Route::Unknown;
-    };
-    let version = group.versions.iter().copied().find(|known| *known == version);
+fn kept(group: &str, version: &str, rest: &[&str]) -> Route {
     let (namespace, rest) = match rest {
         ["namespaces", namespace, rest @ ..] => (Some((*namespace).to_owned()), rest),
         rest => (None, rest),
@@ -142,7 +145,8 @@ fn policies(group: &str, version: &str, rest: &[&str]) -> Route {
         [plural, name, "status"] => (plural, Some((*name).to_owned()), Endpoint::Status),
         _ => return Route::Unknown,
     };
-    let kind = POLICIES.into_iter().find(|kind| kind.plural == *plural && kind.group == group.name);
+    let kind = KEPT.into_iter().find(|kind| kind.plural == *plural && kind.group == group);
+    let version = versions::of_group(group).iter().copied().find(|known| *known == version);
     let (Some(kind), Some(version)) = (kind, version) else { return Route::Unknown };
     if namespace.is_none() && name.is_some() {
         return Route::Unknown;

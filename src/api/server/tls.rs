@@ -1,4 +1,4 @@
-//! TLS of the API: the server's certificate, and whose client certificates are taken.
+//! TLS of the API and its like: the server's certificate, and whose client certificates are taken.
 
 use std::sync::Arc;
 
@@ -23,7 +23,8 @@ pub enum TlsError {
     Authorities(#[source] VerifierBuilderError),
 }
 
-/// For a certificate with its chain and its key, and authorities of clients, all in PEM form.
+/// For a certificate with its chain and its key, and authorities of clients, all in PEM form. Without
+/// authorities no client is asked for a certificate.
 pub fn server_config(
     certificates: &str,
     key: &str,
@@ -36,10 +37,14 @@ pub fn server_config(
             roots.add(certificate).map_err(TlsError::Unusable)?;
         }
     }
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
-        .allow_unauthenticated()
-        .build()
-        .map_err(TlsError::Authorities)?;
+    let verifier = if authorities.is_empty() {
+        WebPkiClientVerifier::no_client_auth()
+    } else {
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+            .allow_unauthenticated()
+            .build()
+            .map_err(TlsError::Authorities)?
+    };
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| TlsError::NoKey)?;
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -1,7 +1,10 @@
 //! Our kinds as Kubernetes describes kinds: names, structural schema, CEL rules, printer columns.
 //!
-//! The data stands in `security_istio_io.yaml` and `gateway_kyma_project_io.yaml`. Leaves holding objects against it to those who
-//! answer Kubernetes clients; what resources mean is the decoders' and `admission`'s business.
+//! The data stands in `security_istio_io.yaml` and `gateway_kyma_project_io.yaml`; that of the one kind
+//! that is kept without being enforced is `virtual_service`'s. Leaves holding objects against it to those
+//! who answer Kubernetes clients; what resources mean is the decoders' and `admission`'s business.
+
+pub mod virtual_service;
 
 use std::sync::LazyLock;
 
@@ -63,8 +66,8 @@ pub const CATEGORIES: [&str; 2] = ["istio-io", "security-istio-io"];
 /// A kind, as `kubectl api-resources`, `explain` and `get` show it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KindSchema {
-    /// Which kind.
-    pub kind: Kind,
+    /// Its name, such as `AuthorizationPolicy`.
+    pub kind: &'static str,
     /// Its name in URLs, such as `authorizationpolicies`.
     pub plural: String,
     /// Its name for one, such as `authorizationpolicy`.
@@ -136,18 +139,10 @@ pub fn of(kind: Kind) -> &'static KindSchema {
 
 /// One kind as a CustomResourceDefinition, for a Kubernetes API that does not know it yet.
 pub fn custom_resource_definition(kind: Kind) -> Value {
-    let KindSchema { plural, singular, short_name, .. } = of(kind);
     let ApiGroup { name: group, versions, .. } = group_of(kind);
     let version = |name: &&str| {
-        let KindSchema { columns, schema, .. } = of_version(kind, name);
-        let columns: Vec<_> = columns
-            .iter()
-            .map(|Column { name, kind, description, json_path }| {
-                json!({ "name": name, "type": kind, "description": description, "jsonPath": json_path })
-            })
-            .collect();
+        let mut schema = of_version(kind, name).schema.clone();
         let stored = versions.first() == Some(name);
-        let mut schema = schema.clone();
         if stored && kind == Kind::ApiRule {
             // What was written in v2 is read by this schema, too, and must not be pruned by it.
             let spec = schema.pointer_mut("/properties/spec").and_then(Value::as_object_mut);
@@ -155,22 +150,42 @@ pub fn custom_resource_definition(kind: Kind) -> Value {
                 spec.insert("x-kubernetes-preserve-unknown-fields".to_owned(), json!(true));
             }
         }
-        let mut version = json!({
-            "name": name,
-            "served": true,
-            "storage": stored,
-            "subresources": { "status": {} },
-            "additionalPrinterColumns": columns,
-            "schema": { "openAPIV3Schema": schema },
-        });
+        let mut version = version(name, stored, &of_version(kind, name).columns, schema);
         if let (Kind::ApiRule, "v1alpha1", Some(version)) = (kind, *name, version.as_object_mut()) {
             version.insert("deprecated".to_owned(), json!(true));
             version.insert("deprecationWarning".to_owned(), json!(V1ALPHA1_DEPRECATION));
         }
         version
     };
+    definition(group, of(kind), categories(kind), versions.iter().map(version).collect())
+}
+
+fn version(name: &str, stored: bool, columns: &[Column], schema: Value) -> Value {
+    let columns: Vec<_> = columns
+        .iter()
+        .map(|Column { name, kind, description, json_path }| {
+            json!({ "name": name, "type": kind, "description": description, "jsonPath": json_path })
+        })
+        .collect();
+    json!({
+        "name": name,
+        "served": true,
+        "storage": stored,
+        "subresources": { "status": {} },
+        "additionalPrinterColumns": columns,
+        "schema": { "openAPIV3Schema": schema },
+    })
+}
+
+fn definition(
+    group: &str,
+    schema: &KindSchema,
+    categories: &[&str],
+    versions: Vec<Value>,
+) -> Value {
+    let KindSchema { kind, plural, singular, short_name, .. } = schema;
     let mut names = json!({
-        "kind": kind.as_str(),
+        "kind": kind,
         "listKind": format!("{kind}List"),
         "plural": plural,
         "singular": singular,
@@ -179,8 +194,8 @@ pub fn custom_resource_definition(kind: Kind) -> Value {
         if !short_name.is_empty() {
             names.insert("shortNames".to_owned(), json!([short_name]));
         }
-        if !categories(kind).is_empty() {
-            names.insert("categories".to_owned(), json!(categories(kind)));
+        if !categories.is_empty() {
+            names.insert("categories".to_owned(), json!(categories));
         }
     }
     json!({
@@ -194,7 +209,7 @@ pub fn custom_resource_definition(kind: Kind) -> Value {
             "group": group,
             "scope": "Namespaced",
             "names": names,
-            "versions": versions.iter().map(version).collect::<Vec<_>>(),
+            "versions": versions,
         },
     })
 }
@@ -212,12 +227,12 @@ static SCHEMAS: LazyLock<Schemas> = LazyLock::new(|| {
     let data = data(include_str!("security_istio_io.yaml"), "security_istio_io.yaml");
     let kyma = data_of_kyma();
     Schemas {
-        authorization_policy: read(&data, Kind::AuthorizationPolicy, None),
-        request_authentication: read(&data, Kind::RequestAuthentication, None),
-        peer_authentication: read(&data, Kind::PeerAuthentication, None),
-        api_rule: read(&kyma, Kind::ApiRule, Some("v1beta1")),
-        api_rule_v1alpha1: read(&kyma, Kind::ApiRule, Some("v1alpha1")),
-        api_rule_v2: read(&kyma, Kind::ApiRule, Some("v2")),
+        authorization_policy: read(&data, Kind::AuthorizationPolicy.as_str(), None),
+        request_authentication: read(&data, Kind::RequestAuthentication.as_str(), None),
+        peer_authentication: read(&data, Kind::PeerAuthentication.as_str(), None),
+        api_rule: read(&kyma, Kind::ApiRule.as_str(), Some("v1beta1")),
+        api_rule_v1alpha1: read(&kyma, Kind::ApiRule.as_str(), Some("v1alpha1")),
+        api_rule_v2: read(&kyma, Kind::ApiRule.as_str(), Some("v2")),
     }
 });
 
@@ -232,10 +247,10 @@ fn data_of_kyma() -> Value {
 
 /// Reads one kind of the data. The data is part of the program, and tests see that nothing is
 /// missing; what is missing all the same is empty.
-fn read(data: &Value, kind: Kind, version: Option<&str>) -> KindSchema {
+fn read(data: &Value, kind: &'static str, version: Option<&str>) -> KindSchema {
     let kinds = data.get("kinds").and_then(Value::as_array).into_iter().flatten();
     let found = kinds.into_iter().find(|found| {
-        found.get("kind") == Some(&json!(kind.as_str()))
+        found.get("kind") == Some(&json!(kind))
             && version.is_none_or(|version| found.get("version") == Some(&json!(version)))
     });
     let member = |name: &str| found.and_then(|found| found.get(name)).cloned().unwrap_or_default();
@@ -243,7 +258,7 @@ fn read(data: &Value, kind: Kind, version: Option<&str>) -> KindSchema {
     KindSchema {
         kind,
         plural: text(&member("plural")),
-        singular: kind.as_str().to_ascii_lowercase(),
+        singular: kind.to_ascii_lowercase(),
         short_name: text(&member("shortName")),
         columns: columns.as_array().into_iter().flatten().map(column).collect(),
         schema: json!({

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::manifest::cursor::known_fields;
-use crate::manifest::schema::{custom_resource_definition, of};
+use crate::manifest::schema::{KindSchema, custom_resource_definition, of, virtual_service};
 use crate::model::Kind;
 
 /// Fields that the decoders know and the schemas do not, and why.
@@ -124,14 +124,72 @@ fn names_and_columns(
     }
 }
 
+#[test]
+fn virtual_services_have_names_columns_and_versions() {
+    let found = virtual_service::schema();
+    assert_eq!((&*found.plural, &*found.short_name), ("virtualservices", "vs"));
+    let paths: Vec<_> = found.columns.iter().map(|column| &*column.json_path).collect();
+    assert_eq!(paths, [".spec.gateways", ".spec.hosts", ".metadata.creationTimestamp"]);
+    let crd = virtual_service::custom_resource_definition();
+    assert_eq!(crd["metadata"]["name"], "virtualservices.networking.istio.io");
+    let versions = crd["spec"]["versions"].as_array().unwrap();
+    let stored: Vec<_> = versions.iter().map(|v| (&v["name"], &v["storage"])).collect();
+    let (yes, no) = (&json!(true), &json!(false));
+    let names = [&json!("v1"), &json!("v1beta1"), &json!("v1alpha3")];
+    assert_eq!(stored, [(names[0], yes), (names[1], no), (names[2], no)]);
+}
+
+/// The fields of Istio's CRD of 2026-07.
+#[rstest]
+#[case("spec", &["exportTo", "gateways", "hosts", "http", "tcp", "tls"])]
+#[case("spec.http[]", &[
+    "corsPolicy", "delegate", "directResponse", "fault", "headers", "match", "mirror",
+    "mirrorPercent", "mirrorPercentage", "mirror_percent", "mirrors", "name", "redirect", "retries",
+    "rewrite", "route", "timeout",
+])]
+#[case("spec.http[].match[]", &[
+    "authority", "gateways", "headers", "ignoreUriCase", "method", "name", "port", "queryParams",
+    "scheme", "sourceLabels", "sourceNamespace", "statPrefix", "uri", "withoutHeaders",
+])]
+#[case("spec.http[].redirect", &[
+    "authority", "derivePort", "port", "prefixRewrite", "redirectCode", "scheme", "uri",
+])]
+#[case("spec.http[].retries", &[
+    "attempts", "backoff", "perTryTimeout", "retryIgnorePreviousHosts", "retryOn",
+    "retryRemoteLocalities",
+])]
+#[case("spec.http[].corsPolicy", &[
+    "allowCredentials", "allowHeaders", "allowMethods", "allowOrigin", "allowOrigins",
+    "exposeHeaders", "maxAge", "unmatchedPreflights",
+])]
+#[case("spec.tls[].match[]", &[
+    "destinationSubnets", "gateways", "port", "sniHosts", "sourceLabels", "sourceNamespace",
+])]
+#[case("spec.tcp[].match[]", &[
+    "destinationSubnets", "gateways", "port", "sourceLabels", "sourceNamespace", "sourceSubnet",
+])]
+#[case("spec.tcp[].route[].destination", &["host", "port", "subset"])]
+fn all_fields_of_virtual_services_are_there(#[case] path: &str, #[case] names: &[&str]) {
+    let mut schema = &virtual_service::schema().schema["properties"]["spec"];
+    for part in path.split('.').skip(1) {
+        schema = &schema["properties"][part.trim_end_matches("[]")];
+        if part.ends_with("[]") {
+            schema = &schema["items"];
+        }
+    }
+    let known: BTreeSet<_> = schema["properties"].as_object().unwrap().keys().collect();
+    assert_eq!(known.into_iter().collect::<Vec<_>>(), names);
+}
+
 /// Kubernetes refuses a CRD whose schema is not structural.
 #[rstest]
-#[case(Kind::AuthorizationPolicy)]
-#[case(Kind::RequestAuthentication)]
-#[case(Kind::PeerAuthentication)]
-fn schemas_are_structural(#[case] kind: Kind) {
+#[case(of(Kind::AuthorizationPolicy))]
+#[case(of(Kind::RequestAuthentication))]
+#[case(of(Kind::PeerAuthentication))]
+#[case(virtual_service::schema())]
+fn schemas_are_structural(#[case] kind: &KindSchema) {
     fn walk(schema: &Value, path: &str) {
-        const KNOWN: [&str; 16] = [
+        const KNOWN: [&str; 19] = [
             "type",
             "description",
             "properties",
@@ -146,6 +204,9 @@ fn schemas_are_structural(#[case] kind: Kind) {
             "maxItems",
             "maxProperties",
             "minProperties",
+            "minimum",
+            "maximum",
+            "nullable",
             "x-kubernetes-validations",
             "x-kubernetes-preserve-unknown-fields",
         ];
@@ -181,7 +242,7 @@ fn schemas_are_structural(#[case] kind: Kind) {
             }
         }
     }
-    walk(&of(kind).schema, "");
+    walk(&kind.schema, "");
 }
 
 /// What the CEL rules say about a spec.

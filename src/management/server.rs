@@ -1,0 +1,275 @@
+//! Requests and answers: who calls, what for, and what comes of it.
+//!
+//! Checks come in this order: 401, 405, 403, 400, 404, 503. Whoever is nobody learns nothing, not even
+//! which paths there are.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, Request, StatusCode, header};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::access::{Caller, Callers};
+use super::answer::{self, Answer};
+use super::failure::Failure;
+use super::mesh::{MeshError, MeshKind, MeshObjects};
+use super::metric::{Metric, Range};
+use super::openapi;
+use super::parameters::{self, KUBECONFIG, Parameters};
+use super::prometheus::Prometheus;
+use super::route::{Endpoint, Route};
+use super::weights::{Asked, Change};
+use super::{shown, topology};
+use crate::api::access::User;
+use crate::api::server::Answers;
+use crate::authn::clock::Clock;
+
+/// The most bytes of a body. A kubeconfig in base64 may be in it.
+const MAX_BODY: usize = 64 * 1024;
+
+/// How long a body may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How many requests are answered at a time.
+const MOST_REQUESTS: usize = 100;
+
+/// The header with a kubeconfig.
+const KUBECONFIG_HEADER: HeaderName = HeaderName::from_static("x-kubeconfig");
+
+/// The management API. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Management(Arc<Inner>);
+
+/// What it is made of.
+#[derive(Debug)]
+pub struct Settings {
+    /// Who may call.
+    pub callers: Callers,
+    /// Where the objects are.
+    pub objects: MeshObjects,
+    /// Where the numbers are; `None` is nowhere.
+    pub prometheus: Option<Prometheus>,
+    /// What time it is.
+    pub clock: Clock,
+}
+
+#[derive(Debug)]
+struct Inner {
+    settings: Settings,
+    requests: Semaphore,
+}
+
+impl Answers for Management {
+    const NAME: &'static str = "management";
+
+    /// Client certificates say nothing here: only tokens have roles.
+    async fn answer(&self, _: Option<&User>, request: Request<Body>) -> Answer {
+        self.handle(request).await.unwrap_or_else(|failure| failure.answer())
+    }
+}
+
+impl Management {
+    /// Of these parts.
+    pub fn new(settings: Settings) -> Self {
+        let requests = Semaphore::new(MOST_REQUESTS);
+        Self(Arc::new(Inner { settings, requests }))
+    }
+
+    async fn handle(&self, request: Request<Body>) -> Result<Answer, Failure> {
+        let (parts, body) = request.into_parts();
+        let route = Route::of(parts.uri.path());
+        let is_description = route.as_ref().is_some_and(|it| it.endpoint == Endpoint::Description);
+        if is_description && parts.method == "GET" {
+            return Ok(answer::bytes(StatusCode::OK, openapi::json(false)));
+        }
+        let Settings { callers, .. } = &self.0.settings;
+        let caller = callers.caller(&parts.headers).await.ok_or(Failure::Unauthorized)?;
+        let route = route.ok_or_else(|| Failure::NotFound("there is no such path".into()))?;
+        if parts.method != route.method {
+            return Err(Failure::MethodNotAllowed(route.method));
+        }
+        let Ok(_place) = self.0.requests.try_acquire() else {
+            return Err(Failure::Unavailable("too many requests at a time; try again".into()));
+        };
+        let call = Call { inner: &self.0, caller: &caller, parts: &parts, places: &route.places };
+        let shown = match route.endpoint {
+            Endpoint::Status => call.status().await?,
+            Endpoint::VirtualServices => {
+                call.list(MeshKind::VirtualService, shown::virtual_service).await?
+            }
+            Endpoint::VirtualService => call.virtual_service().await?,
+            Endpoint::Weights => call.set_weights(body).await?,
+            Endpoint::PeerAuthentications => {
+                call.list(MeshKind::PeerAuthentication, shown::peer_authentication).await?
+            }
+            Endpoint::AuthorizationPolicies => {
+                call.list(MeshKind::AuthorizationPolicy, shown::authorization_policy).await?
+            }
+            Endpoint::Metric(metric) => call.metric(metric).await?,
+            Endpoint::Topology => call.topology().await?,
+            Endpoint::Description => Value::Null,
+        };
+        Ok(answer::json(StatusCode::OK, &shown))
+    }
+}
+
+/// One request of somebody who is known.
+struct Call<'c> {
+    inner: &'c Inner,
+    caller: &'c Caller,
+    parts: &'c Parts,
+    places: &'c [String],
+}
+
+impl Call<'_> {
+    async fn status(&self) -> Result<Value, Failure> {
+        self.parameters(&[])?;
+        let objects = self.objects(None)?;
+        Ok(json!({ "istioEnabled": objects.istio_enabled().await? }))
+    }
+
+    async fn list(&self, kind: MeshKind, show: fn(&Value) -> Value) -> Result<Value, Failure> {
+        let parameters = self.parameters(&["namespace"])?;
+        let namespace = parameters.namespace()?;
+        let found = self.objects(None)?.list(kind, namespace).await?;
+        Ok(found.iter().map(show).collect())
+    }
+
+    async fn virtual_service(&self) -> Result<Value, Failure> {
+        self.parameters(&[])?;
+        let (namespace, name) = self.named()?;
+        let found = self.objects(None)?.get(MeshKind::VirtualService, namespace, name).await?;
+        Ok(shown::virtual_service(&found.ok_or(MeshError::NotFound)?))
+    }
+
+    async fn topology(&self) -> Result<Value, Failure> {
+        let parameters = self.parameters(&["namespace"])?;
+        let namespace = parameters.namespace()?;
+        let found = self.objects(None)?.list(MeshKind::VirtualService, namespace).await?;
+        Ok(json!(topology::edges(&found, namespace)))
+    }
+
+    async fn metric(&self, metric: Metric) -> Result<Value, Failure> {
+        let parameters = self.parameters(&["service", "namespace", "range"])?;
+        let (service, namespace) = (parameters.service()?, parameters.namespace()?);
+        let range = match parameters.get("range") {
+            Some(range) => {
+                Range::parse(range).map_err(|error| Failure::BadRequest(error.to_string()))?
+            }
+            None => Range::default(),
+        };
+        let Settings { prometheus, clock, .. } = &self.inner.settings;
+        let Some(prometheus) = prometheus else {
+            let message = "there are no metrics: no Prometheus is configured (--prometheus-url)";
+            return Err(Failure::Unavailable(message.into()));
+        };
+        let now = clock.unix_seconds();
+        let asked = prometheus.timeseries(metric, service, namespace, range, now).await;
+        let timeseries = asked.map_err(|error| {
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::warn!(%error, cause, "no metrics for a caller of the management API");
+            Failure::Unavailable(error.to_string())
+        })?;
+        Ok(json!({
+            "metric": metric.as_str(),
+            "service": service,
+            "namespace": namespace,
+            "timeseries": timeseries,
+        }))
+    }
+
+    async fn set_weights(&self, body: Body) -> Result<Value, Failure> {
+        if !self.caller.is_admin {
+            return Err(Failure::Forbidden);
+        }
+        self.parameters(&[])?;
+        let (namespace, name) = self.named()?;
+        let asked = Asked::read(&read(&self.parts.headers, body).await?)
+            .map_err(|error| Failure::BadRequest(error.to_string()))?;
+        let objects = self.objects(asked.kubeconfig.as_deref())?;
+        match self.change(&objects, namespace, name, &asked).await {
+            // Once more, on what it is now.
+            Err(Failure::Conflict(_)) => self.change(&objects, namespace, name, &asked).await,
+            done => done,
+        }
+    }
+
+    async fn change(
+        &self,
+        objects: &MeshObjects,
+        namespace: &str,
+        name: &str,
+        asked: &Asked,
+    ) -> Result<Value, Failure> {
+        let object = objects.get(MeshKind::VirtualService, namespace, name).await?;
+        let object = object.ok_or(MeshError::NotFound)?;
+        let Change { patch, route, before, after } =
+            Change::of(&object, asked).map_err(|error| Failure::BadRequest(error.to_string()))?;
+        let user = &self.caller.name;
+        let changed = objects.patch(namespace, name, &patch, user).await?;
+        tracing::info!(
+            target: "postern::management",
+            user,
+            namespace,
+            name,
+            route,
+            before,
+            after,
+            "traffic weights changed"
+        );
+        Ok(shown::virtual_service(&changed))
+    }
+
+    /// The namespace and the name in the path.
+    fn named(&self) -> Result<(&str, &str), Failure> {
+        let [namespace, name] = self.places else {
+            return Err(Failure::NotFound("there is no such path".into()));
+        };
+        Ok((parameters::namespace(namespace)?, parameters::name("name", name)?))
+    }
+
+    /// Those of the query, which may also name a kubeconfig.
+    fn parameters(&self, known: &[&str]) -> Result<Parameters, Failure> {
+        let known: Vec<_> = known.iter().copied().chain([KUBECONFIG]).collect();
+        let parameters = Parameters::read(self.parts.uri.query(), &known)?;
+        if parameters.get(KUBECONFIG).is_some()
+            || self.parts.headers.contains_key(KUBECONFIG_HEADER)
+        {
+            return Err(disabled());
+        }
+        Ok(parameters)
+    }
+
+    /// Where the objects are that the caller asks for.
+    fn objects(&self, kubeconfig: Option<&str>) -> Result<MeshObjects, Failure> {
+        match kubeconfig {
+            None => Ok(self.inner.settings.objects.clone()),
+            Some(_) => Err(disabled()),
+        }
+    }
+}
+
+fn disabled() -> Failure {
+    Failure::BadRequest("inline kubeconfig is disabled".into())
+}
+
+/// Reads a body of JSON.
+async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Failure> {
+    let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media_type = media_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    if !media_type.eq_ignore_ascii_case("application/json") {
+        return Err(Failure::UnsupportedMediaType);
+    }
+    match timeout(PATIENCE, Limited::new(body, MAX_BODY).collect()).await {
+        Err(_) => Err(Failure::Timeout),
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Failure::TooLarge(MAX_BODY)),
+        Ok(Err(_)) => Err(Failure::BadRequest("the body cannot be read".into())),
+    }
+}
