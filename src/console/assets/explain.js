@@ -61,13 +61,16 @@ const request = (form, token) => {
   return made;
 };
 
+/** Whether what it lists must not be. */
+const isNegative = (name) => /(^|[.\]])not[A-Z][A-Za-z]*$/.test(name);
+
 const field = ({ field: name, entries, request: has, matched, holds, file, line, column }) =>
   el(
     'li',
     {},
     el('p', {},
       badge(holds ? '✓ holds' : '✕ fails', holds ? 'ok' : 'bad'), ' ', el('code', {}, name),
-      matched ? [' entry ', el('code', {}, matched)] : [' wants ', entries.slice(0, 5).map((e, i) => [i ? ' or ' : '', el('code', {}, e)]), entries.length > 5 ? ` or ${entries.length - 5} more` : ''],
+      matched ? [isNegative(name) ? ' must not be ' : ' entry ', el('code', {}, matched)] : [isNegative(name) ? ' must not be ' : ' wants ', entries.slice(0, 5).map((e, i) => [i ? ' or ' : '', el('code', {}, e)]), entries.length > 5 ? ` or ${entries.length - 5} more` : ''],
       '; the request has ', has.length ? has.slice(0, 5).map((v, i) => [i ? ', ' : '', el('code', {}, v || '(empty)')]) : 'none'),
     file && el('p', { class: 'place' }, el('code', {}, [file, line, column].filter(Boolean).join(':'))),
   );
@@ -178,7 +181,7 @@ export const show = (main, { signal }) => {
       el('label', {}, 'Destination address', input('destinationIp')),
       el('label', {}, 'Destination port', input('port', { inputmode: 'numeric', pattern: '[0-9]*' })),
       el('label', {}, 'Server name (SNI)', input('sni'))),
-    el('label', {}, 'Token', token, el('span', { class: 'hint', id: 'explain-token' }, 'Sent with this question only; neither kept nor logged.')),
+    el('div', { class: 'stack' }, el('label', {}, 'Token', token), el('p', { class: 'hint', id: 'explain-token' }, 'Sent with this question only; neither kept nor logged.')),
     el('details', { open: kept.whole !== '' },
       el('summary', {}, 'Or paste a whole request'),
       el('label', {}, 'Request file or CheckRequest, in YAML or JSON; used instead of the fields', input('whole', { tag: 'textarea', rows: 6 }))),

@@ -198,7 +198,7 @@ const showPolicy = async (main, id, signal) => {
       el('header', {}, el('h2', { id: 'says' }, 'What it says'),
         el('p', {}, p.kind === 'PeerAuthentication' ? modeBadge(p.action) : p.action ? actionBadge(p.action, p.dryRun) : '')),
       facts([['For', p.attachment], ['Written in', place(p)], ['Hosts', p.hosts?.join(', ')]]),
-      p.ruleList ? el('div', { class: 'item' }, policyBody(p)) : '',
+      p.ruleList ? el('div', { class: 'stack' }, policyBody(p)) : '',
       p.accessRules && accessRules(p) || '',
       p.jwtRules && tokenRules(p) || '',
       p.portModes?.length > 0 && table('Modes of ports', ['Port', 'Mode'], p.portModes.map((m) => [String(m.port), modeBadge(m.mode)])) || ''),
