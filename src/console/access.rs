@@ -24,9 +24,9 @@ pub enum Access {
 }
 
 /// What is said where the admin port is on the network and nobody is configured who may look.
-const NO_RULES: &str = "the console is not here: the admin port can be reached from the network, \
-                            and no token rules say who may look; bind --admin to loopback, or set \
-                            managementJwtRules";
+const NO_RULES: &str = "the console is not here: the admin port can be reached from the network, and \
+                        nobody said whose tokens are taken; bind --admin to loopback, or set up \
+                        --management with rules for tokens";
 
 impl Access {
     /// As the admin port is reached, and callers are known.

@@ -9,9 +9,6 @@ use tempfile::TempDir;
 /// How many workloads there are beside those of the shop.
 pub(crate) const CROWD: usize = 2_000;
 
-/// Who signs tokens of the shop.
-pub(crate) const ISSUER: &str = "https://login.shop.example";
-
 /// The folder of a server, with policies and a configuration file.
 pub(crate) fn folder(keys: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();

@@ -1,13 +1,18 @@
 // Decisions as they are made: the events of the decision log, filtered by the server.
 
 import { Problem, follow, query } from './client.js';
-import { el, head, outcomeBadge, plural, replace, short, whenIdle } from './dom.js';
+import { el, head, outcomeBadge, plural, replace, short, table, tableRow, whenIdle } from './dom.js';
 import { fillRecorded } from './explain.js';
 import { takeFilter } from './overview.js';
 import { policyLink, workloadLink } from './policies.js';
 
 const MOST = 500;
 const REASONS = ['no_allow_policy', 'allow_rule', 'deny_rule', 'no_allow_rule', 'api_rule', 'api_rule_refused', 'no_api_rule', 'custom_provider_undefined', 'custom_denied', 'custom_error', 'peer_unauthenticated', 'jwt', 'invalid_policy', 'unknown_workload', 'malformed_request'];
+const COLUMNS = [
+  { text: 'Time', class: 'tight' }, { text: 'Outcome', class: 'tight' }, { text: 'Reason', class: 'tight' },
+  { text: 'Request', class: 'long' }, { text: 'Policy', class: 'long' }, { text: 'Workload', class: 'long' },
+  { text: 'Caller', class: 'long' }, { text: 'Took', class: 'tight number' }, { text: 'Why', class: 'tight' },
+];
 const NONE = { outcome: '', reason: '', policy: '', workload: '', pathPrefix: '' };
 
 let filter = { ...NONE };
@@ -28,20 +33,18 @@ const row = (event) => {
   const policy = event['postern.policy'] ? `AuthorizationPolicy/${event['postern.policy']}` : event['postern.api_rule'] ? `APIRule/${event['postern.api_rule']}` : '';
   const time = new Date(event.time);
   const what = `${event['http.request.method'] ?? 'connection'} ${event['url.path'] ?? ''}`;
-  const cell = (content, kind) => el('td', { class: kind }, content);
-  return el(
-    'tr',
-    { class: 'new' },
-    el('th', { scope: 'row', class: 'tight' }, el('time', { datetime: event.time }, `${time.toLocaleTimeString('en-GB')}.${String(time.getMilliseconds()).padStart(3, '0')}`)),
-    cell(outcomeBadge(event['postern.outcome']), 'tight'),
-    cell(String(event['postern.reason']).replaceAll('_', ' '), 'tight'),
-    cell([el('span', { class: 'mono' }, what), event['server.address'] ? el('span', { class: 'hint' }, ` ${event['server.address']}`) : ''], 'long'),
-    cell(policy ? [policyLink(policy, policy.split('/').slice(1).join('/')), ` rules[${event['postern.rule'] ?? 0}]`] : '', 'long'),
-    cell(workload ? workloadLink(workload) : '', 'long'),
-    cell(event['postern.peer.names']?.[0] ?? event['network.peer.address'] ?? 'unknown', 'long'),
-    cell(short(event['postern.duration'] ?? 0), 'tight number'),
-    cell(el('button', { type: 'button', class: 'quiet', 'aria-label': `Explain ${what} at ${time.toLocaleTimeString('en-GB')}`, onclick: () => { fillRecorded(event, workload); location.hash = '#explain'; } }, 'Explain'), 'tight'),
-  );
+  const cells = [
+    el('time', { datetime: event.time }, `${time.toLocaleTimeString('en-GB')}.${String(time.getMilliseconds()).padStart(3, '0')}`),
+    outcomeBadge(event['postern.outcome']),
+    String(event['postern.reason']).replaceAll('_', ' '),
+    [el('span', { class: 'mono' }, what), event['server.address'] ? el('span', { class: 'hint' }, ` ${event['server.address']}`) : ''],
+    policy ? [policyLink(policy, policy.split('/').slice(1).join('/')), ` rules[${event['postern.rule'] ?? 0}]`] : '',
+    workload ? workloadLink(workload) : '',
+    event['postern.peer.names']?.[0] ?? event['network.peer.address'] ?? 'unknown',
+    short(event['postern.duration'] ?? 0),
+    el('button', { type: 'button', class: 'quiet', 'aria-label': `Explain ${what} at ${time.toLocaleTimeString('en-GB')}`, onclick: () => { fillRecorded(event, workload); location.hash = '#explain'; } }, 'Explain'),
+  ];
+  return tableRow(COLUMNS, cells, { class: 'new' });
 };
 
 export const show = (main, { signal }) => {
@@ -59,7 +62,8 @@ export const show = (main, { signal }) => {
   const state = el('p', { role: 'status', 'aria-live': 'polite' });
   const counts = el('p', { class: 'hint', id: 'counts' });
   const notice = el('p', { class: 'notice bad', role: 'alert', hidden: true });
-  const rows = el('tbody', {});
+  const list = table(`Decisions, the newest first; at most ${MOST} are kept`, COLUMNS, [], { class: 'live' });
+  const rows = list.querySelector('tbody');
   const empty = el('p', { class: 'empty' }, 'Waiting for a decision that fits. One appears here as soon as Envoy asks.');
   const pause = el('button', { type: 'button', class: 'quiet', 'aria-pressed': 'false' }, 'Pause');
   const clear = el('button', { type: 'button', class: 'quiet' }, 'Clear');
@@ -156,7 +160,7 @@ export const show = (main, { signal }) => {
   const form = el(
     'form',
     { class: 'card', role: 'search', 'aria-label': 'Filter of decisions', onsubmit: (event) => { event.preventDefault(); apply(); } },
-    el('div', { class: 'fields' },
+    el('div', { class: 'fields pairs' },
       el('label', {}, 'Outcome', choice('outcome', [['', 'allow and deny'], ['allow', 'allow'], ['deny', 'deny']])),
       el('label', {}, 'Reason', choice('reason', [['', 'any'], ...REASONS.map((r) => [r, r.replaceAll('_', ' ')])])),
       el('label', {}, 'Policy', input('policy', { placeholder: 'shop/no-admin' })),
@@ -178,18 +182,13 @@ export const show = (main, { signal }) => {
     tell();
   });
 
-  const columns = ['Time', 'Outcome', 'Reason', 'Request', 'Policy', 'Workload', 'Caller', 'Took', 'Why'];
   replace(
     main,
     head('Live decisions', el('p', {}, 'As the decision log has them: without tokens, queries and redacted headers')),
     form, notice,
     el('section', { class: 'card', 'aria-label': 'Decisions' },
       el('div', { class: 'row' }, state, counts, el('span', { class: 'grow' }), pause, clear),
-      el('div', { class: 'scroll', role: 'region', 'aria-label': 'Decisions, the newest first', tabindex: '0' },
-        el('table', { class: 'live' },
-          el('caption', {}, `Decisions, the newest first; at most ${MOST} are kept`),
-          el('thead', {}, el('tr', {}, columns.map((name) => el('th', { scope: 'col', class: name === 'Took' ? 'number' : undefined }, name)))),
-          rows)),
+      list,
       empty),
   );
   connect();

@@ -15,7 +15,7 @@ const fill = (element, properties, children) => {
 
 const append = (element, children) => {
   for (const child of children.flat(Infinity)) {
-    if (child === undefined || child === null || child === false) continue;
+    if (child === undefined || child === null || child === false || child === '') continue;
     element.append(child instanceof Node ? child : document.createTextNode(String(child)));
   }
 };
@@ -57,19 +57,45 @@ export const modeBadge = (mode) =>
 /** `columns`: texts, or `{ text, class }`. Rows are lists of cells; the first of a row names it. */
 export const table = (caption, columns, rows, properties = {}) => {
   const heads = columns.map((column) => (typeof column === 'string' ? { text: column } : column));
-  const cell = (content, place) =>
-    el(place ? 'td' : 'th', { scope: place ? undefined : 'row', class: heads[place].class }, content);
-  return el(
-    'div',
-    { class: 'scroll', role: 'region', 'aria-label': caption, tabindex: '0' },
+  const body = el('tbody', { role: 'rowgroup' }, rows.map((row) => tableRow(heads, row)));
+  return scrolling(
+    caption,
     el(
       'table',
-      properties,
+      { role: 'table', ...properties },
       el('caption', {}, caption),
-      el('thead', {}, el('tr', {}, heads.map((h) => el('th', { scope: 'col', class: h.class }, h.text)))),
-      el('tbody', {}, rows.map((row) => el('tr', {}, row.map(cell)))),
+      el('thead', { role: 'rowgroup' }, el('tr', { role: 'row' }, heads.map((h) => el('th', { role: 'columnheader', scope: 'col', class: h.class }, h.text)))),
+      body,
     ),
   );
+};
+
+/** One row. Small screens show cells below each other, which takes their roles unless they are said. */
+export const tableRow = (heads, cells, properties = {}) =>
+  el(
+    'tr',
+    { role: 'row', ...properties },
+    cells.map((content, place) => {
+      const { text, class: kind } = heads[place];
+      return place
+        ? el('td', { role: 'cell', class: kind, 'data-label': text }, content)
+        : el('th', { role: 'rowheader', scope: 'row', class: kind }, content);
+    }),
+  );
+
+/** Focus goes where something can be scrolled, and past the rest. */
+const sizes = new ResizeObserver((entries) => {
+  for (const { target } of entries) {
+    if (target.scrollWidth > target.clientWidth) target.setAttribute('tabindex', '0');
+    else target.removeAttribute('tabindex');
+  }
+});
+
+/** What may be wider than the page. */
+export const scrolling = (label, content) => {
+  const area = el('div', { class: 'scroll', role: 'group', 'aria-label': label }, content);
+  sizes.observe(area);
+  return area;
 };
 
 /** `[term, description]` pairs; those without a description are left out. */

@@ -82,7 +82,7 @@ const tiles = (seen) => {
       el('h2', {}, 'Readiness'),
       el('p', { class: 'big' }, readiness.ready ? 'Ready' : 'Not ready'),
       readiness.waitingFor && el('p', {}, readiness.waitingFor),
-      el('ul', { class: 'plain hint' }, readiness.checks.map((c) => el('li', {}, `${c.passed ? '✓' : '✕ not yet:'} ${c.name}`))),
+      el('ul', { class: 'plain close hint' }, readiness.checks.map((c) => el('li', {}, `${c.passed ? '✓' : '✕ not yet:'} ${c.name}`))),
     ),
   );
 };
@@ -179,7 +179,7 @@ const diagnostic = (problem) =>
   el(
     'li',
     {},
-    el('p', {}, badge(problem.code ?? problem.severity, problem.severity === 'warning' ? 'warn' : 'bad'), ' ', prose(problem.message)),
+    el('p', {}, badge(problem.code ?? problem.severity, { error: 'bad', warning: 'warn' }[problem.severity] ?? 'info'), ' ', prose(problem.message)),
     problem.file && el('p', { class: 'place' }, el('code', {}, `${problem.file}:${problem.line}:${problem.column}`), problem.path ? ` at ${problem.path}` : ''),
     problem.help && el('p', { class: 'hint' }, 'Help: ', prose(problem.help)),
   );

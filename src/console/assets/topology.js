@@ -1,7 +1,7 @@
 // Who calls whom in a namespace, as a picture and as a table.
 
 import { ask, query } from './client.js';
-import { el, head, plural, replace, svg, table, whenIdle } from './dom.js';
+import { el, head, plural, replace, scrolling, svg, table, whenIdle } from './dom.js';
 
 const [WIDTH, ROW, BOX, GAP] = [190, 58, 34, 120];
 
@@ -48,7 +48,7 @@ export const draw = (edges, label) => {
       ? `M${x1},${y1 - 6} C${x1 + 46},${y1 - 40} ${x1 + 46},${y1 + 40} ${x1},${y1 + 6}`
       : `M${x1},${y1} C${x1 + bend},${y1} ${x2 - bend},${y2} ${x2},${y2}`;
     picture.append(svg('path', { class: 'edge', d: path, 'stroke-width': 1 + (2.5 * weight) / 100, 'marker-end': 'url(#tip)' }));
-    texts.push(svg('text', { class: 'weight', x: (x1 + x2) / 2, y: (y1 + y2) / 2 + 4, 'text-anchor': 'middle' }, `${weight} %`));
+    texts.push(svg('text', { class: 'weight', x: (x1 + x2) / 2, y: (y1 + y2) / 2 + 4, 'text-anchor': 'middle' }, `${weight}%`));
   }
   for (const [name, { x, y }] of at) {
     picture.append(
@@ -76,7 +76,7 @@ export const show = (main, { signal }) => {
     } catch (error) {
       if (error.name === 'AbortError' || mine !== asked) return;
       status.textContent = '';
-      replace(body, error.status === 404 ? el('p', { class: 'empty' }, `${error.message}: topology is drawn from the VirtualServices that the management API reads.`) : el('p', { class: 'notice bad', role: 'alert' }, error.message));
+      replace(body, el('p', { class: 'notice bad', role: 'alert' }, error.message));
       return;
     }
     if (mine !== asked) return;
@@ -86,7 +86,7 @@ export const show = (main, { signal }) => {
       body,
       edges.length
         ? [
-            el('div', { class: 'scroll', role: 'region', 'aria-label': 'Picture of the routes', tabindex: '0' }, draw(edges, `${plural(edges.length, 'route')} of ${seen.namespace}; the table below says the same`)),
+            scrolling('Picture of the routes', draw(edges, `${plural(edges.length, 'route')} of ${seen.namespace}; the table below says the same`)),
             table('The same as a table', [{ text: 'From', class: 'long' }, { text: 'To', class: 'long' }, { text: 'Share of the traffic', class: 'number' }], edges.map((e) => [e.source, e.destination, `${e.weight} %`])),
           ]
         : el('p', { class: 'empty' }, 'No VirtualService of this namespace routes anything.'),
