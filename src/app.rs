@@ -183,7 +183,10 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
     // Serving.
     let (corpora, changes) = watch::channel(corpus.unwrap_or_default());
     #[cfg(feature = "management")]
-    let objects = management::objects(&config, store, changes.clone());
+    let objects = {
+        let cluster = management.as_ref().and_then(management::Port::cluster);
+        management::objects(&config, cluster, store, changes.clone())
+    };
     let admin = Admin {
         readiness: readiness.clone(),
         control: control.clone(),
@@ -210,7 +213,7 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
                 snapshots: snapshots.clone(),
                 tap,
                 #[cfg(feature = "console")]
-                objects: objects.clone(),
+                objects: (config.kube.is_none() || management.is_some()).then(|| objects.clone()),
                 #[cfg(feature = "console")]
                 callers: management.as_ref().map(management::Port::callers),
                 clock: keys.clock,

@@ -48,6 +48,14 @@ pub struct Client {
     connectors: Arc<Connectors>,
     guard: Arc<DialGuard>,
     resolver: Resolver,
+    bodies: Bodies,
+}
+
+/// Which bodies are read.
+#[derive(Debug, Clone, Copy)]
+struct Bodies {
+    limit: usize,
+    of_errors: bool,
 }
 
 impl fmt::Debug for Client {
@@ -87,10 +95,32 @@ impl Client {
         resolver: Resolver,
     ) -> Result<Self, rustls::Error> {
         let connectors = Arc::new(Connectors::new(also_trusted, settings)?);
-        Ok(Self { connectors, guard: Arc::new(guard), resolver })
+        let bodies = Bodies { limit: BODY_LIMIT, of_errors: false };
+        Ok(Self { connectors, guard: Arc::new(guard), resolver, bodies })
     }
 
-    /// Sends a request and reads its answer; the body only of an answer that is 2xx.
+    /// Trusts this, whoever is asked.
+    pub fn trusting(guard: DialGuard, trust: Trust) -> Result<Self, rustls::Error> {
+        let connectors = Arc::new(Connectors::everywhere(trust)?);
+        let bodies = Bodies { limit: BODY_LIMIT, of_errors: false };
+        Ok(Self { connectors, guard: Arc::new(guard), resolver: Resolver::System, bodies })
+    }
+
+    /// The bodies of all answers are read, whatever their status, up to this many bytes.
+    #[must_use]
+    pub fn reading_all(mut self, limit: usize) -> Self {
+        self.bodies = Bodies { limit, of_errors: true };
+        self
+    }
+
+    #[cfg(test)]
+    pub(crate) fn resolving(mut self, resolver: Resolver) -> Self {
+        self.resolver = resolver;
+        self
+    }
+
+    /// Sends a request and reads its answer; the body only of an answer that is 2xx, unless
+    /// [`Client::reading_all`] says otherwise.
     pub async fn send(
         &self,
         target: &Target,
@@ -110,12 +140,12 @@ impl Client {
     ) -> Result<Response<Bytes>, OutboundError> {
         let stream = dial(&self.resolver, &self.guard, &target.host, target.port, within).await?;
         if !target.secure {
-            return exchange(stream, target, outgoing).await;
+            return exchange(stream, target, outgoing, self.bodies).await;
         }
         let connector = self.connectors.of(outgoing.issuer).ok_or(OutboundError::NoRoots)?;
         let name = ServerName::try_from(target.host.clone()).map_err(|_| OutboundError::Url)?;
         match connector.connect(name, stream).await {
-            Ok(stream) => exchange(stream, target, outgoing).await,
+            Ok(stream) => exchange(stream, target, outgoing, self.bodies).await,
             Err(error) => Err(OutboundError::Tls { host: target.host.clone(), error }),
         }
     }
@@ -125,6 +155,7 @@ async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     target: &Target,
     outgoing: Outgoing<'_>,
+    bodies: Bodies,
 ) -> Result<Response<Bytes>, OutboundError> {
     let failed = |error| OutboundError::Http { url: target.to_string(), error };
     let Outgoing { issuer: _, method, headers: given, body } = outgoing;
@@ -151,7 +182,8 @@ async fn exchange(
     let task = tokio::spawn(async move { connection.await.unwrap_or_default() });
     let _ends_with_this_call = AbortOnDrop(task.abort_handle());
     let (parts, body) = sender.send_request(request).await.map_err(failed)?.into_parts();
-    let body = if parts.status.is_success() { read(body, target).await? } else { Bytes::new() };
+    let is_read = parts.status.is_success() || bodies.of_errors;
+    let body = if is_read { read(body, target, bodies.limit).await? } else { Bytes::new() };
     Ok(Response::from_parts(parts, body))
 }
 
@@ -163,14 +195,14 @@ impl Drop for AbortOnDrop {
     }
 }
 
-async fn read(mut body: Incoming, target: &Target) -> Result<Bytes, OutboundError> {
+async fn read(mut body: Incoming, target: &Target, limit: usize) -> Result<Bytes, OutboundError> {
     let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {
         let frame =
             frame.map_err(|error| OutboundError::Http { url: target.to_string(), error })?;
         if let Some(data) = frame.data_ref() {
-            if bytes.len() + data.len() > BODY_LIMIT {
-                return Err(OutboundError::TooLarge { url: target.to_string(), limit: BODY_LIMIT });
+            if bytes.len() + data.len() > limit {
+                return Err(OutboundError::TooLarge { url: target.to_string(), limit });
             }
             bytes.extend_from_slice(data);
         }

@@ -21,7 +21,8 @@ const MOST_WATCHERS: usize = 16;
 pub(super) struct Parts {
     pub(super) snapshots: SnapshotCell,
     pub(super) tap: Tap,
-    pub(super) objects: MeshObjects,
+    /// `None` where only the management API would ask for them.
+    pub(super) objects: Option<MeshObjects>,
     /// Whose tokens are taken; `None` where nobody said.
     pub(super) callers: Option<Callers>,
     pub(super) clock: Clock,

@@ -114,7 +114,7 @@ fn schedule(config: &KeySourcesConfig) -> Schedule {
 }
 
 fn client(config: &KeySourcesConfig) -> Result<Client> {
-    let guard = DialGuard { also_blocked: config.blocked_cidrs.clone() };
+    let guard = DialGuard { also_blocked: config.blocked_cidrs.clone(), only: None };
     let also_trusted = match &config.ca_certificates {
         Some(file) => certificates(file).context("--jwks-ca-certificates")?,
         None => Vec::new(),

@@ -17,7 +17,7 @@ use crate::api::server::{Transport, serve, server_config};
 use crate::authn::clock::Clock;
 use crate::config::{Config, ManagementConfig, PrometheusConfig};
 use crate::management::access::Callers;
-use crate::management::mesh::{Files, MeshObjects, Stored};
+use crate::management::mesh::{Cluster, Destinations, Files, MeshObjects, Stored};
 use crate::management::prometheus::Prometheus;
 use crate::management::server::{Management, Settings};
 use crate::outbound::{Client, DialGuard};
@@ -31,15 +31,17 @@ pub(super) fn jwt_rules(config: &Config) -> Result<Option<JwtRules>> {
     rules.map(|rules| JwtRules::parse(rules).context("managementJwtRules")).transpose()
 }
 
-/// The objects of the mesh: those of the store, or of these files.
+/// The objects of the mesh: those of the cluster, the store, or these files.
 pub(super) fn objects(
     config: &Config,
+    cluster: Option<Cluster>,
     store: Option<Store>,
     corpora: watch::Receiver<Arc<Corpus>>,
 ) -> MeshObjects {
-    match store {
-        Some(store) => MeshObjects::Store(Stored::new(store, Clock::system())),
-        None => {
+    match (cluster, store) {
+        (Some(cluster), _) => MeshObjects::Cluster(cluster),
+        (None, Some(store)) => MeshObjects::Store(Stored::new(store, Clock::system())),
+        (None, None) => {
             let workload = config.settings.workloads.first();
             let namespace = workload.map_or("default", |workload| &workload.namespace);
             MeshObjects::Files(Files::new(corpora, namespace))
@@ -53,6 +55,8 @@ pub(super) struct Port {
     transport: Transport,
     callers: Callers,
     prometheus: Option<Prometheus>,
+    cluster: Option<Cluster>,
+    inline_kubeconfig: Option<Destinations>,
     /// With the port that was given for 0.
     pub(super) address: SocketAddr,
 }
@@ -66,6 +70,11 @@ impl Port {
         keys: &KeySources,
     ) -> Result<Self> {
         let prometheus = management.prometheus.as_ref().map(prometheus).transpose()?;
+        let inline_kubeconfig = management.inline_kubeconfig.as_ref();
+        let inline_kubeconfig = inline_kubeconfig.map(Destinations::parse).transpose();
+        let inline_kubeconfig =
+            inline_kubeconfig.context("managementInlineKubeconfigDestinations")?;
+        let cluster = cluster(config).await?;
         let sets = Arc::new(keys.sets.clone());
         let jwt = JwtCallers::new(rules, sets, keys.clock, config.max_token_size);
         let callers = Callers::new(jwt, management.admin_claims.clone());
@@ -79,13 +88,18 @@ impl Port {
             let folder = config.store.as_ref().map(|store| store.folder.as_path());
             tls(management, folder, address)?
         };
-        Ok(Self { listener, transport, callers, prometheus, address })
+        Ok(Self { listener, transport, callers, prometheus, cluster, inline_kubeconfig, address })
     }
 
     /// Whose tokens it takes.
     #[cfg(feature = "console")]
     pub(super) fn callers(&self) -> Callers {
         self.callers.clone()
+    }
+
+    /// Where its objects are, if in a cluster.
+    pub(super) fn cluster(&self) -> Option<Cluster> {
+        self.cluster.clone()
     }
 
     /// Answers until the shutdown begins, about these objects.
@@ -95,12 +109,34 @@ impl Port {
         objects: MeshObjects,
         drain: Shutdown,
     ) -> JoinHandle<()> {
-        let Self { listener, transport, callers, prometheus, address } = self;
+        let Self {
+            listener,
+            transport,
+            callers,
+            prometheus,
+            inline_kubeconfig,
+            address,
+            cluster: _,
+        } = self;
         let clock = Clock::system();
-        let server = Management::new(Settings { callers, objects, prometheus, clock });
+        let server =
+            Management::new(Settings { callers, objects, prometheus, inline_kubeconfig, clock });
         tracing::info!(listener = "management", %address, "listening on");
         tokio::spawn(serve(server, listener, transport, drain, config.shutdown_grace))
     }
+}
+
+/// The cluster that policies come from, where they come from one.
+#[cfg(feature = "kube")]
+async fn cluster(config: &Config) -> Result<Option<Cluster>> {
+    let Some(kube) = &config.kube else { return Ok(None) };
+    let cluster = Cluster::connect(&super::policies::cluster(kube)).await;
+    Ok(Some(cluster.context("reach the cluster for the management API")?))
+}
+
+#[cfg(not(feature = "kube"))]
+async fn cluster(_: &Config) -> Result<Option<Cluster>> {
+    Ok(None)
 }
 
 fn prometheus(config: &PrometheusConfig) -> Result<Prometheus> {
@@ -128,6 +164,7 @@ fn prometheus(config: &PrometheusConfig) -> Result<Prometheus> {
         authorization,
         reporter: config.reporter,
         scrape_interval: config.scrape_interval,
+        timeout: config.timeout,
     })
 }
 

@@ -41,18 +41,7 @@ impl PolicySource {
     pub(super) async fn open(config: &Config, metrics: &Metrics) -> Result<Self> {
         #[cfg(feature = "kube")]
         if let Some(kube) = config.kube.clone() {
-            let cluster = Cluster {
-                kubeconfig: kube.kubeconfig.clone(),
-                context: kube.context.clone(),
-                namespaces: kube.namespaces.clone(),
-                api_rules: kube.api_rules,
-                pods: match &kube.node {
-                    _ if !kube.workloads => Pods::None,
-                    Some(node) => Pods::OnNode(node.clone()),
-                    None => Pods::All,
-                },
-            };
-            let source = KubeSource::new(&cluster, Pace::default(), metrics).await?;
+            let source = KubeSource::new(&cluster(&kube), Pace::default(), metrics).await?;
             return Ok(Self::Cluster(Box::new(source), kube));
         }
         #[cfg(feature = "api")]
@@ -139,6 +128,22 @@ impl PolicySource {
             #[cfg(feature = "kube")]
             Self::Cluster(..) => None,
         }
+    }
+}
+
+/// The cluster that is configured.
+#[cfg(feature = "kube")]
+pub(super) fn cluster(kube: &KubeConfig) -> Cluster {
+    Cluster {
+        kubeconfig: kube.kubeconfig.clone(),
+        context: kube.context.clone(),
+        namespaces: kube.namespaces.clone(),
+        api_rules: kube.api_rules,
+        pods: match &kube.node {
+            _ if !kube.workloads => Pods::None,
+            Some(node) => Pods::OnNode(node.clone()),
+            None => Pods::All,
+        },
     }
 }
 

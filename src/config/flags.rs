@@ -414,6 +414,10 @@ pub struct ServerFlags {
     #[arg(long, value_name = "TIME", help_heading = "Management")]
     pub prometheus_scrape_interval: Option<String>,
 
+    /// How long one answer of Prometheus may take [default: 10s]
+    #[arg(long, value_name = "TIME", help_heading = "Management")]
+    pub prometheus_timeout: Option<String>,
+
     /// A file with a bearer token for Prometheus
     #[arg(long, value_name = "FILE", help_heading = "Management")]
     pub prometheus_token_file: Option<String>,
@@ -517,6 +521,7 @@ impl Flags {
             ("prometheusCaCertificates", &server.prometheus_ca_certificates),
             ("prometheusReporter", &server.prometheus_reporter),
             ("prometheusScrapeInterval", &server.prometheus_scrape_interval),
+            ("prometheusTimeout", &server.prometheus_timeout),
             ("prometheusTokenFile", &server.prometheus_token_file),
             ("prometheusUrl", &server.prometheus_url),
         ];

@@ -1,10 +1,6 @@
 //! The management API, as configured.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde_json::{Map, Value, json};
 
@@ -12,6 +8,7 @@ use super::Reader;
 use super::store;
 use super::values::{self, show_duration, text};
 use crate::management::access::DEFAULT_ADMIN_CLAIMS;
+use crate::management::mesh::Destinations;
 use crate::management::metric::Reporter;
 use crate::management::prometheus::Prometheus;
 
@@ -48,6 +45,8 @@ pub struct PrometheusConfig {
     pub reporter: Reporter,
     /// How often it looks at proxies.
     pub scrape_interval: Duration,
+    /// How long one answer may take.
+    pub timeout: Duration,
     /// A file with a bearer token for it.
     pub token_file: Option<PathBuf>,
     /// A PEM file of authorities trusted for it, beside the system's.
@@ -55,7 +54,7 @@ pub struct PrometheusConfig {
 }
 
 /// What means nothing without the API.
-const OTHERS: [&str; 17] = [
+const OTHERS: [&str; 18] = [
     "managementAdminClaims",
     "managementAudiences",
     "managementCa",
@@ -71,6 +70,7 @@ const OTHERS: [&str; 17] = [
     "prometheusCaCertificates",
     "prometheusReporter",
     "prometheusScrapeInterval",
+    "prometheusTimeout",
     "prometheusTokenFile",
     "prometheusUrl",
 ];
@@ -168,6 +168,7 @@ impl ManagementConfig {
         set("prometheusUrl", url.unwrap_or_default());
         set("prometheusReporter", prometheus.reporter.as_str().into());
         set("prometheusScrapeInterval", show_duration(prometheus.scrape_interval).into());
+        set("prometheusTimeout", show_duration(prometheus.timeout).into());
         set("prometheusTokenFile", shown(&prometheus.token_file));
         set("prometheusCaCertificates", shown(&prometheus.ca_certificates));
     }
@@ -227,16 +228,7 @@ fn inline_kubeconfig(read: &mut Reader<'_>) -> Option<Vec<String>> {
 /// Hosts, addresses and ranges of addresses.
 fn destinations(value: &Value) -> Result<Vec<String>, String> {
     let entries = store::texts(value)?;
-    for entry in &entries {
-        let is_range = entry.parse::<ipnet::IpNet>().is_ok() || entry.parse::<IpAddr>().is_ok();
-        if !is_range {
-            store::hosts(&Value::String(entry.clone())).map_err(|_| {
-                format!(
-                    "`{entry}` is no host, address or range, such as `api.example` or `10.0.0.0/8`"
-                )
-            })?;
-        }
-    }
+    Destinations::parse(&entries).map_err(|error| error.to_string())?;
     Ok(entries)
 }
 
@@ -251,6 +243,9 @@ impl PrometheusConfig {
                 Duration::from_secs(15),
                 |it| values::duration(it, Duration::from_secs(1), Duration::from_hours(1)),
             ),
+            timeout: read.setting("prometheusTimeout", Duration::from_secs(10), |it| {
+                values::duration(it, Duration::from_millis(100), Duration::from_mins(2))
+            }),
             token_file: read.setting("prometheusTokenFile", None, path),
             ca_certificates: read.setting("prometheusCaCertificates", None, path),
             url: url.clone().unwrap_or_default(),

@@ -48,8 +48,8 @@ pub struct Console {
     pub mesh: Arc<Mesh>,
     /// Decisions as they are made.
     pub tap: Tap,
-    /// Whose routes are drawn.
-    pub objects: MeshObjects,
+    /// Whose routes are drawn; `None` where nobody is to ask for them.
+    pub objects: Option<MeshObjects>,
     /// When things happened.
     pub clock: Clock,
     /// Ends what is being streamed.

@@ -27,7 +27,12 @@ pub(super) async fn show(State(console): State<Console>, RawQuery(query): RawQue
     if namespace.len() > LONGEST || !namespace.chars().all(is_name) {
         return problem(StatusCode::BAD_REQUEST, "that is no name of a namespace");
     }
-    match console.objects.list(MeshKind::VirtualService, namespace).await {
+    let Some(objects) = &console.objects else {
+        let text =
+            "the routes of a cluster are read for the management API only: set up --management";
+        return problem(StatusCode::NOT_FOUND, text);
+    };
+    match objects.list(MeshKind::VirtualService, namespace).await {
         Ok(objects) => {
             let mut edges = edges(&objects, namespace);
             let total = edges.len();

@@ -67,6 +67,12 @@ impl Parameters {
     }
 }
 
+/// Whether a query has this parameter, however odd the rest of it is.
+pub fn has(query: Option<&str>, name: &str) -> bool {
+    let names = query.unwrap_or_default().split('&').map(|pair| pair.split('=').next());
+    names.flatten().any(|it| decoded(it).as_deref() == Some(name))
+}
+
 fn decoded(text: &str) -> Option<String> {
     let text = text.replace('+', " ");
     percent_decode_str(&text).decode_utf8().ok().map(std::borrow::Cow::into_owned)

@@ -13,9 +13,6 @@ use serde_json::{Number, Value, json};
 use super::metric::{Metric, Range, Reporter, query};
 use crate::outbound::{Client, OutboundError, Outgoing, Target};
 
-/// How long one answer may take.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 /// Where it is, and how it is asked. Cheap to clone.
 #[derive(Clone)]
 pub struct Prometheus {
@@ -29,6 +26,8 @@ pub struct Prometheus {
     pub reporter: Reporter,
     /// How often it looks at proxies.
     pub scrape_interval: Duration,
+    /// How long one answer may take.
+    pub timeout: Duration,
 }
 
 impl std::fmt::Debug for Prometheus {
@@ -77,7 +76,7 @@ impl Prometheus {
         let query = query(metric, service, namespace, range, self.reporter, self.scrape_interval);
         let start = now.saturating_sub(range.seconds()).to_string();
         let (end, step) = (now.to_string(), range.step().to_string());
-        let timeout = format!("{}s", PATIENCE.as_secs());
+        let timeout = format!("{}ms", self.timeout.as_millis());
         let form = [
             ("query", query),
             ("start", start),
@@ -97,7 +96,7 @@ impl Prometheus {
         }
         let body = Bytes::from(form.join("&"));
         let outgoing = Outgoing { issuer: "", method: Method::POST, headers, body };
-        let sent = self.client.send(&self.target, outgoing, PATIENCE).await;
+        let sent = self.client.send(&self.target, outgoing, self.timeout).await;
         let answer = sent.map_err(PrometheusError::Unreachable)?;
         if !answer.status().is_success() {
             return Err(PrometheusError::Status(answer.status()));

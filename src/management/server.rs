@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use super::access::{Caller, Callers};
 use super::answer::{self, Answer};
 use super::failure::Failure;
-use super::mesh::{MeshError, MeshKind, MeshObjects};
+use super::mesh::{Cluster, Destinations, MeshError, MeshKind, MeshObjects};
 use super::metric::{Metric, Range};
 use super::openapi;
 use super::parameters::{self, KUBECONFIG, Parameters};
@@ -55,6 +55,8 @@ pub struct Settings {
     pub objects: MeshObjects,
     /// Where the numbers are; `None` is nowhere.
     pub prometheus: Option<Prometheus>,
+    /// Where kubeconfigs of administrators may lead; `None` takes none.
+    pub inline_kubeconfig: Option<Destinations>,
     /// What time it is.
     pub clock: Clock,
 }
@@ -86,7 +88,8 @@ impl Management {
         let route = Route::of(parts.uri.path());
         let is_description = route.as_ref().is_some_and(|it| it.endpoint == Endpoint::Description);
         if is_description && parts.method == "GET" {
-            return Ok(answer::bytes(StatusCode::OK, openapi::json(false)));
+            let inline_kubeconfig = self.0.settings.inline_kubeconfig.is_some();
+            return Ok(answer::bytes(StatusCode::OK, openapi::json(inline_kubeconfig)));
         }
         let Settings { callers, .. } = &self.0.settings;
         let caller = callers.caller(&parts.headers).await.ok_or(Failure::Unauthorized)?;
@@ -98,6 +101,7 @@ impl Management {
             return Err(Failure::Unavailable("too many requests at a time; try again".into()));
         };
         let call = Call { inner: &self.0, caller: &caller, parts: &parts, places: &route.places };
+        call.check_roles(route.endpoint)?;
         let shown = match route.endpoint {
             Endpoint::Status => call.status().await?,
             Endpoint::VirtualServices => {
@@ -128,30 +132,59 @@ struct Call<'c> {
 }
 
 impl Call<'_> {
+    /// What only administrators may do.
+    fn check_roles(&self, endpoint: Endpoint) -> Result<(), Failure> {
+        let by_header = self.parts.headers.contains_key(KUBECONFIG_HEADER);
+        let sent = by_header || parameters::has(self.parts.uri.query(), KUBECONFIG);
+        let is_off = self.inner.settings.inline_kubeconfig.is_none();
+        let needs_admin = endpoint == Endpoint::Weights || (sent && !is_off);
+        if needs_admin && !self.caller.is_admin {
+            return Err(Failure::Forbidden);
+        }
+        match endpoint {
+            _ if sent && is_off => Err(disabled()),
+            Endpoint::Metric(_) if sent => {
+                let message = "metrics are not read from a cluster: leave the kubeconfig out";
+                Err(Failure::BadRequest(message.into()))
+            }
+            Endpoint::Status
+            | Endpoint::VirtualServices
+            | Endpoint::VirtualService
+            | Endpoint::Weights
+            | Endpoint::PeerAuthentications
+            | Endpoint::AuthorizationPolicies
+            | Endpoint::Metric(_)
+            | Endpoint::Topology
+            | Endpoint::Description => Ok(()),
+        }
+    }
+
     async fn status(&self) -> Result<Value, Failure> {
-        self.parameters(&[])?;
-        let objects = self.objects(None)?;
+        let parameters = self.parameters(&[KUBECONFIG])?;
+        let objects = self.objects(&parameters, None)?;
         Ok(json!({ "istioEnabled": objects.istio_enabled().await? }))
     }
 
     async fn list(&self, kind: MeshKind, show: fn(&Value) -> Value) -> Result<Value, Failure> {
-        let parameters = self.parameters(&["namespace"])?;
+        let parameters = self.parameters(&["namespace", KUBECONFIG])?;
         let namespace = parameters.namespace()?;
-        let found = self.objects(None)?.list(kind, namespace).await?;
+        let found = self.objects(&parameters, None)?.list(kind, namespace).await?;
         Ok(found.iter().map(show).collect())
     }
 
     async fn virtual_service(&self) -> Result<Value, Failure> {
-        self.parameters(&[])?;
+        let parameters = self.parameters(&[KUBECONFIG])?;
         let (namespace, name) = self.named()?;
-        let found = self.objects(None)?.get(MeshKind::VirtualService, namespace, name).await?;
+        let objects = self.objects(&parameters, None)?;
+        let found = objects.get(MeshKind::VirtualService, namespace, name).await?;
         Ok(shown::virtual_service(&found.ok_or(MeshError::NotFound)?))
     }
 
     async fn topology(&self) -> Result<Value, Failure> {
-        let parameters = self.parameters(&["namespace"])?;
+        let parameters = self.parameters(&["namespace", KUBECONFIG])?;
         let namespace = parameters.namespace()?;
-        let found = self.objects(None)?.list(MeshKind::VirtualService, namespace).await?;
+        let objects = self.objects(&parameters, None)?;
+        let found = objects.list(MeshKind::VirtualService, namespace).await?;
         Ok(json!(topology::edges(&found, namespace)))
     }
 
@@ -185,14 +218,11 @@ impl Call<'_> {
     }
 
     async fn set_weights(&self, body: Body) -> Result<Value, Failure> {
-        if !self.caller.is_admin {
-            return Err(Failure::Forbidden);
-        }
-        self.parameters(&[])?;
+        let parameters = self.parameters(&[KUBECONFIG])?;
         let (namespace, name) = self.named()?;
         let asked = Asked::read(&read(&self.parts.headers, body).await?)
             .map_err(|error| Failure::BadRequest(error.to_string()))?;
-        let objects = self.objects(asked.kubeconfig.as_deref())?;
+        let objects = self.objects(&parameters, asked.kubeconfig.as_deref())?;
         match self.change(&objects, namespace, name, &asked).await {
             // Once more, on what it is now.
             Err(Failure::Conflict(_)) => self.change(&objects, namespace, name, &asked).await,
@@ -234,24 +264,34 @@ impl Call<'_> {
         Ok((parameters::namespace(namespace)?, parameters::name("name", name)?))
     }
 
-    /// Those of the query, which may also name a kubeconfig.
     fn parameters(&self, known: &[&str]) -> Result<Parameters, Failure> {
-        let known: Vec<_> = known.iter().copied().chain([KUBECONFIG]).collect();
-        let parameters = Parameters::read(self.parts.uri.query(), &known)?;
-        if parameters.get(KUBECONFIG).is_some()
-            || self.parts.headers.contains_key(KUBECONFIG_HEADER)
-        {
-            return Err(disabled());
-        }
-        Ok(parameters)
+        Parameters::read(self.parts.uri.query(), known)
     }
 
-    /// Where the objects are that the caller asks for.
-    fn objects(&self, kubeconfig: Option<&str>) -> Result<MeshObjects, Failure> {
-        match kubeconfig {
-            None => Ok(self.inner.settings.objects.clone()),
-            Some(_) => Err(disabled()),
+    /// Where the objects are: as configured, or in the one cluster that the caller names.
+    fn objects(
+        &self,
+        parameters: &Parameters,
+        of_body: Option<&str>,
+    ) -> Result<MeshObjects, Failure> {
+        let mut headers = self.parts.headers.get_all(KUBECONFIG_HEADER).iter();
+        let of_header = headers.next().map(|value| value.to_str().unwrap_or_default());
+        let several = headers.next().is_some();
+        let mut sent = [parameters.get(KUBECONFIG), of_header, of_body].into_iter().flatten();
+        let Some(text) = sent.next() else { return Ok(self.inner.settings.objects.clone()) };
+        let Some(allowed) = &self.inner.settings.inline_kubeconfig else { return Err(disabled()) };
+        if several || sent.next().is_some() {
+            return Err(Failure::BadRequest("there is more than one kubeconfig".into()));
         }
+        let cluster = Cluster::inline(text, allowed);
+        let cluster = cluster.map_err(|error| Failure::BadRequest(error.to_string()))?;
+        tracing::info!(
+            target: "postern::management",
+            user = self.caller.name,
+            kubeconfig_sha256 = cluster.kubeconfig_sha256(),
+            "a caller's kubeconfig is used"
+        );
+        Ok(MeshObjects::Cluster(cluster))
     }
 }
 

@@ -27,6 +27,8 @@ use super::OutboundError;
 pub struct DialGuard {
     /// Further ranges.
     pub also_blocked: Vec<IpNet>,
+    /// Where set, nothing is sent elsewhere.
+    pub only: Option<Vec<IpNet>>,
 }
 
 impl DialGuard {
@@ -51,7 +53,11 @@ impl DialGuard {
                     || matches!(v6.segments(), [0xfd00, 0x0ec2, ..])
             }
         };
-        always || self.also_blocked.iter().any(|range| range.contains(&address))
+        let is_elsewhere = self
+            .only
+            .as_ref()
+            .is_some_and(|allowed| !allowed.iter().any(|range| range.contains(&address)));
+        always || is_elsewhere || self.also_blocked.iter().any(|range| range.contains(&address))
     }
 }
 
@@ -169,10 +175,29 @@ mod tests {
 
     #[test]
     fn further_ranges_are_blocked_in_every_form() {
-        let guard = DialGuard { also_blocked: vec!["10.0.0.0/8".parse().unwrap()] };
+        let also_blocked = vec!["10.0.0.0/8".parse().unwrap()];
+        let guard = DialGuard { also_blocked, only: None };
         assert!(guard.blocks("10.1.2.3".parse().unwrap()));
         assert!(guard.blocks("::ffff:10.1.2.3".parse().unwrap()));
         assert!(guard.blocks("169.254.169.254".parse().unwrap()));
         assert!(!guard.blocks("11.1.2.3".parse().unwrap()));
+    }
+
+    #[test]
+    fn some_ranges_and_no_others() {
+        let only = ["10.0.0.0/8", "169.254.0.0/16", "2001:db8::/32"];
+        let only = only.iter().map(|range| range.parse().unwrap()).collect();
+        let guard =
+            DialGuard { also_blocked: vec!["10.9.0.0/16".parse().unwrap()], only: Some(only) };
+        for allowed in ["10.1.2.3", "::ffff:10.1.2.3", "2001:db8::1"] {
+            assert!(!guard.blocks(allowed.parse().unwrap()), "{allowed}");
+        }
+        for blocked in
+            ["10.9.2.3", "11.1.2.3", "127.0.0.1", "::1", "169.254.169.254", "2001:db9::1"]
+        {
+            assert!(guard.blocks(blocked.parse().unwrap()), "{blocked}");
+        }
+        let nowhere = DialGuard { only: Some(Vec::new()), ..DialGuard::default() };
+        assert!(nowhere.blocks("10.1.2.3".parse().unwrap()));
     }
 }

@@ -128,6 +128,11 @@ impl Connectors {
         Ok(Self { default, by_issuer })
     }
 
+    /// Trusts this everywhere.
+    pub(super) fn everywhere(trust: Trust) -> Result<Self, rustls::Error> {
+        Ok(Self { default: connector_for(trust, HTTP_1)?, by_issuer: HashMap::new() })
+    }
+
     /// For the servers of this issuer; `None` where no server could be trusted.
     pub(super) fn of(&self, issuer: &str) -> Option<&TlsConnector> {
         self.by_issuer.get(issuer).or(self.default.as_ref())

@@ -30,6 +30,8 @@ use crate::telemetry::metrics::Metrics;
 pub use connection::NotConnected;
 pub use status::{Seen, StatusWriter};
 pub use trouble::Trouble;
+#[cfg(feature = "management")]
+pub(crate) use trouble::words;
 
 use outages::Outages;
 use view::View;
@@ -134,6 +136,15 @@ impl fmt::Debug for KubeSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KubeSource").field("places", &self.places).finish_non_exhaustive()
     }
+}
+
+/// A client of the cluster, for those who ask it themselves. Asks it nothing yet.
+#[cfg(feature = "management")]
+pub async fn client(
+    cluster: &Cluster,
+    connect_timeout: Duration,
+) -> Result<::kube::Client, NotConnected> {
+    connection::client(cluster, connect_timeout).await
 }
 
 impl KubeSource {

@@ -76,7 +76,7 @@ export const show = (main, { signal }) => {
     } catch (error) {
       if (error.name === 'AbortError' || mine !== asked) return;
       status.textContent = '';
-      replace(body, el('p', { class: 'notice bad', role: 'alert' }, error.message));
+      replace(body, el('p', { class: error.status === 404 ? 'notice' : 'notice bad', role: 'alert' }, error.message));
       return;
     }
     if (mine !== asked) return;

@@ -2,12 +2,18 @@
 //!
 //! What callers are shown of them, and which patches make sense, is said elsewhere.
 
+pub mod cluster;
+#[cfg(test)]
+mod clusters;
 mod files;
+pub mod inline_kubeconfig;
 mod stored;
 
 use serde_json::Value;
 
+pub use cluster::Cluster;
 pub use files::Files;
+pub use inline_kubeconfig::{Destinations, InvalidDestination, InvalidKubeconfig};
 pub use stored::Stored;
 
 /// Which objects the management API reads.
@@ -85,6 +91,8 @@ pub enum MeshObjects {
     Files(Files),
     /// In the embedded store.
     Store(Stored),
+    /// In a cluster.
+    Cluster(Cluster),
 }
 
 impl MeshObjects {
@@ -93,6 +101,7 @@ impl MeshObjects {
     pub async fn istio_enabled(&self) -> Result<bool, MeshError> {
         match self {
             Self::Files(_) | Self::Store(_) => Ok(true),
+            Self::Cluster(cluster) => cluster.istio_enabled().await,
         }
     }
 
@@ -101,6 +110,7 @@ impl MeshObjects {
         match self {
             Self::Files(files) => files.list(kind, namespace).await,
             Self::Store(store) => Ok(store.list(kind, namespace)),
+            Self::Cluster(cluster) => cluster.list(kind, namespace).await,
         }
     }
 
@@ -114,6 +124,7 @@ impl MeshObjects {
         match self {
             Self::Files(files) => files.get(kind, namespace, name).await,
             Self::Store(store) => Ok(store.get(kind, namespace, name)),
+            Self::Cluster(cluster) => cluster.get(kind, namespace, name).await,
         }
     }
 
@@ -129,6 +140,16 @@ impl MeshObjects {
         match self {
             Self::Files(files) => files.patch(namespace, name).await,
             Self::Store(store) => store.patch(namespace, name, patch, user).await,
+            Self::Cluster(cluster) => cluster.patch(namespace, name, patch, user).await,
         }
     }
+}
+
+/// The field manager that a patch is written down for. Users are `ISSUER#SUBJECT`, managers have at
+/// most 128 characters.
+fn manager(user: &str) -> String {
+    const MOST: usize = 128;
+    let subject = user.rsplit_once('#').map_or(user, |(_, subject)| subject);
+    let name = format!("postern-management:{subject}");
+    name.chars().filter(|c| !c.is_control()).take(MOST).collect()
 }

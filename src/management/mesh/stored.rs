@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{MeshError, MeshKind};
+use super::{MeshError, MeshKind, manager};
 use crate::api::server::{PatchRefused, patch_object};
 use crate::authn::clock::Clock;
 use crate::store::{Key, Scope, Store};
@@ -73,13 +73,4 @@ impl Stored {
 
 fn resource(kind: MeshKind) -> String {
     format!("{}.{}", kind.plural(), kind.group())
-}
-
-/// The field manager that the patch is written down for. Users are `ISSUER#SUBJECT`, managers have at
-/// most 128 characters.
-fn manager(user: &str) -> String {
-    const MOST: usize = 128;
-    let subject = user.rsplit_once('#').map_or(user, |(_, subject)| subject);
-    let name = format!("postern-management:{subject}");
-    name.chars().filter(|c| !c.is_control()).take(MOST).collect()
 }

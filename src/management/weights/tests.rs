@@ -44,7 +44,8 @@ fn bodies_that_are_refused(#[case] body: &str, #[case] expected: &str) {
 
 #[test]
 fn too_many_entries() {
-    let entries: Vec<_> = (0..101).map(|it| json!({ "destination": it.to_string(), "weight": 0 }));
+    let entry = |it: u32| json!({ "destination": it.to_string(), "weight": 0 });
+    let entries: Vec<_> = (0..101).map(entry).collect();
     let error = Asked::read(json!({ "weights": entries }).to_string().as_bytes()).unwrap_err();
     assert_eq!(error.to_string(), "`weights` must have 1 to 100 entries");
 }

@@ -88,6 +88,18 @@ pub(super) async fn connect(
     Ok((client, namespace))
 }
 
+/// A client for single questions.
+#[cfg(feature = "management")]
+pub(super) async fn client(
+    cluster: &Cluster,
+    connect_timeout: std::time::Duration,
+) -> Result<Client, NotConnected> {
+    let mut config = config(cluster).await?;
+    config.connect_timeout = Some(connect_timeout);
+    config.default_retry = false;
+    Client::try_from(config).map_err(|error| NotConnected::Client { reason: words(&error) })
+}
+
 async fn config(cluster: &Cluster) -> Result<Config, NotConnected> {
     let options =
         KubeConfigOptions { context: cluster.context.clone(), ..KubeConfigOptions::default() };

@@ -132,7 +132,7 @@ impl Trouble {
 }
 
 /// The message with all its causes; each says only its own part.
-pub(super) fn words(error: &ClientError) -> String {
+pub(crate) fn words(error: &ClientError) -> String {
     if let Some(error) = auth_error(error) {
         return auth_words(error);
     }

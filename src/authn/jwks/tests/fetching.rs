@@ -269,7 +269,7 @@ async fn names_are_checked_by_their_addresses(
 #[tokio::test]
 async fn further_ranges_are_blocked() {
     let provider = Provider::start(key_set("a")).await;
-    let guard = DialGuard { also_blocked: vec!["127.0.0.0/8".parse().unwrap()] };
+    let guard = DialGuard { also_blocked: vec!["127.0.0.0/8".parse().unwrap()], only: None };
     let settings = Settings { schedule: one_attempt(), guard, ..Settings::default() };
     let (result, text) = harness(settings).fails(&provider.source("i")).await;
     assert_eq!(result, AttemptResult::Blocked);

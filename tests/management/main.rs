@@ -1,0 +1,12 @@
+//! The management API from outside: the built binary, asked over TLS with signed tokens.
+
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "test support")]
+
+mod clusters;
+mod described;
+mod documented;
+mod measured;
+mod prometheus;
+mod refused;
+mod server;
+mod stored;
