@@ -10,6 +10,7 @@ use crate::shutdown::Shutdown;
 use crate::telemetry::decision_log::Tap;
 
 /// What the console would show beside what the admin endpoints do.
+#[expect(dead_code, reason = "nobody shows them here")]
 pub(super) struct Parts {
     pub(super) snapshots: SnapshotCell,
     pub(super) tap: Tap,

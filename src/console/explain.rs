@@ -37,10 +37,7 @@ pub(super) async fn explain(State(console): State<Console>, body: Bytes) -> Resp
             return problem(StatusCode::BAD_REQUEST, text);
         }
     };
-    let content = match &asked.request {
-        Value::String(text) => text.clone(),
-        object => object.to_string(),
-    };
+    let content = asked.request.as_str().map_or_else(|| asked.request.to_string(), str::to_owned);
     let mut extensions = Vec::new();
     if let Some(wanted) = asked.workload.as_deref().filter(|wanted| !wanted.is_empty()) {
         let snapshot = console.snapshots.load_full();

@@ -89,6 +89,12 @@ await page.getByText('Ready, revision 1').waitFor();
   await page.getByRole('status').filter({ hasText: /^Live$/ }).waitFor();
   await outside('traffic');
   await page.locator('tbody tr').nth(4).waitFor();
+  await page.getByRole('button', { name: 'Pause' }).click();
+  await outside('traffic');
+  await page.locator('#counts').filter({ hasText: '5 shown of 10 seen; 5 events waiting' }).waitFor();
+  must((await page.locator('tbody tr').count()) === 5, 'a pause is none');
+  await page.getByRole('button', { name: 'Resume' }).click();
+  await page.locator('tbody tr').nth(9).waitFor();
   await page.getByLabel('Outcome').selectOption('deny');
   await page.getByLabel('Path begins with').fill('/admin');
   await page.getByText('Waiting for a decision that fits').waitFor();
@@ -185,6 +191,9 @@ await page.getByText('Ready, revision 1').waitFor();
   await keys.getByText('The newest attempt failed; the keys of an older one are in use.').waitFor();
   must(/cannot connect|refused/.test(await keys.innerText()), await keys.innerText());
   await picture(page, 'overview');
+  await page.setViewportSize({ width: 1180, height: 700 });
+  await page.screenshot({ path: join(settings.pictures, 'first-sight.png') });
+  await page.setViewportSize({ width: 1280, height: 900 });
 }
 
 // Where do routes lead?

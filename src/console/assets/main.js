@@ -105,10 +105,10 @@ const showSignIn = (problem) => {
 };
 
 onUnauthorized((problem) => {
-  const is_new = !isRefused;
+  const isNew = !isRefused;
   isRefused = true;
   status('Not signed in', false);
-  if (is_new) showSignIn(isSignedIn() ? problem : undefined);
+  if (isNew) showSignIn(isSignedIn() ? problem : undefined);
 });
 
 signOutButton.addEventListener('click', () => {
