@@ -35,9 +35,8 @@ const problems = [];
 const opened = async (options = {}) => {
   // axe is put in by the test; the page itself stays under its policy, which is tested elsewhere.
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, reducedMotion: 'reduce', ...options });
-  context.setDefaultTimeout(process.env.DEV_ASSETS ? 7000 : 30000);
+  context.setDefaultTimeout(30000);
   const page = await context.newPage();
-  if (process.env.DEV_ASSETS) await context.route(/\/console\/[a-z]+\.(js|css)$/, (r) => { const n = new URL(r.request().url()).pathname.split('/').pop(); r.fulfill({ path: join(process.env.DEV_ASSETS, n), contentType: n.endsWith('js') ? 'text/javascript' : 'text/css' }); }); // DEV
   page.on('console', (message) => {
     const isProblem = ['error', 'warning'].includes(message.type());
     if (isProblem && !page.expected?.test(message.text())) problems.push(`${message.type()}: ${message.text()}`);
