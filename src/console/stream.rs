@@ -11,7 +11,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use futures_util::stream;
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
 use super::{Console, Query, problem};
 use crate::model::{Outcome, Reason};
@@ -20,6 +20,9 @@ use crate::telemetry::decision_log::{TapFilter, Watch};
 
 /// Proxies in between close what says nothing for longer.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// A stream ends by then, and whoever goes on has to show a token again.
+const LONGEST_WATCH: Duration = Duration::from_mins(15);
 
 /// So many events are sent together, at most.
 const BATCH: usize = 64;
@@ -46,9 +49,7 @@ pub(super) async fn decisions(
             return response;
         }
     };
-    let mut ticks = interval(KEEP_ALIVE);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let state = Streaming { watch, ticks, drain: console.drain, told: 0, has_ended: false };
+    let state = Streaming::new(watch, console.drain);
     let events = stream::unfold(state, |mut state| async move {
         let text = state.next().await?;
         Some((Ok::<_, Infallible>(text), state))
@@ -102,12 +103,20 @@ struct Streaming {
     watch: Watch,
     ticks: Interval,
     drain: Shutdown,
+    ends: Instant,
     /// How many lost events were told of.
     told: u64,
     has_ended: bool,
 }
 
 impl Streaming {
+    fn new(watch: Watch, drain: Shutdown) -> Self {
+        let mut ticks = interval(KEEP_ALIVE);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let ends = Instant::now() + LONGEST_WATCH;
+        Self { watch, ticks, drain, ends, told: 0, has_ended: false }
+    }
+
     /// What comes next; `None` at the end.
     async fn next(&mut self) -> Option<Bytes> {
         if self.has_ended {
@@ -119,6 +128,10 @@ impl Streaming {
             () = self.drain.begun() => {
                 self.has_ended = true;
                 text.extend_from_slice(b"event: end\ndata: shutting down\n\n");
+            }
+            () = sleep_until(self.ends) => {
+                self.has_ended = true;
+                text.extend_from_slice(b"event: end\ndata: ask again\n\n");
             }
             event = self.watch.next() => {
                 write(&mut text, &event?);
@@ -144,4 +157,34 @@ fn write(text: &mut Vec<u8>, line: &[u8]) {
     text.extend_from_slice(b"event: decision\ndata: ");
     text.extend_from_slice(line.trim_ascii_end());
     text.extend_from_slice(b"\n\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authn::clock::Clock;
+    use crate::telemetry::decision_log::{Redaction, Tap};
+
+    /// Paused time goes on where nobody else has anything to do.
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_is_kept_alive_and_ends_before_tokens_are_long_forgotten() {
+        let tap = Tap::new(Redaction::default(), Clock::system(), 1);
+        let watch = tap.watch(TapFilter::default()).unwrap();
+        let mut streaming = Streaming::new(watch, Shutdown::default());
+        let began = Instant::now();
+        let mut alive = 0;
+        let last = loop {
+            let text = streaming.next().await.unwrap();
+            if &*text != b": here\n\n" {
+                break text;
+            }
+            alive += 1;
+        };
+        assert_eq!(&*last, b"event: end\ndata: ask again\n\n");
+        assert_eq!(began.elapsed(), LONGEST_WATCH);
+        assert_eq!(alive, LONGEST_WATCH.as_secs() / KEEP_ALIVE.as_secs());
+        assert!(streaming.next().await.is_none());
+        drop(streaming);
+        assert!(!tap.is_watched());
+    }
 }

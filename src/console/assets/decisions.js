@@ -51,6 +51,7 @@ export const show = (main, { signal }) => {
   filter = { ...filter, ...takeFilter() };
   let isPaused = false;
   let isLive = false;
+  let isOver = false;
   let problem = null;
   let dropped = 0;
   let dropping = 0;
@@ -101,6 +102,7 @@ export const show = (main, { signal }) => {
       waiting.push(JSON.parse(data));
       if (waiting.length > MOST) waiting.shift();
     } else if (name === 'dropped') dropping = Number(data);
+    else if (name === 'end' && data === 'ask again') isOver = true;
     else if (name === 'end') problem = 'The server is shutting down. Trying again.';
     if (isPainting) return;
     isPainting = true;
@@ -117,6 +119,12 @@ export const show = (main, { signal }) => {
     for (let pauseFor = 1000; !mine.signal.aborted; pauseFor = Math.min(pauseFor * 2, 15000)) {
       try {
         await follow(`decisions${query(filter)}`, (name, data) => { pauseFor = 1000; take(name, data); }, mine.signal);
+        if (isOver) {
+          isOver = false;
+          dropped += dropping;
+          dropping = 0;
+          continue;
+        }
         problem ??= 'The stream ended. Trying again.';
       } catch (error) {
         if (error.name === 'AbortError') return;

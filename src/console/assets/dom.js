@@ -79,7 +79,7 @@ export const tableRow = (heads, cells, properties = {}) =>
       const { text, class: kind } = heads[place];
       return place
         ? el('td', { role: 'cell', class: kind, 'data-label': text }, content)
-        : el('th', { role: 'rowheader', scope: 'row', class: kind }, content);
+        : el('th', { role: 'rowheader', scope: 'row', class: kind, 'data-label': text }, content);
     }),
   );
 
