@@ -94,12 +94,9 @@ impl Range {
 
     /// How far apart its points are, in seconds: few enough for a picture.
     pub fn step(self) -> u64 {
-        match self.seconds() {
-            ..=300 => 15,
-            ..=HOUR => 60,
-            ..=DAY => 300,
-            _ => 900,
-        }
+        const STEPS: [(u64, u64); 3] = [(5 * MINUTE, 15), (HOUR, 60), (DAY, 300)];
+        let found = STEPS.into_iter().find(|(longest, _)| self.seconds() <= *longest);
+        found.map_or(900, |(_, step)| step)
     }
 }
 

@@ -12,7 +12,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use super::access::{Caller, Callers};
@@ -97,9 +97,6 @@ impl Management {
         if parts.method != route.method {
             return Err(Failure::MethodNotAllowed(route.method));
         }
-        let Ok(_place) = self.0.requests.try_acquire() else {
-            return Err(Failure::Unavailable("too many requests at a time; try again".into()));
-        };
         let call = Call { inner: &self.0, caller: &caller, parts: &parts, places: &route.places };
         call.check_roles(route.endpoint)?;
         let shown = match route.endpoint {
@@ -161,21 +158,22 @@ impl Call<'_> {
 
     async fn status(&self) -> Result<Value, Failure> {
         let parameters = self.parameters(&[KUBECONFIG])?;
-        let objects = self.objects(&parameters, None)?;
+        let (objects, _place) = self.objects(&parameters, None)?;
         Ok(json!({ "istioEnabled": objects.istio_enabled().await? }))
     }
 
     async fn list(&self, kind: MeshKind, show: fn(&Value) -> Value) -> Result<Value, Failure> {
         let parameters = self.parameters(&["namespace", KUBECONFIG])?;
         let namespace = parameters.namespace()?;
-        let found = self.objects(&parameters, None)?.list(kind, namespace).await?;
+        let (objects, _place) = self.objects(&parameters, None)?;
+        let found = objects.list(kind, namespace).await?;
         Ok(found.iter().map(show).collect())
     }
 
     async fn virtual_service(&self) -> Result<Value, Failure> {
         let parameters = self.parameters(&[KUBECONFIG])?;
         let (namespace, name) = self.named()?;
-        let objects = self.objects(&parameters, None)?;
+        let (objects, _place) = self.objects(&parameters, None)?;
         let found = objects.get(MeshKind::VirtualService, namespace, name).await?;
         Ok(shown::virtual_service(&found.ok_or(MeshError::NotFound)?))
     }
@@ -183,7 +181,7 @@ impl Call<'_> {
     async fn topology(&self) -> Result<Value, Failure> {
         let parameters = self.parameters(&["namespace", KUBECONFIG])?;
         let namespace = parameters.namespace()?;
-        let objects = self.objects(&parameters, None)?;
+        let (objects, _place) = self.objects(&parameters, None)?;
         let found = objects.list(MeshKind::VirtualService, namespace).await?;
         Ok(json!(topology::edges(&found, namespace)))
     }
@@ -202,6 +200,7 @@ impl Call<'_> {
             let message = "there are no metrics: no Prometheus is configured (--prometheus-url)";
             return Err(Failure::Unavailable(message.into()));
         };
+        let _place = self.place()?;
         let now = clock.unix_seconds();
         let asked = prometheus.timeseries(metric, service, namespace, range, now).await;
         let timeseries = asked.map_err(|error| {
@@ -222,7 +221,7 @@ impl Call<'_> {
         let (namespace, name) = self.named()?;
         let asked = Asked::read(&read(&self.parts.headers, body).await?)
             .map_err(|error| Failure::BadRequest(error.to_string()))?;
-        let objects = self.objects(&parameters, asked.kubeconfig.as_deref())?;
+        let (objects, _place) = self.objects(&parameters, asked.kubeconfig.as_deref())?;
         match self.change(&objects, namespace, name, &asked).await {
             // Once more, on what it is now.
             Err(Failure::Conflict(_)) => self.change(&objects, namespace, name, &asked).await,
@@ -246,6 +245,7 @@ impl Call<'_> {
         tracing::info!(
             target: "postern::management",
             user,
+            kubeconfig_sha256 = objects.kubeconfig_sha256(),
             namespace,
             name,
             route,
@@ -273,25 +273,34 @@ impl Call<'_> {
         &self,
         parameters: &Parameters,
         of_body: Option<&str>,
-    ) -> Result<MeshObjects, Failure> {
+    ) -> Result<(MeshObjects, SemaphorePermit<'_>), Failure> {
         let mut headers = self.parts.headers.get_all(KUBECONFIG_HEADER).iter();
         let of_header = headers.next().map(|value| value.to_str().unwrap_or_default());
         let several = headers.next().is_some();
         let mut sent = [parameters.get(KUBECONFIG), of_header, of_body].into_iter().flatten();
-        let Some(text) = sent.next() else { return Ok(self.inner.settings.objects.clone()) };
+        let Some(text) = sent.next() else {
+            return Ok((self.inner.settings.objects.clone(), self.place()?));
+        };
         let Some(allowed) = &self.inner.settings.inline_kubeconfig else { return Err(disabled()) };
         if several || sent.next().is_some() {
             return Err(Failure::BadRequest("there is more than one kubeconfig".into()));
         }
         let cluster = Cluster::inline(text, allowed);
         let cluster = cluster.map_err(|error| Failure::BadRequest(error.to_string()))?;
+        let place = self.place()?;
         tracing::info!(
             target: "postern::management",
             user = self.caller.name,
             kubeconfig_sha256 = cluster.kubeconfig_sha256(),
             "a caller's kubeconfig is used"
         );
-        Ok(MeshObjects::Cluster(cluster))
+        Ok((MeshObjects::Cluster(cluster), place))
+    }
+
+    /// A place among those who are answered at a time. Last of all checks, as it is a 503.
+    fn place(&self) -> Result<SemaphorePermit<'_>, Failure> {
+        let place = self.inner.requests.try_acquire();
+        place.map_err(|_| Failure::Unavailable("too many requests at a time; try again".into()))
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     promises::{Installation, each, text},
-    shapes::{chart, overlay},
+    shapes::{chart, management, overlay},
 };
 
 fn known(flag: &str) -> bool {
@@ -93,15 +93,37 @@ fn sidecars_know_whom_they_guard(#[case] installation: Installation) {
     assert!(config.use_remote_address);
 }
 
+#[rstest]
+#[case(chart(&management("service", &json!({ "tlsSecret": "tls" })), &["tls"]), true)]
+#[case(chart(&management("store", &json!({})), &[]), false)]
+#[case(overlay("service-management"), true)]
+fn the_management_api_is_understood(#[case] installation: Installation, #[case] has_tls: bool) {
+    let folder = tempfile::tempdir().unwrap();
+    let config = configuration(&installation, folder.path());
+    let management = config.management.unwrap();
+    assert_eq!(management.address, "0.0.0.0:9443".parse().unwrap());
+    assert_eq!(management.identity.is_some(), has_tls);
+    assert_eq!(management.hosts.is_empty(), has_tls);
+    assert_eq!(management.jwt_rules[0]["issuer"], "https://issuer.example");
+    let pod = installation.pod();
+    assert_eq!(pod.port("management"), Some(9443));
+    if has_tls {
+        let volume = pod.volume_at("postern", "/etc/postern/management");
+        assert!(volume["secret"]["secretName"].is_string());
+    }
+}
+
 #[test]
 fn every_flag_is_known() {
-    let values: [Value; 3] = [
+    let values: [Value; 4] = [
+        management("store", &json!({})),
         json!({ "policies": { "namespaces": ["shop"] } }),
         json!({ "shape": "sidecar" }),
         json!({ "shape": "store" }),
     ];
     let charts = values.iter().map(|values| chart(values, &[]));
-    let overlays = ["service", "service-files", "sidecar", "store"].map(overlay);
+    let overlays =
+        ["service", "service-files", "service-management", "sidecar", "store"].map(overlay);
     for installation in charts.chain(overlays) {
         for argument in installation.pod().arguments().iter().skip(1) {
             let flag = argument.split('=').next().unwrap();

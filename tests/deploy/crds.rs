@@ -43,6 +43,7 @@ fn all_are_printed_unless_some_are_asked_for() {
     assert_eq!(list["kind"], "List");
     assert_eq!(list["items"], json!(documents));
     assert_eq!(names(&yaml(&printed(&["pa", "ap"]))), [r#""pa""#, r#""ap""#]);
+    assert_eq!(names(&yaml(&printed(&["virtualservice"]))), [r#""vs""#]);
 
     let refused = postern(&["crds", "pods"]);
     assert_eq!(refused.status.code(), Some(2));
@@ -65,7 +66,9 @@ fn helm_and_kustomize_bring_them() {
 
 #[test]
 fn kubernetes_takes_them() {
-    let definitions = Kind::ALL.map(schema::custom_resource_definition);
+    let routes = schema::virtual_service::custom_resource_definition();
+    let definitions: Vec<_> =
+        Kind::ALL.into_iter().map(schema::custom_resource_definition).chain([routes]).collect();
     for version in crate::tools::KUBERNETES {
         assert_eq!(crate::tools::invalid(&definitions, version), [] as [Value; 0], "{version}");
     }

@@ -146,16 +146,25 @@ impl Installation {
             json!({ "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create", "get", "patch", "update"] }),
         ];
         let of_pods = json!({ "apiGroups": [""], "resources": ["pods", "services"], "verbs": ["get", "list", "watch"] });
+        let of_routes = json!({ "apiGroups": ["networking.istio.io"], "resources": ["virtualservices"], "verbs": ["get", "list", "patch"] });
+        let has_kube = pod.arguments().contains(&"--kube");
+        let reads_routes = has_kube && pod.argument("--management").is_some();
         let reads_pods = pod.argument("--kube-workloads") == Some("true");
         let roles: Vec<_> =
             ["Role", "ClusterRole"].iter().flat_map(|kind| self.of_kind(kind)).collect();
         for role in &roles {
             for rule in each(&role["rules"]) {
-                assert!(allowed.contains(rule) || reads_pods && *rule == of_pods, "{rule}");
+                assert!(
+                    allowed.contains(rule)
+                        || reads_pods && *rule == of_pods
+                        || reads_routes && *rule == of_routes,
+                    "{rule}"
+                );
             }
         }
-        let rules = roles.iter().flat_map(|role| each(&role["rules"]));
-        assert_eq!(rules.filter(|rule| **rule == of_pods).count() > 0, reads_pods);
+        let rules = || roles.iter().flat_map(|role| each(&role["rules"]));
+        assert_eq!(rules().any(|rule| *rule == of_pods), reads_pods);
+        assert_eq!(rules().any(|rule| *rule == of_routes), reads_routes);
         let bindings: Vec<_> =
             ["RoleBinding", "ClusterRoleBinding"].iter().flat_map(|k| self.of_kind(k)).collect();
         assert_eq!(roles.len(), bindings.len());
@@ -171,7 +180,7 @@ impl Installation {
             assert_eq!(subject["name"], pod.spec["serviceAccountName"]);
         }
         // Whoever needs nothing from the API server has no rights there.
-        assert_eq!(!roles.is_empty(), pod.arguments().contains(&"--kube"));
+        assert_eq!(!roles.is_empty(), has_kube);
     }
 }
 

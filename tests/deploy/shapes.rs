@@ -45,6 +45,20 @@ fn application() -> Value {
     })
 }
 
+/// The management API, with these values besides.
+pub(crate) fn management(shape: &str, more: &Value) -> Value {
+    let mut management = json!({
+        "enabled": true,
+        "issuer": "https://issuer.example",
+        "jwksUri": "https://issuer.example/keys",
+        "audiences": ["postern", "operators"],
+        "prometheusUrl": "http://prometheus.monitoring:9090",
+    });
+    let more = more.as_object().unwrap().clone();
+    management.as_object_mut().unwrap().extend(more);
+    json!({ "shape": shape, "management": management })
+}
+
 #[rstest]
 #[case::as_it_is(json!({}), &[])]
 #[case::some_namespaces(
@@ -79,6 +93,17 @@ fn application() -> Value {
     json!({ "workload": { "pods": true }, "policies": { "namespaces": ["istio-system", "shop"] } }),
     &[]
 )]
+#[case::service_with_management(management("service", &json!({ "tlsSecret": "tls" })), &["tls"])]
+#[case::files_with_management(
+    json!({
+        "policies": { "source": "files", "existingConfigMap": "policies" },
+        "config": { "managementJwtRules": [{ "issuer": "https://issuer.example" }] },
+        "management": { "enabled": true, "tlsSecret": "tls", "port": 8443 },
+        "networkPolicy": { "managementClients": [{ "podSelector": { "matchLabels": { "ops": "yes" } } }] },
+    }),
+    &["policies", "tls"]
+)]
+#[case::store_with_management(management("store", &json!({})), &[])]
 #[case::sidecar(
     json!({
         "shape": "sidecar",
@@ -118,6 +143,12 @@ fn overlays_hold(#[case] name: &str) {
     holds(&overlay(name));
 }
 
+#[test]
+fn an_overlay_with_management_holds() {
+    let given = vec!["postern-management-tls"];
+    holds(&Installation { given, ..overlay("service-management") });
+}
+
 /// Promises that cannot be broken would say nothing.
 #[rstest]
 #[case("/spec/template/spec/containers/0/securityContext/readOnlyRootFilesystem", json!(false))]
@@ -154,6 +185,15 @@ fn the_linter_has_nothing_to_say() {
     "policies.files or policies.existingConfigMap is needed"
 )]
 #[case::digest(json!({ "image": { "digest": "sha256:12" } }), "digest")]
+#[case::management_without_tls(management("service", &json!({})), "management.tlsSecret is needed")]
+#[case::management_for_everyone(
+    management("service", &json!({ "tlsSecret": "tls", "audiences": [] })),
+    "management.audiences is needed"
+)]
+#[case::management_in_a_sidecar(
+    management("sidecar", &json!({ "tlsSecret": "tls" })),
+    "management is for the shapes service and store"
+)]
 fn wrong_values_are_refused(#[case] values: Value, #[case] expected: &str) {
     let refused = helm(&values).unwrap_err();
     assert!(refused.contains(expected), "{refused}");
@@ -230,6 +270,7 @@ fn listed_namespaces_need_no_cluster_role() {
     };
     assert_eq!(rules(&json!({})), 2);
     assert_eq!(rules(&json!({ "workload": { "pods": true } })), 3);
+    assert_eq!(rules(&management("service", &json!({ "tlsSecret": "tls" }))), 3);
 
     // A sidecar writes no status: there are as many as pods.
     let sidecar = chart(&json!({ "shape": "sidecar" }), &[]);

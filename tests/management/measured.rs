@@ -4,8 +4,8 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use postern::authn::clock::Clock;
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -55,7 +55,7 @@ async fn numbers_of_a_real_prometheus() {
     let points = points(&rps);
     assert_eq!(points.len(), 61);
     assert!(points.windows(2).all(|pair| pair[1].0 - pair[0].0 == 60));
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let now = Clock::system().unix_seconds();
     assert!((0..60).contains(&(i64::try_from(now).unwrap() - points[60].0)));
     for (range, count) in [("1m", 5), ("5m", 21), ("30m", 31), ("60m", 61), ("2h", 25)] {
         let reply = ask("rps", &format!("&range={range}")).await;

@@ -7,8 +7,8 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use postern::authn::clock::Clock;
 use tempfile::TempDir;
 
 const NEEDED: &str = "the tests need Prometheus 2.42 or later with its promtool: install it (on \
@@ -67,7 +67,7 @@ const SERVICES: [(&str, &str, &str); 4] = [
 
 /// Three hours until now and a while on, in the text form.
 fn telemetry() -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() / EVERY * EVERY;
+    let now = Clock::system().unix_seconds() / EVERY * EVERY;
     let (first, last) = (now - 3 * 3600, now + 1800);
     let mut text = String::new();
     let mut family = "";

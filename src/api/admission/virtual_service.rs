@@ -245,7 +245,8 @@ impl Routes {
     fn port(&mut self, port: Option<&Value>, path: &str, may_be_zero: bool) {
         let Some(port) = port else { return };
         let number = port.as_i64().unwrap_or_default();
-        if !(1..=65535).contains(&number) && !(may_be_zero && number == 0) {
+        let is_port = (1..=65535).contains(&number) || (may_be_zero && number == 0);
+        if !is_port {
             self.refuse_number(path, number, "a port is 1 to 65535");
         }
     }

@@ -148,7 +148,7 @@ impl Cluster {
                 Err(Broken::Failed(error)) => Err(error),
                 Ok(objects) => Ok(objects),
             }?;
-            objects.sort_by(|a, b| name(a).cmp(&name(b)));
+            objects.sort_by(|a, b| name(a).cmp(name(b)));
             Ok(objects)
         })
         .await

@@ -105,6 +105,14 @@ impl MeshObjects {
         }
     }
 
+    /// The SHA-256 of the kubeconfig that a caller sent for them, for audits.
+    pub fn kubeconfig_sha256(&self) -> Option<&str> {
+        match self {
+            Self::Files(_) | Self::Store(_) => None,
+            Self::Cluster(cluster) => cluster.kubeconfig_sha256(),
+        }
+    }
+
     /// The objects of a namespace, whole, by name.
     pub async fn list(&self, kind: MeshKind, namespace: &str) -> Result<Vec<Value>, MeshError> {
         match self {

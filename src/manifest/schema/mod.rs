@@ -150,17 +150,18 @@ pub fn custom_resource_definition(kind: Kind) -> Value {
                 spec.insert("x-kubernetes-preserve-unknown-fields".to_owned(), json!(true));
             }
         }
-        let mut version = version(name, stored, &of_version(kind, name).columns, schema);
+        let mut version = version(name, stored, &of_version(kind, name).columns, &schema);
         if let (Kind::ApiRule, "v1alpha1", Some(version)) = (kind, *name, version.as_object_mut()) {
             version.insert("deprecated".to_owned(), json!(true));
             version.insert("deprecationWarning".to_owned(), json!(V1ALPHA1_DEPRECATION));
         }
         version
     };
-    definition(group, of(kind), categories(kind), versions.iter().map(version).collect())
+    let versions: Vec<_> = versions.iter().map(version).collect();
+    definition(group, of(kind), categories(kind), &versions)
 }
 
-fn version(name: &str, stored: bool, columns: &[Column], schema: Value) -> Value {
+fn version(name: &str, stored: bool, columns: &[Column], schema: &Value) -> Value {
     let columns: Vec<_> = columns
         .iter()
         .map(|Column { name, kind, description, json_path }| {
@@ -177,12 +178,7 @@ fn version(name: &str, stored: bool, columns: &[Column], schema: Value) -> Value
     })
 }
 
-fn definition(
-    group: &str,
-    schema: &KindSchema,
-    categories: &[&str],
-    versions: Vec<Value>,
-) -> Value {
+fn definition(group: &str, schema: &KindSchema, categories: &[&str], versions: &[Value]) -> Value {
     let KindSchema { kind, plural, singular, short_name, .. } = schema;
     let mut names = json!({
         "kind": kind,

@@ -40,6 +40,7 @@ pub fn schema() -> &'static KindSchema {
 pub fn custom_resource_definition() -> Value {
     let stored = VERSIONS.first();
     let of_version =
-        |name: &&str| version(name, stored == Some(name), &SCHEMA.columns, SCHEMA.schema.clone());
-    definition(GROUP, &SCHEMA, &CATEGORIES, VERSIONS.iter().map(of_version).collect())
+        |name: &&str| version(name, stored == Some(name), &SCHEMA.columns, &SCHEMA.schema);
+    let versions = VERSIONS.each_ref().map(of_version);
+    definition(GROUP, &SCHEMA, &CATEGORIES, &versions)
 }

@@ -109,11 +109,43 @@ seccompProfile:
 {{- else }}
 - --policies=/etc/postern/policies
 {{- end }}
+{{- if .Values.management.enabled }}
+{{- include "postern.managementArgs" . }}
+{{- end }}
 {{- if .Values.config }}
 - --config=/etc/postern/config/postern.yaml
 {{- end }}
 {{- with .Values.extraArgs }}
 {{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* The management API. Replicas of a Deployment would each have a certificate of an authority of its own,
+which nobody could know. */}}
+{{- define "postern.managementArgs" -}}
+{{- with .Values.management }}
+{{- if eq $.Values.shape "sidecar" }}{{ fail "management is for the shapes service and store: a sidecar serves its pod alone" }}{{ end }}
+{{- if and (eq $.Values.shape "service") (not .tlsSecret) }}{{ fail "management.tlsSecret is needed: the name of a Secret with tls.crt and tls.key" }}{{ end }}
+{{- if and .issuer (not .audiences) }}{{ fail "management.audiences is needed beside management.issuer: tokens that are meant for others are not for it" }}{{ end }}
+- --management={{ $.Values.bindAddress }}:{{ .port }}
+{{- if .tlsSecret }}
+- --management-certificate=/etc/postern/management/tls.crt
+- --management-key=/etc/postern/management/tls.key
+{{- else }}
+- --management-hosts={{ include "postern.fullname" $ }}.{{ $.Release.Namespace }}.svc
+{{- end }}
+{{- with .issuer }}
+- --management-issuer={{ . }}
+{{- end }}
+{{- with .jwksUri }}
+- --management-jwks-uri={{ . }}
+{{- end }}
+{{- with .audiences }}
+- --management-audiences={{ join "," . }}
+{{- end }}
+{{- with .prometheusUrl }}
+- --prometheus-url={{ . }}
+{{- end }}
 {{- end }}
 {{- end -}}
 
@@ -166,6 +198,11 @@ livenessProbe:
   mountPath: /etc/postern/policies
   readOnly: true
 {{- end }}
+{{- if and .Values.management.enabled .Values.management.tlsSecret }}
+- name: management-tls
+  mountPath: /etc/postern/management
+  readOnly: true
+{{- end }}
 {{- if .Values.config }}
 - name: postern-config
   mountPath: /etc/postern/config
@@ -196,6 +233,10 @@ livenessProbe:
 - name: postern-policies
   configMap: { name: {{ include "postern.policiesConfigMap" . | quote }} }
 {{- end }}
+{{- if and .Values.management.enabled .Values.management.tlsSecret }}
+- name: management-tls
+  secret: { secretName: {{ .Values.management.tlsSecret | quote }}, defaultMode: 288 } # 0440
+{{- end }}
 {{- if .Values.config }}
 - name: postern-config
   configMap: { name: {{ printf "%s-config" (include "postern.fullname" .) | quote }} }
@@ -221,6 +262,9 @@ ports:
 - { name: probes, containerPort: 8283 }
 {{- if eq .Values.shape "store" }}
 - { name: api, containerPort: {{ .Values.store.api.port }} }
+{{- end }}
+{{- if .Values.management.enabled }}
+- { name: management, containerPort: {{ .Values.management.port }} }
 {{- end }}
 {{ include "postern.probes" . }}
 {{- if and (ne .Values.shape "sidecar") (gt (int .Values.drainSeconds) 0) }}
