@@ -2,6 +2,11 @@
 //!
 //! Reads as a list of what is connected with what; every part's work is its own.
 
+#[cfg(feature = "console")]
+mod console;
+#[cfg(not(feature = "console"))]
+#[path = "app/no_console.rs"]
+mod console;
 mod decision_log;
 mod decoding;
 mod explain;
@@ -24,6 +29,7 @@ mod workers;
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
+use axum::Router;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
 use tonic::service::Routes;
 
@@ -115,6 +121,7 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
 
     // A file that cannot be written is known before anything is served.
     let (decision_log, log_writer) = decision_log::open(&config, keys.clock, &metrics)?.unzip();
+    let tap = console::tap(&config, keys.clock);
     let traces = Traces::open(&config)?;
 
     // Ports.
@@ -174,6 +181,12 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
     };
 
     // Serving.
+    let (corpora, changes) = watch::channel(corpus.unwrap_or_default());
+    #[cfg(feature = "management")]
+    let objects = {
+        let cluster = management.as_ref().and_then(management::Port::cluster);
+        management::objects(&config, cluster, store, changes.clone())
+    };
     let admin = Admin {
         readiness: readiness.clone(),
         control: control.clone(),
@@ -189,11 +202,27 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
                 settings: request_settings(&config),
                 providers: config.extension_providers.definitions(),
             };
-            move |content, format| explainer.explain(content, format)
+            move |question| explainer.explain(question)
         }),
     };
     let probes_router = admin::probes_router(admin.clone());
-    let admin = admin::router(admin, admin_addr.ip().is_loopback());
+    let is_local = admin_addr.ip().is_loopback();
+    let more = match tap.clone() {
+        Some(tap) => {
+            let parts = console::Parts {
+                snapshots: snapshots.clone(),
+                tap,
+                #[cfg(feature = "console")]
+                objects: (config.kube.is_none() || management.is_some()).then(|| objects.clone()),
+                #[cfg(feature = "console")]
+                callers: management.as_ref().map(management::Port::callers),
+                clock: keys.clock,
+            };
+            console::router(&config, &admin, parts, is_local, &drain)
+        }
+        None => Router::new(),
+    };
+    let admin = admin::router(admin, is_local, more);
     let mut routes = Routes::builder();
     routes.add_service(health_service);
     let authorization = services::grpc_services(
@@ -202,8 +231,7 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
         snapshots.clone(),
         &keys,
         &metrics,
-        decision_log,
-        traces.spans(),
+        services::Witnesses { decision_log, tap, spans: traces.spans() },
     )?;
     let http_server = http::server(&config, &authorization);
     let (workers, ended) =
@@ -229,12 +257,11 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
     tracing::info!(listener = "admin", address = %admin_addr, "listening on");
 
     // Changes.
-    let (corpora, changes) = watch::channel(corpus.unwrap_or_default());
     let statuses = source.write_statuses(control);
     #[cfg(feature = "management")]
     let management = management.map(|port| {
         let address = port.address;
-        (address, port.start(&config, store, changes.clone(), drain.clone()))
+        (address, port.start(&config, objects, drain.clone()))
     });
     let mut background = vec![
         tokio::spawn(wait),

@@ -76,6 +76,9 @@ pub mod explain;
 
 pub mod admin;
 
+#[cfg(feature = "console")]
+pub mod console;
+
 pub mod config;
 
 pub mod app;

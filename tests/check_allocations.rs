@@ -27,6 +27,7 @@ use postern::authn::{NoKeys, TokenCache};
 use postern::control::publish::SnapshotCell;
 use postern::extauthz::{AuthorizationService, CheckMetrics, RequestSettings};
 use postern::model::Outcome;
+use postern::telemetry::decision_log::{Redaction, Tap};
 use postern::telemetry::metrics::Metrics;
 use prost::Message as _;
 use rstest::rstest;
@@ -46,6 +47,8 @@ fn service(rules: usize) -> AuthorizationService {
     };
     AuthorizationService::new(cell, Arc::new(NoKeys), RequestSettings::default(), Clock::system())
         .with_metrics(metrics)
+        // Nobody watches.
+        .with_tap(Tap::new(Redaction::default(), Clock::system(), 16))
         .with_token_cache(Arc::new(TokenCache::new(1 << 20)))
 }
 

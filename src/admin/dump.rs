@@ -130,7 +130,8 @@ fn resource(resource: &Resource) -> Value {
     })
 }
 
-fn rejection(rejection: &Rejection) -> Value {
+/// What is refused, for programs.
+pub(crate) fn rejection(rejection: &Rejection) -> Value {
     let (resource, path) = match &rejection.subject {
         Subject::Resource(id) => (Some(id.to_string()), None),
         Subject::Path(path) => (None, Some(&**path)),

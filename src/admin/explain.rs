@@ -21,6 +21,19 @@ pub enum ExplainFormat {
     Human,
     /// Programs.
     Json,
+    /// Programs that show it to people, too: with what they would be told as `text`.
+    JsonWithText,
+}
+
+/// What is to be explained.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// A request file, or a CheckRequest in JSON or bytes.
+    pub content: &'a [u8],
+    /// For whom.
+    pub format: ExplainFormat,
+    /// What the proxy adds to `context_extensions`, which name the workload.
+    pub extensions: &'a [(String, String)],
 }
 
 /// An explanation.
@@ -41,17 +54,22 @@ pub struct NotExplained(pub String);
 #[derive(Clone)]
 pub struct Explain(Arc<Function>);
 
-type Function = dyn Fn(&[u8], ExplainFormat) -> Result<Explained, NotExplained> + Send + Sync;
+type Function = dyn Fn(&Question<'_>) -> Result<Explained, NotExplained> + Send + Sync;
 
 impl Explain {
     /// By this function.
     pub fn new(
-        explain: impl Fn(&[u8], ExplainFormat) -> Result<Explained, NotExplained>
-        + Send
-        + Sync
-        + 'static,
+        explain: impl Fn(&Question<'_>) -> Result<Explained, NotExplained> + Send + Sync + 'static,
     ) -> Self {
         Self(Arc::new(explain))
+    }
+
+    /// Explains one. Every rule is looked at, of thousands maybe.
+    ///
+    /// # Errors
+    /// It is no request.
+    pub fn run(&self, question: &Question<'_>) -> Result<Explained, NotExplained> {
+        (self.0)(question)
     }
 }
 
@@ -76,8 +94,10 @@ pub(super) async fn explain(
     };
     // Every rule is looked at, of thousands maybe: not where Envoy is answered.
     let explain = admin.explain.clone();
-    let explained = tokio::task::spawn_blocking(move || (explain.0)(&body, format)).await;
-    match explained {
+    let explained = tokio::task::spawn_blocking(move || {
+        explain.run(&Question { content: &body, format, extensions: &[] })
+    });
+    match explained.await {
         Ok(Ok(Explained::Text(text))) => format!("{text}\n").into_response(),
         Ok(Ok(Explained::Json(json))) => {
             let kind = HeaderValue::from_static("application/json");

@@ -26,8 +26,12 @@ use crate::telemetry::logging::LogLevel;
 use crate::telemetry::metrics::{self, Metrics};
 
 pub(crate) use dump::diagnostic as diagnostic_json;
-pub use explain::{Explain, ExplainFormat, Explained, NotExplained};
-pub use key_sources::KeySourceStatus;
+#[cfg(feature = "console")]
+pub(crate) use dump::rejection as rejection_json;
+pub use explain::{Explain, ExplainFormat, Explained, NotExplained, Question};
+#[cfg(feature = "console")]
+pub(crate) use key_sources::origin as key_origin;
+pub use key_sources::{Freshness, KeySourceStatus};
 pub use readiness::{Checks, Readiness};
 
 const INDEX: &str = "\
@@ -69,8 +73,9 @@ impl fmt::Debug for Admin {
 
 /// The endpoints. `local` says that they are bound to loopback, where only programs of this machine
 /// may ask; a browser that was led here by a name of somebody else's is turned away. What is asked
-/// about other requests is answered there only: it tells what policies say.
-pub fn router(admin: Admin, local: bool) -> Router {
+/// about other requests is answered there only: it tells what policies say. `more` are endpoints of
+/// others, without a fallback, beside these.
+pub fn router(admin: Admin, local: bool, more: Router) -> Router {
     let explain = post(explain::explain).layer(DefaultBodyLimit::max(explain::MOST_BYTES));
     let router = if local { Router::new().route("/explain", explain) } else { Router::new() };
     let router = router
@@ -85,7 +90,8 @@ pub fn router(admin: Admin, local: bool) -> Router {
         )
         .fallback(|| async { (StatusCode::NOT_FOUND, "not found; / lists what there is\n") })
         .layer(middleware::map_response(harden))
-        .with_state(admin);
+        .with_state(admin)
+        .merge(more);
     if local { router.layer(middleware::from_fn(host::refuse_names)) } else { router }
 }
 

@@ -47,15 +47,15 @@ impl Served {
             metrics: Arc::new(Metrics::new("0.0.0")),
             config: Arc::new(serde_json::json!({ "listen": "127.0.0.1:0" })),
             log_level: LogLevel::detached(LogFilter::default()),
-            explain: Explain::new(|content, format| match content {
+            explain: Explain::new(|Question { content, format, .. }| match *content {
                 b"bad" => Err(NotExplained("no request".into())),
-                _ if format == ExplainFormat::Human => Ok(Explained::Text("ALLOW".into())),
+                _ if *format == ExplainFormat::Human => Ok(Explained::Text("ALLOW".into())),
                 _ => Ok(Explained::Json(serde_json::json!({ "decision": "allow" }))),
             }),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let router = router(admin.clone(), local);
+        let router = router(admin.clone(), local, Router::new());
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { address, admin, control }
     }
@@ -105,6 +105,8 @@ fn key_sources() -> Vec<KeySourceStatus> {
             keys: 2,
             age: Some(Duration::from_secs(34)),
             error: None,
+            last_failure: None,
+            failures: 0,
         },
         KeySourceStatus {
             issuer: "https://b.example".into(),
@@ -112,6 +114,8 @@ fn key_sources() -> Vec<KeySourceStatus> {
             keys: 0,
             age: None,
             error: Some("cannot connect".into()),
+            last_failure: Some(Duration::from_secs(2)),
+            failures: 3,
         },
     ]
 }

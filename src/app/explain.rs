@@ -6,7 +6,7 @@ use std::fmt;
 
 use envoy_types::pb::envoy::service::auth::v3::CheckRequest;
 
-use crate::admin::{ExplainFormat, Explained, NotExplained};
+use crate::admin::{ExplainFormat, Explained, NotExplained, Question};
 use crate::authn::Verifier;
 use crate::authn::clock::Clock;
 use crate::authn::jwks::KeySets;
@@ -33,10 +33,16 @@ impl Explainer {
     /// Explains a request file or a CheckRequest. Takes a while where there are many rules.
     pub(super) fn explain(
         &self,
-        content: &[u8],
-        format: ExplainFormat,
+        &Question { content, format, extensions }: &Question<'_>,
     ) -> Result<Explained, NotExplained> {
-        if let Some(check) = recorded::check_request(content, "the request").map_err(no_request)? {
+        let name = |check: &mut CheckRequest| {
+            if let Some(attributes) = &mut check.attributes {
+                attributes.context_extensions.extend(extensions.iter().cloned());
+            }
+        };
+        let recorded = recorded::check_request(content, "the request").map_err(no_request)?;
+        if let Some(mut check) = recorded {
+            name(&mut check);
             let attributes = from_check(&check, &self.settings, &CertificateNames::default());
             return self.decide(&check, attributes, None, format);
         }
@@ -45,7 +51,8 @@ impl Explainer {
             let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
             no_request(lines.join("\n\n"))
         })?;
-        let check = request.check_request(self.settings.client_address);
+        let mut check = request.check_request(self.settings.client_address);
+        name(&mut check);
         self.decide(&check, request.attributes(&check, &self.settings), request.now, format)
     }
 
@@ -70,10 +77,14 @@ impl Explainer {
         let decided = Decided::new(plan, attributes, &verifier, providers, MOST_MISSES);
         Ok(match format {
             ExplainFormat::Human => Explained::Text(explain::human(&decided, true)),
-            ExplainFormat::Json => {
+            ExplainFormat::Json | ExplainFormat::JsonWithText => {
                 let mut json = explain::json(&decided, true);
                 if let Some(members) = json.as_object_mut() {
                     members.insert("revision".to_owned(), snapshot.revision.into());
+                    if format == ExplainFormat::JsonWithText {
+                        let text = explain::human(&decided, true);
+                        members.insert("text".to_owned(), text.into());
+                    }
                 }
                 Explained::Json(json)
             }

@@ -77,12 +77,15 @@ impl KeySources {
         let Self { sets, client: _, clock } = self.clone();
         Arc::new(move || {
             let now = clock.now();
+            let since = |at| now.duration_since(at).unwrap_or_default();
             let status = sets.status().into_iter().map(|source| KeySourceStatus {
                 issuer: source.id.issuer,
                 uri: source.id.uri,
                 keys: source.keys,
-                age: source.last_success.map(|at| now.duration_since(at).unwrap_or_default()),
+                age: source.last_success.map(since),
                 error: source.last_error.map(|error| error.describe()),
+                last_failure: source.last_failure.map(since),
+                failures: source.failures,
             });
             status.collect()
         })

@@ -31,6 +31,24 @@ pub(super) fn jwt_rules(config: &Config) -> Result<Option<JwtRules>> {
     rules.map(|rules| JwtRules::parse(rules).context("managementJwtRules")).transpose()
 }
 
+/// The objects of the mesh: those of the cluster, the store, or these files.
+pub(super) fn objects(
+    config: &Config,
+    cluster: Option<Cluster>,
+    store: Option<Store>,
+    corpora: watch::Receiver<Arc<Corpus>>,
+) -> MeshObjects {
+    match (cluster, store) {
+        (Some(cluster), _) => MeshObjects::Cluster(cluster),
+        (None, Some(store)) => MeshObjects::Store(Stored::new(store, Clock::system())),
+        (None, None) => {
+            let workload = config.settings.workloads.first();
+            let namespace = workload.map_or("default", |workload| &workload.namespace);
+            MeshObjects::Files(Files::new(corpora, namespace))
+        }
+    }
+}
+
 /// A management API with a port, which nobody is answered on yet.
 pub(super) struct Port {
     listener: TcpListener,
@@ -73,27 +91,34 @@ impl Port {
         Ok(Self { listener, transport, callers, prometheus, cluster, inline_kubeconfig, address })
     }
 
-    /// Answers until the shutdown begins, about the objects of the cluster, the store, or
-    /// these files.
+    /// Whose tokens it takes.
+    #[cfg(feature = "console")]
+    pub(super) fn callers(&self) -> Callers {
+        self.callers.clone()
+    }
+
+    /// Where its objects are, if in a cluster.
+    pub(super) fn cluster(&self) -> Option<Cluster> {
+        self.cluster.clone()
+    }
+
+    /// Answers until the shutdown begins, about these objects.
     pub(super) fn start(
         self,
         config: &Config,
-        store: Option<Store>,
-        corpora: watch::Receiver<Arc<Corpus>>,
+        objects: MeshObjects,
         drain: Shutdown,
     ) -> JoinHandle<()> {
-        let Self { listener, transport, callers, prometheus, cluster, inline_kubeconfig, address } =
-            self;
+        let Self {
+            listener,
+            transport,
+            callers,
+            prometheus,
+            inline_kubeconfig,
+            address,
+            cluster: _,
+        } = self;
         let clock = Clock::system();
-        let objects = match (cluster, store) {
-            (Some(cluster), _) => MeshObjects::Cluster(cluster),
-            (None, Some(store)) => MeshObjects::Store(Stored::new(store, clock)),
-            (None, None) => {
-                let workload = config.settings.workloads.first();
-                let namespace = workload.map_or("default", |workload| &workload.namespace);
-                MeshObjects::Files(Files::new(corpora, namespace))
-            }
-        };
         let server =
             Management::new(Settings { callers, objects, prometheus, inline_kubeconfig, clock });
         tracing::info!(listener = "management", %address, "listening on");

@@ -16,7 +16,7 @@ use crate::extauthz::{
     AuthorizationService, CheckMetrics, CheckServer, ClientAddress, DESCRIPTORS, RequestSettings,
 };
 use crate::manifest;
-use crate::telemetry::decision_log::DecisionLog;
+use crate::telemetry::decision_log::{DecisionLog, Tap};
 use crate::telemetry::metrics::{Metrics, TokenCacheSample};
 use crate::telemetry::otlp::Spans;
 
@@ -27,6 +27,13 @@ pub(crate) fn decode(config: &Config) -> Decode {
     decoding::decoder(manifest::Options { default_namespace, api_rules: config.api_rules.clone() })
 }
 
+/// Who is told of decisions.
+pub(super) struct Witnesses {
+    pub(super) decision_log: Option<DecisionLog>,
+    pub(super) tap: Option<Tap>,
+    pub(super) spans: Option<Spans>,
+}
+
 /// Adds every gRPC service but health; gives the one that decides.
 pub(super) fn grpc_services(
     routes: &mut RoutesBuilder,
@@ -34,8 +41,7 @@ pub(super) fn grpc_services(
     snapshots: SnapshotCell,
     keys: &KeySources,
     metrics: &Metrics,
-    decision_log: Option<DecisionLog>,
-    spans: Option<Spans>,
+    Witnesses { decision_log, tap, spans }: Witnesses,
 ) -> Result<AuthorizationService> {
     let settings = request_settings(config);
     let check_metrics = CheckMetrics {
@@ -53,6 +59,9 @@ pub(super) fn grpc_services(
     }
     if let Some(decision_log) = decision_log {
         service = service.with_decision_log(decision_log);
+    }
+    if let Some(tap) = tap {
+        service = service.with_tap(tap);
     }
     if let Some(providers) = extension_providers::open(config, metrics)? {
         service = service.with_providers(providers);

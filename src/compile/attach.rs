@@ -4,8 +4,12 @@
 //! <https://istio.io/latest/docs/reference/config/type/workload-selector/> and the Gateway API
 //! policy attachment of Istio.
 
+use std::sync::Arc;
+
 use super::Rejected;
-use crate::model::{Attachment, Mesh, Metadata, PolicyTargetReference, RefusedScope, Workload};
+use crate::model::{
+    Attachment, Mesh, Metadata, PolicyTargetReference, RefusedScope, Resource, Workload,
+};
 
 /// Marks the pods of a Gateway API gateway with the gateway's name.
 const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
@@ -17,6 +21,13 @@ const WAYPOINT_CLASS: &str = "istio-waypoint";
 /// Istio's order: by creation time (none is oldest), then name, then namespace.
 pub(crate) fn precedence(metadata: &Metadata) -> (Option<i64>, &str, &str) {
     (metadata.creation_timestamp, &metadata.name, &metadata.namespace)
+}
+
+/// Resources in the order of precedence.
+pub(super) fn in_order(resources: &[Arc<Resource>]) -> Vec<&Arc<Resource>> {
+    let mut ordered: Vec<&Arc<Resource>> = resources.iter().collect();
+    ordered.sort_by(|a, b| precedence(a.metadata()).cmp(&precedence(b.metadata())));
+    ordered
 }
 
 /// The namespaces whose policies a workload sees: the root namespace, then its own.

@@ -99,31 +99,59 @@ pub fn normalize_audience(audience: &str) -> &str {
     audience.strip_suffix('/').unwrap_or(audience)
 }
 
-/// The effective mode: mesh, then namespace, then workload, the oldest of each; ports only from the
-/// workload policy that won. `policies` come in precedence order, root namespace first.
-pub(super) fn peer_plan(
-    policies: &[&PeerAuthentication],
-    mesh: &Mesh,
-    workload: &Workload,
-) -> PeerPlan {
-    let is_wide =
-        |p: &PeerAuthentication| p.attachment.selector.as_ref().is_none_or(BTreeMap::is_empty);
-    let in_root = |p: &PeerAuthentication| *p.metadata.namespace == *mesh.root_namespace;
-    let find =
-        |wanted: &dyn Fn(&PeerAuthentication) -> bool| policies.iter().copied().find(|p| wanted(p));
-    let mesh_policy = find(&|p| in_root(p) && is_wide(p));
-    let namespace_policy = find(&|p| !in_root(p) && is_wide(p));
-    let workload_policy = find(&|p| !in_root(p) && !is_wide(p) && selects(&p.attachment, workload));
+/// The PeerAuthentications that one workload has its modes from: the oldest of each level.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct PeerLevels<'r> {
+    /// Of the root namespace, for all workloads.
+    pub mesh: Option<&'r PeerAuthentication>,
+    /// Of the workload's namespace, for all of its workloads.
+    pub namespace: Option<&'r PeerAuthentication>,
+    /// With a selector. Modes of ports come from this one alone.
+    pub workload: Option<&'r PeerAuthentication>,
+}
 
+impl<'r> PeerLevels<'r> {
+    /// Of `policies`, which come in precedence order, root namespace first.
+    pub(super) fn of(
+        policies: &[&'r PeerAuthentication],
+        mesh: &Mesh,
+        workload: &Workload,
+    ) -> Self {
+        let is_wide =
+            |p: &PeerAuthentication| p.attachment.selector.as_ref().is_none_or(BTreeMap::is_empty);
+        let in_root = |p: &PeerAuthentication| *p.metadata.namespace == *mesh.root_namespace;
+        let find = |wanted: &dyn Fn(&PeerAuthentication) -> bool| {
+            policies.iter().copied().find(|p| wanted(p))
+        };
+        Self {
+            mesh: find(&|p| in_root(p) && is_wide(p)),
+            namespace: find(&|p| !in_root(p) && is_wide(p)),
+            workload: find(&|p| !in_root(p) && !is_wide(p) && selects(&p.attachment, workload)),
+        }
+    }
+
+    /// From the widest to the narrowest, those that are there.
+    pub fn all(&self) -> impl Iterator<Item = &'r PeerAuthentication> {
+        [self.mesh, self.namespace, self.workload].into_iter().flatten()
+    }
+
+    /// The one that the mode of ports without a mode of their own is from; `None` where it is Istio's
+    /// default.
+    pub fn deciding(&self) -> Option<&'r PeerAuthentication> {
+        self.all().filter(|policy| policy.mtls != MutualTlsMode::Unset).last()
+    }
+}
+
+/// The effective mode: mesh, then namespace, then workload; ports only from the workload policy.
+pub(super) fn peer_plan(levels: &PeerLevels<'_>) -> PeerPlan {
     let inherit = |mode: MutualTlsMode, parent: MutualTlsMode| match mode {
         MutualTlsMode::Unset => parent,
         MutualTlsMode::Disable | MutualTlsMode::Permissive | MutualTlsMode::Strict => mode,
     };
-    let mode = [mesh_policy, namespace_policy, workload_policy]
-        .into_iter()
-        .flatten()
-        .fold(MutualTlsMode::Permissive, |parent, policy| inherit(policy.mtls, parent));
-    let ports = workload_policy
+    let mode =
+        levels.all().fold(MutualTlsMode::Permissive, |parent, policy| inherit(policy.mtls, parent));
+    let ports = levels
+        .workload
         .map(|policy| &policy.port_level_mtls)
         .into_iter()
         .flatten()

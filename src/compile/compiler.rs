@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::access::{Access, Forms, Scope};
 use super::api_rules::{ApiRules, OfWorkload};
 use super::attachments::{NamespaceResources, by_namespace};
-use super::{Rejected, Settings, access, attach, authentication, build, trust_domain};
+use super::{Rejected, Settings, access, attach, authentication, build, holding, trust_domain};
 use crate::model::{
     Action, ApiRule, AuthorizationPolicy, JwtRule, Kind, Mesh, Metadata, RefusedScope, Resource,
     ResourceId, Workload,
@@ -61,10 +61,7 @@ impl Compiler {
             *self = Self { mesh: settings.mesh.clone(), series, ..Self::default() };
         }
         self.compiled = 0;
-        let mut ordered: Vec<&Arc<Resource>> = resources.iter().collect();
-        ordered.sort_by(|a, b| {
-            attach::precedence(a.metadata()).cmp(&attach::precedence(b.metadata()))
-        });
+        let ordered = attach::in_order(resources);
         let namespaces = by_namespace(&ordered);
         let mut refused: HashMap<&str, Vec<&Rejected>> = HashMap::new();
         let mut refused_api_rules = Vec::new();
@@ -249,14 +246,7 @@ struct PolicySet<'r> {
 
 impl PolicySet<'_> {
     fn peer(&self, mesh: &Mesh, workload: &Workload) -> crate::plan::PeerPlan {
-        let mut policies = Vec::new();
-        for namespace in attach::namespaces(mesh, workload) {
-            let Some(resources) = self.namespaces.get(namespace) else { continue };
-            // Of those for all, the oldest counts.
-            policies.extend(resources.peers.wide().next());
-            policies.extend(resources.peers.candidates(workload));
-        }
-        authentication::peer_plan(&policies, mesh, workload)
+        authentication::peer_plan(&holding::peer_levels(&self.namespaces, mesh, workload))
     }
 
     fn invalid(&self, mesh: &Mesh, workload: &Workload) -> Vec<ResourceId> {

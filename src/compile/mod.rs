@@ -10,6 +10,7 @@ mod authentication;
 mod build;
 mod compiler;
 mod fingerprint;
+mod holding;
 mod index;
 mod trust_domain;
 mod words;
@@ -17,8 +18,9 @@ mod words;
 use std::sync::Arc;
 
 pub(crate) use attach::precedence;
-pub use authentication::normalize_audience;
+pub use authentication::{PeerLevels, normalize_audience};
 pub use compiler::Compiler;
+pub use holding::Holding;
 pub(crate) use trust_domain::expand as expand_trust_domains;
 
 use crate::model::{Mesh, RefusedScope, Resource, ResourceId, Workload};

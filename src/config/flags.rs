@@ -135,6 +135,10 @@ pub struct ServerFlags {
     #[arg(long, value_name = "ADDR")]
     pub admin: Option<String>,
 
+    /// Whether the console is shown there, at /console/ [default: true]
+    #[arg(long, value_name = "BOOL")]
+    pub console: Option<String>,
+
     /// How many threads answer; 0 is one for each core [default: 0]
     #[arg(long, value_name = "N")]
     pub workers: Option<String>,
@@ -453,6 +457,7 @@ impl Flags {
             ("httpProxyHeader", &server.http_proxy_header),
             ("httpTrustedProxies", &server.http_trusted_proxies),
             ("admin", &server.admin),
+            ("console", &server.console),
             ("workers", &server.workers),
             ("probes", &server.probes),
             ("logLevel", &server.log_level),

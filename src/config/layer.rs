@@ -8,7 +8,7 @@ use super::{Environment, Problems, document, read};
 
 /// Every setting by its name in files. Flags are the same in kebab-case, variables in
 /// SCREAMING_SNAKE_CASE behind `POSTERN_`.
-const SETTINGS: [&str; 98] = [
+const SETTINGS: [&str; 99] = [
     "admin",
     "api",
     "apiCertificate",
@@ -28,6 +28,7 @@ const SETTINGS: [&str; 98] = [
     "cacheHint",
     "clientAddressHeader",
     "config",
+    "console",
     "decisionLog",
     "decisionLogBuffer",
     "decisionLogFileSize",

@@ -87,6 +87,8 @@ pub struct Config {
     pub http: Option<HttpConfig>,
     /// Where the admin endpoints listen.
     pub admin: SocketAddr,
+    /// Whether the console is shown there.
+    pub console: bool,
     /// How many threads answer.
     pub workers: NonZeroUsize,
     /// Where liveness, readiness and metrics are shown, and nothing else; `None` is nowhere.
@@ -282,6 +284,7 @@ impl Config {
             "listen": self.listen.to_string(),
             "socketMode": format!("{:04o}", self.socket_mode),
             "admin": self.admin.to_string(),
+            "console": self.console,
             "workers": self.workers,
             "probes": self.probes.map(|address| address.to_string()),
             "workloadFrom": self.workload_from.as_str(),
@@ -408,6 +411,7 @@ impl Reader<'_> {
             socket_mode: self.setting("socketMode", 0o660, values::socket_mode),
             http,
             admin,
+            console: self.console(),
             workers: self.setting("workers", None, values::workers).unwrap_or_else(cores),
             probes,
             use_remote_address,
@@ -492,6 +496,15 @@ impl Reader<'_> {
             self.problems.add("--probes", format!("`{probes}` is taken by {by}"));
         }
         Some(probes)
+    }
+
+    fn console(&mut self) -> bool {
+        let is_built_in = cfg!(feature = "console");
+        let is_wanted = self.setting("console", is_built_in, values::boolean);
+        if is_wanted && !is_built_in {
+            self.problems.add("--console", "this Postern was built without it (feature `console`)");
+        }
+        is_wanted && is_built_in
     }
 
     fn http_is_elsewhere(

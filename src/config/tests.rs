@@ -195,6 +195,7 @@ fn everything_can_be_set_in_a_file() {
       "listen": "unix:/run/postern.sock",
       "socketMode": "0600",
       "admin": "[::1]:0",
+      "console": true,
       "workers": 3,
       "probes": "0.0.0.0:8283",
       "workloadFrom": "destination",

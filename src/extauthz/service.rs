@@ -25,7 +25,7 @@ use crate::gate;
 use crate::model::{Attributes, Outcome, Reason, SentHeaders, Verdict};
 use crate::normalize::PathNormalization;
 use crate::plan::{Series, Snapshot, WorkloadPlan};
-use crate::telemetry::decision_log::{Decision, DecisionLog, Draft, TraceContext};
+use crate::telemetry::decision_log::{Decision, DecisionLog, Draft, Tap, TraceContext};
 use crate::telemetry::metrics::{
     DecisionMetrics, Input, InputMetrics, IntrospectionMetrics, PolicyMatches, WorkloadMetrics,
 };
@@ -106,7 +106,7 @@ pub struct Checked<R = CheckResponse> {
     pub asks: Vec<Ask>,
     /// Introspection endpoints that have to be asked.
     pub introspection: Vec<access::Ask>,
-    /// Its event, if it is to be logged.
+    /// Its event, if it is to be logged or watched.
     pub event: Option<Draft>,
     /// How long each stage took, where spans are made of that.
     pub timeline: Option<Timeline>,
@@ -142,6 +142,7 @@ pub struct AuthorizationService {
     token_cache: Option<Arc<TokenCache>>,
     metrics: Option<CheckMetrics>,
     decision_log: Option<DecisionLog>,
+    tap: Option<Tap>,
     spans: Option<Spans>,
     denials: Option<Arc<DenialSettings>>,
     cache_hint: Option<Duration>,
@@ -176,6 +177,7 @@ impl AuthorizationService {
             token_cache: None,
             metrics: None,
             decision_log: None,
+            tap: None,
             spans: None,
             denials: None,
             cache_hint: None,
@@ -223,6 +225,12 @@ impl AuthorizationService {
     #[must_use]
     pub fn with_decision_log(self, decision_log: DecisionLog) -> Self {
         Self { decision_log: Some(decision_log), ..self }
+    }
+
+    /// Has decisions shown to those who watch.
+    #[must_use]
+    pub fn with_tap(self, tap: Tap) -> Self {
+        Self { tap: Some(tap), ..self }
     }
 
     /// Has spans made of decisions.
@@ -380,8 +388,8 @@ impl AuthorizationService {
                 metrics.decisions.record_policies(watched);
             }
         }
-        if let (Some(log), Some(event)) = (&self.decision_log, checked.event.take()) {
-            log.log(event, elapsed);
+        if let Some(event) = checked.event.take() {
+            event.send(self.decision_log.as_ref(), elapsed);
         }
         if let (Some(spans), Some(timeline)) = (&self.spans, &checked.timeline) {
             spans.record(timeline, &checked.verdict, checked.revision);
@@ -392,9 +400,17 @@ impl AuthorizationService {
         self.spans.as_ref().map(|_| Timeline::begin(self.clock.now()))
     }
 
-    /// The event of a decision, where decisions are logged.
-    fn event<'a>(&self, decision: impl FnOnce() -> Decision<'a>) -> Option<Draft> {
-        self.decision_log.as_ref()?.draft(&decision())
+    /// The event of a decision, where decisions are logged or somebody watches.
+    fn event<'a>(
+        &self,
+        tap: Option<&Tap>,
+        decision: impl FnOnce() -> Decision<'a>,
+    ) -> Option<Draft> {
+        let log = self.decision_log.as_ref();
+        if log.is_none() && tap.is_none() {
+            return None;
+        }
+        Draft::of(&decision(), log, tap)
     }
 
     /// How a denial looks, where it is one.
@@ -449,6 +465,7 @@ impl AuthorizationService {
         write: impl Fn(&Reply<'_>) -> R,
     ) -> Checked<R> {
         let revision = snapshot.revision;
+        let tap = self.tap.as_ref().filter(|tap| tap.is_watched());
         let refuse = |reason, answer, event, timeline: Option<Timeline>| {
             let verdict = Verdict::from_reason(reason);
             let report = Report {
@@ -482,7 +499,7 @@ impl AuthorizationService {
         let undecided = |reason| Decision::undecided(reason, snapshot.revision);
         let malformed = |malformed: Malformed, peer_address, timeline: Option<Timeline>| {
             tracing::debug!(error = %malformed, "malformed CheckRequest");
-            let event = self.event(|| Decision {
+            let event = self.event(tap, || Decision {
                 peer_address,
                 malformed: Some(malformed.as_str()),
                 status: Some(if malformed == Malformed::PathNotNormalizable { 400 } else { 403 }),
@@ -512,7 +529,7 @@ impl AuthorizationService {
             return malformed(Malformed::NoAttributes, None, timeline);
         };
         let workload = WorkloadView::take(&mut view);
-        let is_logged = self.decision_log.is_some();
+        let is_logged = self.decision_log.is_some() || tap.is_some();
         let peer_address = if is_logged { attributes::peer_address(&view) } else { None };
         let names = match attributes::peer_names(&view, &self.certificates) {
             Ok(names) => names,
@@ -531,7 +548,7 @@ impl AuthorizationService {
         let Some(plan) = workload.plan(snapshot, self.settings.workload_from) else {
             let verdict = Verdict::from_reason(Reason::UnknownWorkload);
             let denial = self.denial(None, verdict, &attributes);
-            let event = self.event(|| Decision {
+            let event = self.event(tap, || Decision {
                 attributes: Some(&attributes),
                 status: denial_status(verdict, &denial, None),
                 trace: trace_of(&attributes),
@@ -582,7 +599,7 @@ impl AuthorizationService {
             timeline.end(Stage::Decide);
         }
         let denial = self.denial(Some(plan), verdict, &attributes);
-        let event = self.event(|| Decision {
+        let event = self.event(tap, || Decision {
             plan: Some(plan),
             audited_by: &audited_by,
             attributes: Some(&attributes),

@@ -40,6 +40,16 @@ pub(super) struct DurationHistogram {
     nanoseconds: AtomicU64,
 }
 
+/// What several histograms counted together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DurationSample {
+    /// Upper bounds in seconds, ascending, the last one infinite; and how many durations are not above
+    /// the bound, but above the one before.
+    pub buckets: Vec<(f64, u64)>,
+    /// All durations together, in seconds.
+    pub sum: f64,
+}
+
 impl DurationHistogram {
     /// Counts one duration.
     pub(super) fn observe(&self, duration: Duration) {
@@ -51,27 +61,29 @@ impl DurationHistogram {
         self.nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
     }
 
+    /// What several have counted.
+    pub(super) fn sample<'a>(parts: &(impl Iterator<Item = &'a Self> + Clone)) -> DurationSample {
+        let sum = |of: &dyn Fn(&Self) -> Option<&AtomicU64>| {
+            let counts = parts.clone().filter_map(of);
+            counts.map(|count| count.load(Ordering::Relaxed)).fold(0, u64::wrapping_add)
+        };
+        let bounds = BOUNDS.iter().map(|bound| seconds(*bound)).chain([f64::INFINITY]);
+        let buckets =
+            bounds.enumerate().map(|(place, bound)| (bound, sum(&|part| part.counts.get(place))));
+        let buckets = buckets.collect();
+        DurationSample { buckets, sum: seconds(sum(&|part| Some(&part.nanoseconds))) }
+    }
+
     /// Shows several as one.
     pub(super) fn encode<'a>(
         parts: &(impl Iterator<Item = &'a Self> + Clone),
         mut encoder: MetricEncoder<'_>,
     ) -> Result<(), fmt::Error> {
-        let sum = |of: &dyn Fn(&Self) -> Option<&AtomicU64>| {
-            let counts = parts.clone().filter_map(of);
-            counts.map(|count| count.load(Ordering::Relaxed)).fold(0, u64::wrapping_add)
-        };
+        let DurationSample { buckets, sum } = Self::sample(parts);
         // The total is the sum of what was read here, so that it agrees with the buckets even while
         // others count.
-        let mut total = 0;
-        let mut buckets = Vec::with_capacity(BOUNDS.len() + 1);
-        let bounds = BOUNDS.iter().map(|bound| seconds(*bound)).chain([f64::INFINITY]);
-        for (place, bound) in bounds.enumerate() {
-            let count = sum(&|part| part.counts.get(place));
-            total += count;
-            buckets.push((bound, count));
-        }
-        let nanoseconds = seconds(sum(&|part| Some(&part.nanoseconds)));
-        encoder.encode_histogram::<NoLabelSet>(nanoseconds, total, &buckets, None)
+        let total = buckets.iter().map(|(_, count)| count).sum();
+        encoder.encode_histogram::<NoLabelSet>(sum, total, &buckets, None)
     }
 }
 

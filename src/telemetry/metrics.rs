@@ -29,10 +29,11 @@ mod policies;
 mod token_cache;
 mod workloads;
 
+pub use super::histogram::DurationSample;
 #[cfg(feature = "api")]
 pub use api::{ApiMetrics, StoreSample};
 pub use decision_log::DecisionLogMetrics;
-pub use decisions::DecisionMetrics;
+pub use decisions::{DecisionMetrics, DecisionSample};
 use extension_providers::ExtensionProviderCollector;
 pub use extension_providers::{ExtensionProviderMetrics, ExtensionProviderSample};
 pub use inputs::{Input, InputMetrics};

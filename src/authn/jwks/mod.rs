@@ -65,6 +65,8 @@ pub struct SourceStatus {
     pub last_success: Option<SystemTime>,
     /// Why the newest attempt failed; `None` once one succeeds.
     pub last_error: Option<Arc<FetchError>>,
+    /// When an attempt failed last.
+    pub last_failure: Option<SystemTime>,
     /// How many attempts failed in a row.
     pub failures: u32,
     /// When the next attempt is due; `None` while one is under way.

@@ -51,6 +51,7 @@ struct State {
     /// [`State::last_success`] on the clock that nobody sets.
     last_seen: Option<Instant>,
     last_error: Option<Arc<FetchError>>,
+    last_failure: Option<SystemTime>,
     next_attempt: Option<SystemTime>,
 }
 
@@ -80,6 +81,7 @@ impl Source {
                 last_success: None,
                 last_seen: None,
                 last_error: None,
+                last_failure: None,
                 next_attempt: None,
             }),
         }
@@ -104,6 +106,7 @@ impl Source {
             skipped: keys.as_ref().map_or(0, |keys| keys.skipped().len()),
             last_success: state.last_success,
             last_error: state.last_error.clone(),
+            last_failure: state.last_failure,
             failures: state.failures,
             next_attempt: state.next_attempt,
         }
@@ -222,6 +225,7 @@ impl Source {
                 state.failures = state.failures.saturating_add(1);
                 self.report(&error, &state, schedule);
                 state.last_error = Some(Arc::new(error));
+                state.last_failure = Some(now);
                 schedule.wait_after_failure(state.failures)
             }
         };

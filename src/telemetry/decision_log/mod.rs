@@ -9,6 +9,7 @@ mod json;
 mod record;
 mod redaction;
 mod sampling;
+mod tap;
 mod trace_context;
 mod writer;
 
@@ -16,16 +17,20 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 pub use file::RotatingFile;
 pub use record::{Decision, SCHEMA};
 pub use redaction::{NEVER_LOGGED, Redaction};
 pub use sampling::{InvalidRate, SampleRates};
+pub use tap::{ROOM, Tap, TapFilter, TooManyWatch, Watch, is_workload};
 pub use trace_context::TraceContext;
 pub use writer::{Destination, Sink, Writer};
 
 use super::metrics::DecisionLogMetrics;
 use crate::authn::clock::Clock;
 use json::Object;
+use tap::Watching;
 use writer::Queue;
 
 /// What is logged of decisions, and how often.
@@ -55,9 +60,44 @@ impl fmt::Debug for DecisionLog {
     }
 }
 
-/// An event that lacks only how long the decision took.
+/// An event that lacks only how long the decision took, and who gets it.
 #[derive(Debug)]
-pub struct Draft(Object);
+pub struct Draft {
+    event: Object,
+    is_logged: bool,
+    watching: Vec<Arc<Watching>>,
+}
+
+impl Draft {
+    /// The event of a decision, if it is to be logged or somebody watches.
+    pub fn of(
+        decision: &Decision<'_>,
+        log: Option<&DecisionLog>,
+        tap: Option<&Tap>,
+    ) -> Option<Self> {
+        let watching = tap.map(|tap| tap.wanted_by(decision)).unwrap_or_default();
+        if let Some(event) = log.and_then(|log| log.event(decision)) {
+            return Some(Self { event, is_logged: true, watching });
+        }
+        let tap = tap.filter(|_| !watching.is_empty())?;
+        let event = record::write(decision, tap.clock().now(), 1.0, tap.redaction());
+        Some(Self { event, is_logged: false, watching })
+    }
+
+    /// Hands the event over to those who get it; where too much waits, it is dropped.
+    pub fn send(self, log: Option<&DecisionLog>, duration: Duration) {
+        let Self { mut event, is_logged, watching } = self;
+        event.seconds("postern.duration", duration);
+        let line = event.finish_line();
+        if !watching.is_empty() {
+            let line = Bytes::copy_from_slice(&line);
+            watching.iter().for_each(|watching| watching.push(line.clone()));
+        }
+        if let (Some(log), true) = (log, is_logged) {
+            log.0.queue.push(line);
+        }
+    }
+}
 
 impl DecisionLog {
     /// A log whose events go to `destination`, and the thread that takes them there.
@@ -76,18 +116,21 @@ impl DecisionLog {
 
     /// The event of a decision, if it is one of those to be logged.
     pub fn draft(&self, decision: &Decision<'_>) -> Option<Draft> {
+        Draft::of(decision, Some(self), None)
+    }
+
+    /// Hands an event over, or drops it where too many wait.
+    pub fn log(&self, draft: Draft, duration: Duration) {
+        draft.send(Some(self), duration);
+    }
+
+    fn event(&self, decision: &Decision<'_>) -> Option<Object> {
         let Inner { settings, clock, .. } = &*self.0;
         let rate = settings.rates.of(&decision.verdict);
         if !sampling::is_in(rate, decision.trace.as_ref()) {
             return None;
         }
-        Some(Draft(record::write(decision, clock.now(), rate, &settings.redaction)))
-    }
-
-    /// Hands an event over, or drops it where too many wait.
-    pub fn log(&self, Draft(mut event): Draft, duration: Duration) {
-        event.seconds("postern.duration", duration);
-        self.0.queue.push(event.finish_line());
+        Some(record::write(decision, clock.now(), rate, &settings.redaction))
     }
 }
 

@@ -69,6 +69,16 @@ impl Decision<'_> {
         }
     }
 
+    /// Namespace and name of the AuthorizationPolicy or APIRule that decided; `None` where none did.
+    pub fn decided_by(&self) -> Option<[&str; 2]> {
+        let plan = self.plan?;
+        match (self.verdict.reason.rule(), self.verdict.reason.access_rule()) {
+            (Some(rule), _) => policy_name(plan, rule),
+            (None, Some(rule)) => plan.api_rule(rule),
+            (None, None) => None,
+        }
+    }
+
     /// Whether a verdict's tokens were looked at.
     pub fn reached_tokens(reason: Reason) -> bool {
         matches!(reason, Reason::Jwt(_)) || reason.reached_rules()

@@ -15,7 +15,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::super::histogram::DurationHistogram;
+use super::super::histogram::{DurationHistogram, DurationSample};
 use super::super::shards::Shards;
 use super::policies::{PolicyMatches, PolicyMetrics};
 use crate::model::{AccessRuleId, DryRunRule, JwtError, Outcome, Reason, Refusal, RuleId, Verdict};
@@ -26,6 +26,38 @@ pub struct DecisionMetrics {
     shards: Counters,
     policies: PolicyMetrics,
 }
+
+/// What was counted of answers since the start.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DecisionSample {
+    /// How often each reason decided. Numbers of rules in them mean nothing.
+    pub decisions: Vec<(Reason, u64)>,
+    /// How long answers took.
+    pub durations: DurationSample,
+}
+
+/// One of each.
+const REASONS: [Reason; 15] = {
+    const RULE: RuleId = RuleId { policy: 0, rule: 0 };
+    const ACCESS_RULE: AccessRuleId = AccessRuleId { api_rule: 0, rule: 0 };
+    [
+        Reason::NoAllowPolicy,
+        Reason::AllowRule(RULE),
+        Reason::DenyRule(RULE),
+        Reason::NoAllowRule,
+        Reason::ApiRule(ACCESS_RULE),
+        Reason::ApiRuleRefused(ACCESS_RULE, Refusal::Unauthorized),
+        Reason::NoApiRule,
+        Reason::CustomProviderUndefined(RULE),
+        Reason::CustomDenied(RULE),
+        Reason::CustomError(RULE),
+        Reason::PeerUnauthenticated,
+        Reason::Jwt(JwtError::BadFormat),
+        Reason::InvalidPolicy,
+        Reason::UnknownWorkload,
+        Reason::MalformedRequest,
+    ]
+};
 
 #[derive(Debug, Default)]
 struct DecisionCounters {
@@ -87,6 +119,18 @@ impl DecisionMetrics {
             increment(&counters.audited);
         }
         counters.duration.observe(duration);
+    }
+
+    /// What was counted so far.
+    pub fn sample(&self) -> DecisionSample {
+        let durations: Vec<_> = self.shards.all().map(|counters| &counters.duration).collect();
+        DecisionSample {
+            decisions: REASONS
+                .iter()
+                .map(|reason| (*reason, sum(&self.shards, |counters| counters.decision(*reason))))
+                .collect(),
+            durations: DurationHistogram::sample(&durations.iter().copied()),
+        }
     }
 
     /// Counts the policies that watched one answered request, and logs what dry runs would change, now
@@ -167,26 +211,7 @@ struct Decisions(Counters);
 
 impl EncodeMetric for Decisions {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
-        const RULE: RuleId = RuleId { policy: 0, rule: 0 };
-        const ACCESS_RULE: AccessRuleId = AccessRuleId { api_rule: 0, rule: 0 };
-        let reasons = [
-            Reason::NoAllowPolicy,
-            Reason::AllowRule(RULE),
-            Reason::DenyRule(RULE),
-            Reason::NoAllowRule,
-            Reason::ApiRule(ACCESS_RULE),
-            Reason::ApiRuleRefused(ACCESS_RULE, Refusal::Unauthorized),
-            Reason::NoApiRule,
-            Reason::CustomProviderUndefined(RULE),
-            Reason::CustomDenied(RULE),
-            Reason::CustomError(RULE),
-            Reason::PeerUnauthenticated,
-            Reason::Jwt(JwtError::BadFormat),
-            Reason::InvalidPolicy,
-            Reason::UnknownWorkload,
-            Reason::MalformedRequest,
-        ];
-        for reason in reasons {
+        for reason in REASONS {
             // From the reason itself, so that metric, log and response cannot disagree.
             let labels = [("outcome", reason.outcome().as_str()), ("reason", reason.as_str())];
             let count = sum(&self.0, |counters| counters.decision(reason));
