@@ -126,6 +126,7 @@ fn jwt() -> AccessStrategy {
             position: Position::default(),
         }],
         authorizations: Vec::new(),
+        strict_scopes: false,
     })
 }
 
@@ -318,6 +319,27 @@ fn text(text: &str) -> Value {
 
 fn texts(texts: &[&str]) -> Value {
     Value::List(texts.iter().map(|t| text(t)).collect())
+}
+
+/// As Istio has it: a text is split in `scope` alone.
+#[rstest]
+#[case::scope(&[("scope", text("x read"))], true, true)]
+#[case::scp(&[("scp", text("x read"))], true, false)]
+#[case::scopes(&[("scopes", text("x read"))], true, false)]
+#[case::scp_by_itself(&[("scp", text("read"))], true, true)]
+#[case::scp_as_list(&[("scp", texts(&["x", "read"]))], true, true)]
+#[case::not_strict(&[("scp", text("x read"))], false, true)]
+fn strict_scopes(#[case] members: &[(&str, Value)], #[case] strict: bool, #[case] passes: bool) {
+    let AccessStrategy::Jwt(mut access) = jwt() else { panic!("not a jwt") };
+    access.strict_scopes = strict;
+    access.authorizations =
+        vec![JwtAuthorization { required_scopes: vec!["read".into()], audiences: Vec::new() }];
+    let rules = vec![rule("/", &["GET"], vec![AccessStrategy::Jwt(access)])];
+    let snapshot = by_service(vec![api_rule("a", &[HOST], rules)]);
+    let (plan, claims) = (&snapshot.workloads[0], claims(members));
+    let identity = Identity { claims: Some(&claims) };
+    let verdict = decide::decide(plan, &request("GET", HOST, "/", &[]), &identity);
+    assert_eq!(verdict.reason == Reason::ApiRule(id(0, 0)), passes, "{verdict:?}");
 }
 
 /// The table of the documentation's example with two authorizations.

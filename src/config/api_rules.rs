@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::Reader;
-use super::values::{Parsed, text};
+use super::values::{Parsed, boolean, text};
 use crate::manifest::{ApiRuleOptions, JwtHandler};
 
 /// Reads the settings.
@@ -15,6 +15,7 @@ pub(super) fn read(read: &mut Reader<'_>, extension_providers: &[String]) -> Api
         default_domain: read.setting("apiRuleDefaultDomain", None, domain),
         domain_allow_list: read.setting("apiRuleDomains", Vec::new(), domains),
         jwt_handler: read.setting("apiRuleJwtHandler", None, |value| jwt_handler(value).map(Some)),
+        strict_scopes: read.setting("apiRuleStrictScopes", false, boolean),
         extension_providers: Some(extension_providers.to_vec()),
     }
 }
@@ -30,6 +31,7 @@ pub(super) fn show(options: &ApiRuleOptions, settings: &mut Map<String, Value>) 
         ("apiRuleDefaultDomain", options.default_domain.as_ref().map(|domain| json!(&**domain))),
         ("apiRuleDomains", domains.map(|domains| json!(domains))),
         ("apiRuleJwtHandler", handler.map(|name| json!(name))),
+        ("apiRuleStrictScopes", options.strict_scopes.then(|| json!(true))),
     ];
     let set = shown.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
     settings.extend(set);

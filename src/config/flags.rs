@@ -64,6 +64,11 @@ pub struct PolicyFlags {
     #[arg(long, value_name = "HANDLER", help_heading = "APIRules")]
     pub api_rule_jwt_handler: Option<String>,
 
+    /// Whether only the claim `scope` is split at blanks, as Istio does, and not `scp` and `scopes`
+    /// [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true, help_heading = "APIRules")]
+    pub api_rule_strict_scopes: Option<String>,
+
     /// `use_remote_address` of Envoy's listener [default: false]
     #[arg(long, value_name = "BOOL", help_heading = "Requests")]
     pub use_remote_address: Option<String>,
@@ -441,6 +446,7 @@ impl Flags {
             ("apiRuleDefaultDomain", &policy.api_rule_default_domain),
             ("apiRuleDomains", &policy.api_rule_domains),
             ("apiRuleJwtHandler", &policy.api_rule_jwt_handler),
+            ("apiRuleStrictScopes", &policy.api_rule_strict_scopes),
             ("useRemoteAddress", &policy.use_remote_address),
             ("xffNumTrustedHops", &policy.xff_num_trusted_hops),
             ("clientAddressHeader", &policy.client_address_header),

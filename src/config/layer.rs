@@ -8,7 +8,7 @@ use super::{Environment, Problems, document, read};
 
 /// Every setting by its name in files. Flags are the same in kebab-case, variables in
 /// SCREAMING_SNAKE_CASE behind `POSTERN_`.
-const SETTINGS: [&str; 99] = [
+const SETTINGS: [&str; 100] = [
     "admin",
     "api",
     "apiCertificate",
@@ -24,6 +24,7 @@ const SETTINGS: [&str; 99] = [
     "apiRuleDefaultDomain",
     "apiRuleDomains",
     "apiRuleJwtHandler",
+    "apiRuleStrictScopes",
     "apiTokens",
     "cacheHint",
     "clientAddressHeader",

@@ -181,7 +181,7 @@ fn strategies(
 
 /// Istio's `jwt`: tokens have been verified; what is left is whose they are, and what they say.
 fn jwt(access: &JwtAccess, identity: &Identity<'_>) -> Finding {
-    let JwtAccess { authentications, authorizations } = access;
+    let JwtAccess { authentications, authorizations, strict_scopes } = access;
     let named = identity.claims.and_then(|claims| Some((claims, request_principal(claims)?)));
     let Some((claims, (issuer, subject))) = named else {
         return Finding::Refused(Refusal::NoToken);
@@ -193,18 +193,21 @@ fn jwt(access: &JwtAccess, identity: &Identity<'_>) -> Finding {
         return Finding::Refused(Refusal::NoToken);
     }
     let holds = authorizations.is_empty()
-        || authorizations.iter().any(|authorization| is_authorized(authorization, claims));
+        || authorizations.iter().any(|it| is_authorized(it, *strict_scopes, claims));
     if holds { Finding::Passes } else { Finding::Refused(Refusal::NoAuthorization) }
 }
 
 /// All scopes in one of the claims that may hold them, and all audiences.
-fn is_authorized(authorization: &JwtAuthorization, claims: &Value) -> bool {
+fn is_authorized(authorization: &JwtAuthorization, strict: bool, claims: &Value) -> bool {
     let JwtAuthorization { required_scopes, audiences } = authorization;
     let has = |claim: &str, wanted: &String, split| {
         claims.get(claim).is_some_and(|claim| entries(claim, split).any(|entry| entry == wanted))
     };
     let scopes = required_scopes.is_empty()
-        || SCOPE_CLAIMS.iter().any(|claim| required_scopes.iter().all(|s| has(claim, s, true)));
+        || SCOPE_CLAIMS.iter().any(|claim| {
+            let split = !strict || *claim == "scope";
+            required_scopes.iter().all(|scope| has(claim, scope, split))
+        });
     scopes && audiences.iter().all(|audience| has("aud", audience, false))
 }
 

@@ -145,6 +145,8 @@ pub struct JwtAccess {
     pub authentications: Vec<JwtAuthentication>,
     /// `authorizations`: one of them must hold; without any, every such token is good.
     pub authorizations: Vec<JwtAuthorization>,
+    /// Whether a text in `scp` or `scopes` is one scope, as in Istio, which splits `scope` alone.
+    pub strict_scopes: bool,
 }
 
 /// `authentications[]`

@@ -33,8 +33,8 @@ fn arbitrary_strategy() -> impl Strategy<Value = AccessStrategy> {
     let authorization = (words(), words())
         .prop_map(|(required_scopes, audiences)| JwtAuthorization { required_scopes, audiences });
     let issuers = prop::collection::vec(prop_oneof![Just("https://issuer"), Just("other")], 0..3);
-    let access = (issuers, prop::collection::vec(authorization, 0..3)).prop_map(
-        |(issuers, authorizations)| {
+    let access = (issuers, prop::collection::vec(authorization, 0..3), any::<bool>()).prop_map(
+        |(issuers, authorizations, strict_scopes)| {
             let AccessStrategy::Jwt(JwtAccess { authentications, .. }) = jwt() else {
                 unreachable!("what `jwt` makes")
             };
@@ -42,7 +42,11 @@ fn arbitrary_strategy() -> impl Strategy<Value = AccessStrategy> {
                 issuer: issuer.into(),
                 ..authentications[0].clone()
             };
-            JwtAccess { authentications: issuers.into_iter().map(of).collect(), authorizations }
+            JwtAccess {
+                authentications: issuers.into_iter().map(of).collect(),
+                authorizations,
+                strict_scopes,
+            }
         },
     );
     let access = access.boxed();

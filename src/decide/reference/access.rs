@@ -188,14 +188,19 @@ fn istio_jwt(access: &JwtAccess, identity: &Identity<'_>) -> Finding {
             Some(_) | None => Vec::new(),
         }
     };
-    let audiences: Vec<String> = match claim("aud") {
+    let whole = |name: &str| match claim(name) {
         Some(Value::String(text)) => vec![text.clone()],
-        Some(_) | None => words("aud"),
+        Some(_) | None => words(name),
     };
+    let granted = |name: &str| match (name, access.strict_scopes) {
+        ("scope", _) | (_, false) => words(name),
+        (_, true) => whole(name),
+    };
+    let audiences = whole("aud");
     let has_all = |found: &[String], wanted: &[String]| wanted.iter().all(|it| found.contains(it));
     let holds = |authorization: &JwtAuthorization| {
         let scopes = &authorization.required_scopes;
-        ["scp", "scope", "scopes"].iter().any(|name| has_all(&words(name), scopes))
+        ["scp", "scope", "scopes"].iter().any(|name| has_all(&granted(name), scopes))
             && has_all(&audiences, &authorization.audiences)
     };
     if access.authorizations.is_empty() || access.authorizations.iter().any(holds) {

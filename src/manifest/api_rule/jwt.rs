@@ -9,13 +9,18 @@ use super::super::{
     problem::{Problem, Report},
     text::quoted,
 };
+use super::ApiRuleOptions;
 use crate::model::{JwtAccess, JwtAuthentication, JwtAuthorization, JwtHeader};
 
 /// What Kyma's documentation says of a header without `prefix`.
 const DEFAULT_PREFIX: &str = "Bearer ";
 
 /// Reads both lists out of an open config; `at` is the config.
-pub(super) fn decode(fields: &mut Fields<'_, '_, '_>, at: &At<'_>) -> JwtAccess {
+pub(super) fn decode(
+    fields: &mut Fields<'_, '_, '_>,
+    at: &At<'_>,
+    options: &ApiRuleOptions,
+) -> JwtAccess {
     let listed = fields.optional("authentications");
     let authentications = listed.as_ref().map_or_else(Vec::new, |at| {
         list(at, fields.report, |at, report| Some(authentication(at, report)))
@@ -42,7 +47,11 @@ pub(super) fn decode(fields: &mut Fields<'_, '_, '_>, at: &At<'_>) -> JwtAccess 
         }
         list(&at, fields.report, authorization)
     });
-    JwtAccess { authentications, authorizations: authorizations.unwrap_or_default() }
+    JwtAccess {
+        authentications,
+        authorizations: authorizations.unwrap_or_default(),
+        strict_scopes: options.strict_scopes,
+    }
 }
 
 fn authentication(at: &At<'_>, report: &mut Report<'_>) -> JwtAuthentication {

@@ -37,6 +37,8 @@ pub struct ApiRuleOptions {
     pub domain_allow_list: Vec<String>,
     /// Which form of `jwt` there is; without it, the form that the oldest APIRule has.
     pub jwt_handler: Option<JwtHandler>,
+    /// Whether a text in the claims `scp` and `scopes` is one scope in `jwt` of Istio's form.
+    pub strict_scopes: bool,
     /// The extension providers of the mesh; nothing where they are not known.
     pub extension_providers: Option<Vec<String>>,
 }

@@ -169,7 +169,7 @@ fn v2_strategies(
         strategies.push(AccessStrategy::NoAuth);
     }
     if let Some(jwt) = jwt {
-        strategies.push(AccessStrategy::Jwt(jwt_access(&jwt, fields.report)));
+        strategies.push(AccessStrategy::Jwt(jwt_access(&jwt, options, fields.report)));
     }
     if let Some(at) = ext_auth {
         let mut ext_auth = Fields::open(&at, fields.report);
@@ -183,16 +183,16 @@ fn v2_strategies(
             ext_auth.report.add(Problem::error(codes::MISSING_FIELD, &at, message));
         }
         let restrictions = ext_auth.optional("restrictions");
-        let restrictions = restrictions.map(|at| jwt_access(&at, ext_auth.report));
+        let restrictions = restrictions.map(|at| jwt_access(&at, options, ext_auth.report));
         ext_auth.close();
         strategies.push(AccessStrategy::ExtAuth { authorizers, restrictions });
     }
     strategies
 }
 
-fn jwt_access(at: &At<'_>, report: &mut Report<'_>) -> JwtAccess {
+fn jwt_access(at: &At<'_>, options: &ApiRuleOptions, report: &mut Report<'_>) -> JwtAccess {
     let mut fields = Fields::open(at, report);
-    let access = jwt::decode(&mut fields, at);
+    let access = jwt::decode(&mut fields, at, options);
     fields.close();
     access
 }

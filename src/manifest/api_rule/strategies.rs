@@ -243,7 +243,7 @@ fn jwt_access(
     Some(match form {
         JwtHandler::Istio => {
             let mut fields = Fields::open(config, report);
-            let access = jwt::decode(&mut fields, config);
+            let access = jwt::decode(&mut fields, config, options);
             fields.close();
             (form, AccessStrategy::Jwt(access))
         }
