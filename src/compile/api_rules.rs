@@ -22,6 +22,8 @@ pub(super) struct OfWorkload {
     pub(super) scope: Scope,
     /// Hosts of those that never were accepted.
     pub(super) refused: Vec<(String, ResourceId)>,
+    /// Those of them of which not enough is known: everything is closed.
+    pub(super) invalid: Vec<ResourceId>,
 }
 
 impl<'r> ApiRules<'r> {
@@ -63,14 +65,28 @@ impl<'r> ApiRules<'r> {
                 (own.collect(), Scope::Services { namespace: namespace.clone(), names })
             }
         };
-        let refused = self.refused.iter().filter_map(|rejected| {
+        let (mut refused, mut invalid) = (Vec::new(), Vec::new());
+        for rejected in &self.refused {
             let Some(RefusedScope::ApiRule { hosts, services: theirs }) = &rejected.scope else {
-                return None;
+                continue;
             };
-            let is_own = self.by_service.is_none()
-                || theirs.iter().any(|(of, name)| of == namespace && services.contains(name));
-            is_own.then(|| hosts.iter().map(|host| (host.clone(), rejected.id.clone())))
-        });
-        OfWorkload { api_rules, scope, refused: refused.flatten().collect() }
+            let is_of_namespace = *rejected.id.namespace == **namespace;
+            // By their hosts they are for all workloads, by their Services for those of these.
+            let is_own = match (&self.by_service, theirs) {
+                (None, _) => hosts.is_some() || is_of_namespace,
+                (Some(_), None) => is_of_namespace,
+                (Some(_), Some(theirs)) => {
+                    theirs.iter().any(|(of, name)| of == namespace && services.contains(name))
+                }
+            };
+            match hosts {
+                _ if !is_own => {}
+                Some(hosts) if self.by_service.is_none() || theirs.is_some() => {
+                    refused.extend(hosts.iter().map(|host| (host.clone(), rejected.id.clone())));
+                }
+                Some(_) | None => invalid.push(rejected.id.clone()),
+            }
+        }
+        OfWorkload { api_rules, scope, refused, invalid }
     }
 }

@@ -141,7 +141,8 @@ impl Compiler {
             add_layer(&mut plan, layer.as_ref(), narrow);
             tokens.extend(resources.tokens.every(namespace, &mesh, workload).into_iter().cloned());
         }
-        let own = set.api_rules.of(workload);
+        let mut own = set.api_rules.of(workload);
+        plan.invalid.append(&mut own.invalid);
         if own.api_rules.is_empty() && own.refused.is_empty() {
             plan.jwt = self.tokens.get(tokens, tokens_of).plan;
         } else {
@@ -151,7 +152,7 @@ impl Compiler {
     }
 
     fn add_access(&mut self, plan: &mut WorkloadPlan, own: OfWorkload, tokens: Vec<Arc<Resource>>) {
-        let OfWorkload { api_rules, scope, refused } = own;
+        let OfWorkload { api_rules, scope, refused, invalid: _ } = own;
         let mut compiled = Vec::new();
         for api_rule in &api_rules {
             let count = &mut self.compiled;

@@ -39,6 +39,9 @@ struct Entry {
     /// Where the resource last stood.
     file: Arc<str>,
     form: Form,
+    /// What the present form would be about, where it is refused and is an APIRule: its hosts may be
+    /// others than those of the accepted form.
+    refused: Option<RefusedScope>,
 }
 
 #[derive(Debug, Clone)]
@@ -130,8 +133,10 @@ impl Inventory {
             let known = before.next_if(|entry| entry.id == id);
             let only = (others == 0).then_some(document.resource).flatten();
             let scope = document.scope.filter(|_| others == 0);
+            let is_api_rule = matches!(scope, Some(RefusedScope::ApiRule { .. }));
+            let refused = scope.clone().filter(|_| is_api_rule && only.is_none());
             let form = Form::after(known.map(|entry| &entry.form), only, scope);
-            next.entries.push(Entry { id, file: document.file, form });
+            next.entries.push(Entry { id, file: document.file, form, refused });
         }
         next.entries.extend(before.filter(may_stand).cloned());
         next.rejections = problems
@@ -175,12 +180,20 @@ impl Inventory {
             .collect()
     }
 
-    /// The resources that never had an accepted form, in the same order.
+    /// The resources that never had an accepted form, in the same order, and APIRules whose present form
+    /// is refused and may have other hosts.
     pub(super) fn never_accepted(&self) -> Vec<Rejected> {
         self.entries
             .iter()
             .filter_map(|entry| match &entry.form {
-                Form::Accepted(_) => None,
+                // Without hosts that can be read, nothing is known that the accepted form has not.
+                Form::Accepted(_) => {
+                    let has_hosts = |scope: &&RefusedScope| {
+                        matches!(scope, RefusedScope::ApiRule { hosts: Some(_), services: Some(_) })
+                    };
+                    let scope = entry.refused.as_ref().filter(has_hosts)?.clone();
+                    Some(Rejected { id: entry.id.clone(), scope: Some(scope) })
+                }
                 Form::Never(scope) => Some(Rejected { id: entry.id.clone(), scope: scope.clone() }),
             })
             .collect()
@@ -196,7 +209,9 @@ impl Inventory {
         let pairs = self.entries.iter().zip(&other.entries);
         self.services == other.services
             && self.entries.len() == other.entries.len()
-            && pairs.into_iter().all(|(a, b)| a.id == b.id && a.form == b.form)
+            && pairs
+                .into_iter()
+                .all(|(a, b)| a.id == b.id && a.form == b.form && a.refused == b.refused)
     }
 }
 

@@ -205,7 +205,9 @@ impl<'t, 'o> Decoder<'t, 'o> {
         let version = version.unwrap_or(ApiRuleVersion::V1beta1);
         let options = &self.options.api_rules;
         let scope = match kind {
-            Kind::ApiRule => api_rule::refused::scope(&metadata.namespace, version, at, options),
+            Kind::ApiRule => {
+                Some(api_rule::refused::scope(&metadata.namespace, version, at, options))
+            }
             Kind::AuthorizationPolicy | Kind::RequestAuthentication | Kind::PeerAuthentication => {
                 attachment::of_refused(kind, at).map(RefusedScope::Attached)
             }

@@ -45,10 +45,11 @@ pub enum RefusedScope {
     Attached(Attachment),
     /// An APIRule.
     ApiRule {
-        /// Its hosts, in lower case; never empty.
-        hosts: BTreeSet<String>,
-        /// Namespaces and names of the Services that it has rules for; never empty.
-        services: BTreeSet<(String, String)>,
+        /// Its hosts, in lower case, one at least; `None` where one of them cannot be read.
+        hosts: Option<BTreeSet<String>>,
+        /// Namespaces and names of the Services that it has rules for, one at least; `None` where one
+        /// of them cannot be read.
+        services: Option<BTreeSet<(String, String)>>,
     },
 }
 

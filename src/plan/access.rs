@@ -32,7 +32,7 @@ pub struct AccessPlan {
 /// What a host has.
 #[derive(Debug, Default)]
 pub struct HostPlan {
-    /// Places in [`AccessPlan::routes`] of its rules, also of those of wider hosts, ascending.
+    /// Places in [`AccessPlan::routes`] of its rules, ascending.
     pub routes: Box<[u32]>,
     /// Whether the only APIRules with this host are [refused](AccessPlan::refused): closed.
     pub is_refused: bool,
@@ -173,11 +173,13 @@ impl PathMatch {
     }
 }
 
-/// An authority without its port.
+/// An authority without its port and without the dot that a whole name may end with: to DNS it is the same
+/// name, and must not be a way around the rules of that name.
 pub fn host_of(authority: &str) -> &str {
-    match authority.rsplit_once(':') {
+    let host = match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
         // An address of version 6 stands in brackets.
         Some(_) | None => authority,
-    }
+    };
+    host.strip_suffix('.').unwrap_or(host)
 }

@@ -95,8 +95,8 @@ fn arbitrary_refused() -> impl Strategy<Value = Rejected> {
     (hosts, service, "[a-c]").prop_map(|(hosts, service, name)| Rejected {
         id: ResourceId { kind: Kind::ApiRule, namespace: "far".into(), name: name.into() },
         scope: Some(RefusedScope::ApiRule {
-            hosts,
-            services: [("shop".to_owned(), service.to_owned())].into(),
+            hosts: Some(hosts),
+            services: Some([("shop".to_owned(), service.to_owned())].into()),
         }),
     })
 }
@@ -114,7 +114,7 @@ proptest! {
         refused in prop::collection::vec(arbitrary_refused(), 0..2),
         is_closed in any::<bool>(),
         requests in prop::collection::vec(
-            ("([ABab]\\.){0,3}[ab](:1)?", "/[ab]{0,2}(/[ab]?){0,2}(\\?a)?", any::<bool>()),
+            ("([ABab]\\.){0,3}[ab]\\.?(:1)?", "/[ab]{0,2}(/[ab]?){0,2}(\\?a)?", any::<bool>()),
             8,
         ),
         claims in prop::option::of(arbitrary_claims()),

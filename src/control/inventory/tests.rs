@@ -1,7 +1,9 @@
 use proptest::prelude::*;
 
 use crate::diagnostic::{Code, Severity};
-use crate::model::{Action, Attachment, AuthorizationPolicy, Kind, Metadata, Position};
+use crate::model::{
+    Action, ApiRule, ApiRuleVersion, Attachment, AuthorizationPolicy, Kind, Metadata, Position,
+};
 use crate::source::ReadError;
 
 use super::*;
@@ -212,4 +214,38 @@ fn services_stay_where_files_cannot_be_read() {
     let diagnostics = diagnostic.into_iter().collect();
     let broken = Decoded { services: vec![service("a", "2")], diagnostics, ..Decoded::default() };
     assert_eq!(first.next(broken, &[], now).services(), [service("a", "2"), service("b", "1")]);
+}
+
+/// An edit that renames the host and is refused leaves the new host closed, not open to all.
+#[test]
+fn a_refused_edit_of_an_api_rule_closes_its_new_host() {
+    let id = ResourceId { kind: Kind::ApiRule, namespace: "shop".into(), name: "a".into() };
+    let metadata = Metadata { namespace: "shop".into(), name: "a".into(), ..Metadata::default() };
+    let api_rule = ApiRule {
+        metadata,
+        version: ApiRuleVersion::V2,
+        hosts: vec!["old.example.com".to_owned().into()],
+        rules: Vec::new(),
+    };
+    let scope = |host: &str| RefusedScope::ApiRule {
+        hosts: Some([host.to_owned()].into()),
+        services: Some([("shop".to_owned(), "web".to_owned())].into()),
+    };
+    let of = |host: &str, resource: Option<ApiRule>| Decoded {
+        documents: vec![Document {
+            file: "a.yaml".into(),
+            id: Some(id.clone()),
+            resource: resource.map(|it| Arc::new(Resource::ApiRule(Arc::new(it)))),
+            scope: Some(scope(host)),
+        }],
+        ..Decoded::default()
+    };
+    let now = Instant::now();
+    let first = Inventory::default().next(of("old.example.com", Some(api_rule)), &[], now);
+    assert!(first.never_accepted().is_empty());
+    let second = first.next(of("new.example.com", None), &[], now);
+    assert_eq!(second.resources().len(), 1, "the accepted form stays");
+    let closed = [Rejected { id, scope: Some(scope("new.example.com")) }];
+    assert_eq!(second.never_accepted(), closed);
+    assert!(!second.same_meaning(&first));
 }

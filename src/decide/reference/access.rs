@@ -99,9 +99,14 @@ fn fits_host(wanted: &str, http: &Http<'_>) -> bool {
     let host = http.host.to_lowercase();
     let digits = host.trim_end_matches(|c: char| c.is_ascii_digit());
     let host = digits.strip_suffix(':').unwrap_or(&host);
+    let mut labels: Vec<&str> = host.split('.').collect();
+    if labels.len() > 1 && labels.last() == Some(&"") {
+        labels.pop();
+    }
+    let host = labels.join(".");
     match wanted.strip_prefix('*') {
         Some(end) => host.len() > end.len() && host.ends_with(end),
-        None => host == wanted,
+        None => *host == *wanted,
     }
 }
 

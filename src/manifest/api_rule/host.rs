@@ -80,6 +80,20 @@ pub(super) fn v2_host(
     with_domain(at, found, options, report)
 }
 
+/// The host that a refused APIRule has, in lower case and whole; `None` where the text is none, or its
+/// domain is not known. Which domains are allowed does not matter: nobody else is meant.
+pub(super) fn of_refused(text: &str, is_v2: bool, options: &ApiRuleOptions) -> Option<String> {
+    if !fits(if is_v2 { &V2_HOST } else { &HOST }, text) {
+        return None;
+    }
+    let host = text.to_ascii_lowercase();
+    match (host.contains('.'), &options.default_domain) {
+        (true, _) => Some(host),
+        (false, Some(domain)) => Some(format!("{host}.{}", domain.to_ascii_lowercase())),
+        (false, None) => None,
+    }
+}
+
 fn with_domain(
     at: &At<'_>,
     mut found: Located<String>,

@@ -5,43 +5,40 @@
 use std::collections::BTreeSet;
 
 use super::super::cursor::At;
-use super::ApiRuleOptions;
+use super::{ApiRuleOptions, host};
 use crate::model::{ApiRuleVersion, RefusedScope};
 
-/// `None` where a host or a Service is missing or no text: it might be about anything.
+/// Its hosts and its Services, each as far as all of them can be read.
 pub(in crate::manifest) fn scope(
     namespace: &str,
     version: ApiRuleVersion,
     document: &At<'_>,
     options: &ApiRuleOptions,
-) -> Option<RefusedScope> {
-    let spec = document.get("spec")?;
-    let main = spec.get("service");
-    let hosts = match version {
-        ApiRuleVersion::V1alpha1 => vec![main.as_ref()?.get("host")?],
-        ApiRuleVersion::V1beta1 => vec![spec.get("host")?],
-        ApiRuleVersion::V2alpha1 | ApiRuleVersion::V2 => spec.each("hosts"),
+) -> RefusedScope {
+    let spec = document.get("spec");
+    let main = spec.as_ref().and_then(|spec| spec.get("service"));
+    let is_v2 = matches!(version, ApiRuleVersion::V2alpha1 | ApiRuleVersion::V2);
+    let written = match version {
+        ApiRuleVersion::V1alpha1 => {
+            main.as_ref().and_then(|at| at.get("host")).into_iter().collect()
+        }
+        ApiRuleVersion::V1beta1 => {
+            spec.as_ref().and_then(|at| at.get("host")).into_iter().collect()
+        }
+        ApiRuleVersion::V2alpha1 | ApiRuleVersion::V2 => {
+            spec.as_ref().map(|spec| spec.each("hosts")).unwrap_or_default()
+        }
     };
-    let hosts: Option<BTreeSet<_>> = hosts.iter().map(|at| host(text(at)?, options)).collect();
-    let mut services = BTreeSet::new();
-    for rule in spec.each("rules") {
-        services.insert(service(namespace, rule.get("service").as_ref(), main.as_ref())?);
-    }
-    if services.is_empty() {
-        services.insert(service(namespace, None, main.as_ref())?);
-    }
-    let hosts = hosts.filter(|hosts| !hosts.is_empty())?;
-    Some(RefusedScope::ApiRule { hosts, services })
-}
-
-fn host(text: &str, options: &ApiRuleOptions) -> Option<String> {
-    let mut host = text.to_ascii_lowercase();
-    if let (Some(domain), false) = (&options.default_domain, host.contains('.')) {
-        host = format!("{host}.{}", domain.to_ascii_lowercase());
-    }
-    // In whatever form it is looked up: with a wildcard at its beginning only.
-    let rest = host.strip_prefix("*.").unwrap_or(&host);
-    (!rest.contains('*')).then_some(host)
+    let hosts: Option<BTreeSet<_>> =
+        written.iter().map(|at| host::of_refused(text(at)?, is_v2, options)).collect();
+    let rules = spec.as_ref().map(|spec| spec.each("rules")).unwrap_or_default();
+    let own =
+        rules.iter().map(|rule| service(namespace, rule.get("service").as_ref(), main.as_ref()));
+    let services: Option<BTreeSet<_>> = match rules.as_slice() {
+        [] => service(namespace, None, main.as_ref()).map(|it| [it].into()),
+        _ => own.collect(),
+    };
+    RefusedScope::ApiRule { hosts: hosts.filter(|hosts| !hosts.is_empty()), services }
 }
 
 fn service(
