@@ -199,7 +199,7 @@ fn form(rule: &AccessRule) -> Option<AccessRulePlan> {
     if !rule.mutations.cookies.is_empty() {
         let cookies = rule.mutations.cookies.iter();
         let cookies: Vec<_> = cookies.map(|(name, v)| format!("{name}={}", v.value)).collect();
-        headers.insert("cookie".to_owned(), Format::parse(&cookies.join("; ")).ok()?);
+        headers.insert("cookie".to_owned(), Format::parse_cookies(&cookies.join("; ")).ok()?);
     }
     let keys = rule.strategies.iter().map(|strategy| match strategy {
         AccessStrategy::OathkeeperJwt(config) => own_keys(config),

@@ -56,7 +56,7 @@ impl Rejection {
     pub fn effect(&self) -> &'static str {
         match (&self.subject, self.kept) {
             (Subject::Resource(id), 0) if id.kind == Kind::ApiRule => {
-                "never accepted: requests for its hosts are denied"
+                "never accepted: requests for its hosts are denied, or all where they cannot be read"
             }
             (Subject::Resource(_), 0) => "never accepted: the workloads it may select deny",
             (Subject::Resource(_), _) => "its last accepted form stays in force",

@@ -14,7 +14,11 @@ use time::TimeFormat;
 
 /// A compiled value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Format(Box<[Piece]>);
+pub struct Format {
+    pieces: Box<[Piece]>,
+    /// Whether it is the value of a `cookie` header, in which `;` ends a cookie.
+    is_cookies: bool,
+}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Piece {
@@ -89,14 +93,20 @@ pub enum Unsupported {
 impl Format {
     /// Compiles a value.
     pub fn parse(text: &str) -> Result<Self, Unsupported> {
-        parse::pieces(text).map(|pieces| Self(pieces.into()))
+        parse::pieces(text).map(|pieces| Self { pieces: pieces.into(), is_cookies: false })
+    }
+
+    /// Compiles the value of a `cookie` header. What operators come to is without `;` there: a client
+    /// must not add cookies to those that are set.
+    pub fn parse_cookies(text: &str) -> Result<Self, Unsupported> {
+        Self::parse(text).map(|format| Self { is_cookies: true, ..format })
     }
 
     /// What it comes to for a request: without line breaks and zero bytes, which no header can hold.
     /// Where that is nothing, the header is not to be set.
     pub fn value(&self, context: &Context<'_>) -> Option<Vec<u8>> {
         let mut out = Vec::new();
-        for piece in &self.0 {
+        for piece in &self.pieces {
             match piece {
                 Piece::Text(text) => out.extend(text.bytes()),
                 Piece::Operator { operator, length } => {
@@ -104,6 +114,10 @@ impl Format {
                     context.write(operator, &mut out);
                     if let Some(length) = length {
                         out.truncate(start.saturating_add(*length));
+                    }
+                    if self.is_cookies {
+                        let own = out.split_off(start);
+                        out.extend(own.into_iter().filter(|byte| *byte != b';'));
                     }
                 }
             }
@@ -114,16 +128,33 @@ impl Format {
 
     /// Whether it is the same for every request.
     pub fn is_constant(&self) -> bool {
-        self.0.iter().all(|piece| matches!(piece, Piece::Text(_)))
+        self.pieces.iter().all(|piece| matches!(piece, Piece::Text(_)))
     }
 }
 
-/// Why a header of this name, in lower case, cannot be set; `None` where it can. As Envoy has it.
+/// Headers that say how the message is sent, and so are the proxy's own (RFC 9110, section 7.6.1, and RFC
+/// 9112, section 6): set here, what follows could be read as another request.
+const OF_CONNECTION: [&str; 9] = [
+    "connection",
+    "content-length",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "expect",
+];
+
+/// Why a header of this name, in lower case, cannot be set; `None` where it can.
 pub fn unsettable(name: &str) -> Option<&'static str> {
-    if name.starts_with(':') {
-        return Some("pseudo headers are not headers that can be set");
+    if name.starts_with(':') || name == "host" {
+        Some("may not be set")
+    } else if OF_CONNECTION.contains(&name) {
+        Some("may not be set: it says how the message is sent")
+    } else {
+        None
     }
-    (name == "host").then_some("`host` cannot be set by a header of that name")
 }
 
 #[cfg(test)]

@@ -187,3 +187,17 @@ proptest! {
         prop_assert_eq!(format.value(&context).unwrap(), text.into_bytes());
     }
 }
+
+/// `;` ends a cookie: what a client says must not go on behind it.
+#[test]
+fn a_client_adds_no_cookies() {
+    let mut attributes = request();
+    let http = attributes.http.as_mut().unwrap();
+    http.headers.append("x-name".into(), b"a; role=admin".as_slice().into());
+    let context = Context { attributes: &attributes, claims: None, hostname: "" };
+    let text = "role=user; name=%REQ(x-name)%; host=%REQ(x-name):2%";
+    let cookies = Format::parse_cookies(text).unwrap().value(&context).unwrap();
+    assert_eq!(String::from_utf8(cookies).unwrap(), "role=user; name=a role=admin; host=a");
+    let header = Format::parse(text).unwrap().value(&context).unwrap();
+    assert_eq!(String::from_utf8(header).unwrap(), "role=user; name=a; role=admin; host=a;");
+}

@@ -13,7 +13,7 @@ use super::super::{
     text::quoted,
 };
 use crate::model::{AccessStrategy, Located, RequestMutations};
-use crate::mutation::Format;
+use crate::mutation::{Format, unsettable};
 
 /// Those of Oathkeeper that are not here.
 const UNSUPPORTED: [(&str, &str); 2] = [
@@ -197,8 +197,10 @@ fn spot(entry: &Entry, at: &At<'_>) -> Spot {
 }
 
 fn header(name: &str) -> Option<&'static str> {
-    if name.is_empty() || name.starts_with(':') || name.eq_ignore_ascii_case("host") {
+    if name.is_empty() {
         Some("may not be set")
+    } else if let Some(why) = unsettable(&name.to_ascii_lowercase()) {
+        Some(why)
     } else if http::HeaderName::try_from(name).is_err() {
         Some("is not the name of a header")
     } else {

@@ -125,6 +125,10 @@ fn config_of_introspection(#[case] config: &str, #[case] message: &str) {
     "`:path` may not be set"
 )]
 #[case::host("[{handler: header, config: {headers: {Host: a}}}]", "`Host` may not be set")]
+#[case::of_the_connection(
+    "[{handler: header, config: {headers: {Transfer-Encoding: chunked}}}]",
+    "`Transfer-Encoding` may not be set: it says how the message is sent"
+)]
 #[case::header_name(
     "[{handler: header, config: {headers: {'a b': a}}}]",
     "`a b` is not the name of a header"
