@@ -6,7 +6,9 @@ mod clusters;
 mod described;
 mod documented;
 mod measured;
+#[path = "../blackbox/prometheus.rs"]
 mod prometheus;
 mod refused;
 mod server;
 mod stored;
+mod telemetry;

@@ -9,8 +9,8 @@ use postern::authn::clock::Clock;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::prometheus::Prometheus;
 use crate::server::Server;
+use crate::telemetry::Telemetry;
 
 fn points(reply: &Value) -> Vec<(i64, f64)> {
     let points = reply["timeseries"].as_array().unwrap();
@@ -31,8 +31,8 @@ const PAYMENTS: &str = "service=payment-service&namespace=payments";
 
 #[tokio::test]
 async fn numbers_of_a_real_prometheus() {
-    let prometheus = Prometheus::start();
-    let url = format!("--prometheus-url={}/", prometheus.url);
+    let prometheus = Telemetry::start();
+    let url = format!("--prometheus-url={}/", prometheus.url());
     let server = Server::start(&[&url]);
     let viewer = server.viewer();
     let ask = async |metric: &str, more: &str| {
@@ -82,8 +82,8 @@ async fn numbers_of_a_real_prometheus() {
 
 #[tokio::test]
 async fn servers_report_otherwise() {
-    let prometheus = Prometheus::start();
-    let url = format!("--prometheus-url={}", prometheus.url);
+    let prometheus = Telemetry::start();
+    let url = format!("--prometheus-url={}", prometheus.url());
     let server = Server::start(&[&url, "--prometheus-reporter=destination"]);
     let viewer = server.viewer();
     all_are(&viewer.get(&format!("/metrics/rps?{PAYMENTS}")).await.good(), 50.0);
@@ -110,8 +110,8 @@ async fn over_tls() {
     });
     std::fs::write(at("web.yml"), web.to_string()).unwrap();
     let web = format!("--web.config.file={}", at("web.yml"));
-    let prometheus = Prometheus::start_with(&[&web, "--web.external-url=http://x/prefix"]);
-    let port = prometheus.url.rsplit(':').next().unwrap();
+    let prometheus = Telemetry::start_with(&[&web, "--web.external-url=http://x/prefix"]);
+    let port = prometheus.url().rsplit(':').next().unwrap();
     let url = |user: &str| format!("--prometheus-url=https://{user}localhost:{port}/prefix");
     let ca = format!("--prometheus-ca-certificates={}", at("cert.pem"));
     let path = format!("/metrics/rps?{PAYMENTS}");
