@@ -20,7 +20,7 @@ use crate::management::access::Callers;
 use crate::management::mesh::{Cluster, Destinations, Files, MeshObjects, Stored};
 use crate::management::prometheus::Prometheus;
 use crate::management::server::{Management, Settings};
-use crate::outbound::{Client, DialGuard};
+use crate::outbound::{BODY_LIMIT, Client, DialGuard};
 use crate::shutdown::Shutdown;
 use crate::source::Corpus;
 use crate::store::Store;
@@ -134,7 +134,7 @@ fn prometheus(config: &PrometheusConfig) -> Result<Prometheus> {
         None => None,
     };
     Ok(Prometheus {
-        client,
+        client: client.reading_all(BODY_LIMIT),
         target: Prometheus::target(&config.url).context("--prometheus-url")?,
         authorization,
         reporter: config.reporter,

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::{Number, Value, json};
@@ -16,7 +16,7 @@ use crate::outbound::{Client, OutboundError, Outgoing, Target};
 /// Where it is, and how it is asked. Cheap to clone.
 #[derive(Clone)]
 pub struct Prometheus {
-    /// Asks.
+    /// Asks. Reads the bodies of errors, too.
     pub client: Client,
     /// Of `query_range`.
     pub target: Target,
@@ -44,7 +44,10 @@ pub enum PrometheusError {
     Unreachable(#[source] OutboundError),
     /// An answer that is none.
     #[error("Prometheus answers with {0}")]
-    Status(http::StatusCode),
+    Status(StatusCode),
+    /// It does not understand what it was asked, which is nobody's fault but ours.
+    #[error("Prometheus does not understand the query")]
+    BadQuery,
     /// Something that Prometheus does not say.
     #[error("what answers is no Prometheus")]
     Garbage,
@@ -98,11 +101,28 @@ impl Prometheus {
         let outgoing = Outgoing { issuer: "", method: Method::POST, headers, body };
         let sent = self.client.send(&self.target, outgoing, self.timeout).await;
         let answer = sent.map_err(PrometheusError::Unreachable)?;
-        if !answer.status().is_success() {
-            return Err(PrometheusError::Status(answer.status()));
+        let status = answer.status();
+        if status == StatusCode::BAD_REQUEST && is_bad_data(answer.body()) {
+            return Err(PrometheusError::BadQuery);
+        }
+        if !status.is_success() {
+            return Err(PrometheusError::Status(status));
         }
         read(answer.body()).ok_or(PrometheusError::Garbage)
     }
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    status: String,
+    #[serde(rename = "errorType")]
+    error_type: String,
+}
+
+/// Whether Prometheus itself says that a query is wrong. A 400 of something before it is no word of its.
+fn is_bad_data(body: &[u8]) -> bool {
+    let refusal: Option<Refusal> = serde_json::from_slice(body).ok();
+    refusal.is_some_and(|it| it.status == "error" && it.error_type == "bad_data")
 }
 
 #[derive(Deserialize)]
@@ -198,6 +218,7 @@ mod tests {
         #[test]
         fn whatever_answers_is_survived(body in ".{0,64}") {
             drop(read(body.as_bytes()));
+            is_bad_data(body.as_bytes());
         }
     }
 

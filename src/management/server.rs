@@ -22,7 +22,7 @@ use super::mesh::{Cluster, Destinations, MeshError, MeshKind, MeshObjects};
 use super::metric::{Metric, Range};
 use super::openapi;
 use super::parameters::{self, KUBECONFIG, Parameters};
-use super::prometheus::Prometheus;
+use super::prometheus::{Prometheus, PrometheusError};
 use super::route::{Endpoint, Route};
 use super::weights::{Asked, Change};
 use super::{shown, topology};
@@ -204,6 +204,11 @@ impl Call<'_> {
         let now = clock.unix_seconds();
         let asked = prometheus.timeseries(metric, service, namespace, range, now).await;
         let timeseries = asked.map_err(|error| {
+            if matches!(error, PrometheusError::BadQuery) {
+                let (metric, range) = (metric.as_str(), range.seconds());
+                tracing::error!(%error, metric, range, "a defect: no metrics for a caller");
+                return Failure::Internal("a defect of Postern: the query is wrong".into());
+            }
             let cause = std::error::Error::source(&error).map(ToString::to_string);
             tracing::warn!(%error, cause, "no metrics for a caller of the management API");
             Failure::Unavailable(error.to_string())
