@@ -137,8 +137,7 @@ fn prometheus(config: &PrometheusConfig) -> Result<Prometheus> {
         client: client.reading_all(BODY_LIMIT),
         target: Prometheus::target(&config.url).context("--prometheus-url")?,
         authorization,
-        reporter: config.reporter,
-        scrape_interval: config.scrape_interval,
+        telemetry: config.telemetry,
         timeout: config.timeout,
     })
 }

@@ -8,7 +8,7 @@ use super::{Environment, Problems, document, read};
 
 /// Every setting by its name in files. Flags are the same in kebab-case, variables in
 /// SCREAMING_SNAKE_CASE behind `POSTERN_`.
-const SETTINGS: [&str; 98] = [
+pub(super) const SETTINGS: [&str; 99] = [
     "admin",
     "api",
     "apiCertificate",
@@ -89,6 +89,7 @@ const SETTINGS: [&str; 98] = [
     "policies",
     "probes",
     "prometheusCaCertificates",
+    "prometheusGrpcErrors",
     "prometheusReporter",
     "prometheusScrapeInterval",
     "prometheusTimeout",

@@ -10,7 +10,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::{Number, Value, json};
 
-use super::metric::{Metric, Range, Reporter, query};
+use super::metric::{Metric, Range, Telemetry, query};
 use crate::outbound::{Client, OutboundError, Outgoing, Target};
 
 /// Where it is, and how it is asked. Cheap to clone.
@@ -22,10 +22,8 @@ pub struct Prometheus {
     pub target: Target,
     /// Sent with each query.
     pub authorization: Option<HeaderValue>,
-    /// Whose telemetry counts.
-    pub reporter: Reporter,
-    /// How often it looks at proxies.
-    pub scrape_interval: Duration,
+    /// How the telemetry in it is read.
+    pub telemetry: Telemetry,
     /// How long one answer may take.
     pub timeout: Duration,
 }
@@ -76,7 +74,7 @@ impl Prometheus {
         range: Range,
         now: u64,
     ) -> Result<Timeseries, PrometheusError> {
-        let query = query(metric, service, namespace, range, self.reporter, self.scrape_interval);
+        let query = query(metric, service, namespace, range, self.telemetry);
         let start = now.saturating_sub(range.seconds()).to_string();
         let (end, step) = (now.to_string(), range.step().to_string());
         let timeout = format!("{}ms", self.timeout.as_millis());

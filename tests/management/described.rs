@@ -38,8 +38,8 @@ async fn everybody_may_read_it() {
 
 #[test]
 fn a_property_testing_client_finds_nothing() {
-    let prometheus = Telemetry::start();
-    let url = format!("--prometheus-url={}", prometheus.url());
+    let telemetry = Telemetry::start();
+    let url = format!("--prometheus-url={}", telemetry.url());
     let server = Server::start_stored(OBJECTS, &[&url]);
     fs::write(server.path("config.toml"), CONFIG).unwrap();
     let packages = fetched();

@@ -31,8 +31,8 @@ const PAYMENTS: &str = "service=payment-service&namespace=payments";
 
 #[tokio::test]
 async fn numbers_of_a_real_prometheus() {
-    let prometheus = Telemetry::start();
-    let url = format!("--prometheus-url={}/", prometheus.url());
+    let telemetry = Telemetry::start();
+    let url = format!("--prometheus-url={}/", telemetry.url());
     let server = Server::start(&[&url]);
     let viewer = server.viewer();
     let ask = async |metric: &str, more: &str| {
@@ -82,13 +82,33 @@ async fn numbers_of_a_real_prometheus() {
 
 #[tokio::test]
 async fn servers_report_otherwise() {
-    let prometheus = Telemetry::start();
-    let url = format!("--prometheus-url={}", prometheus.url());
+    let telemetry = Telemetry::start();
+    let url = format!("--prometheus-url={}", telemetry.url());
     let server = Server::start(&[&url, "--prometheus-reporter=destination"]);
     let viewer = server.viewer();
     all_are(&viewer.get(&format!("/metrics/rps?{PAYMENTS}")).await.good(), 50.0);
     all_are(&viewer.get(&format!("/metrics/error-rate?{PAYMENTS}")).await.good(), 0.2);
     all_are(&viewer.get(&format!("/metrics/latency?{PAYMENTS}")).await.good(), 4.95);
+}
+
+#[tokio::test]
+async fn grpc_statuses_are_errors_on_request() {
+    let telemetry = Telemetry::start();
+    let url = format!("--prometheus-url={}", telemetry.url());
+    for (more, ledger) in [(&[][..], 0.1), (&["--prometheus-grpc-errors"], 0.4)] {
+        let server = Server::start(&[&[url.as_str()], more].concat());
+        let viewer = server.viewer();
+        let ask = async |what: &str, service: &str| {
+            let path = format!("/metrics/{what}?service={service}&namespace=payments&range=5m");
+            viewer.get(&path).await.good()
+        };
+        all_are(&ask("rps", "ledger").await, 10.0);
+        all_are(&ask("error-rate", "ledger").await, ledger);
+        // Those that know nothing of gRPC are as they were.
+        all_are(&ask("error-rate", "payment-service").await, 0.2);
+        all_are(&ask("error-rate", "ambient").await, 0.0);
+        assert_eq!(ask("error-rate", "idle").await["timeseries"], json!([]));
+    }
 }
 
 /// With a certificate of its own authority, below a path, and for those with a password.
@@ -110,8 +130,8 @@ async fn over_tls() {
     });
     std::fs::write(at("web.yml"), web.to_string()).unwrap();
     let web = format!("--web.config.file={}", at("web.yml"));
-    let prometheus = Telemetry::start_with(&[&web, "--web.external-url=http://x/prefix"]);
-    let port = prometheus.url().rsplit(':').next().unwrap();
+    let telemetry = Telemetry::start_with(&[&web, "--web.external-url=http://x/prefix"]);
+    let port = telemetry.url().rsplit(':').next().unwrap();
     let url = |user: &str| format!("--prometheus-url=https://{user}localhost:{port}/prefix");
     let ca = format!("--prometheus-ca-certificates={}", at("cert.pem"));
     let path = format!("/metrics/rps?{PAYMENTS}");

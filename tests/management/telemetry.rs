@@ -19,7 +19,7 @@ pub(crate) struct Telemetry {
 }
 
 /// What proxies count: a name with its labels, and how much it grows in a second.
-const SERIES: [(&str, &str, f64); 13] = [
+const SERIES: [(&str, &str, f64); 17] = [
     // Clients report 15 requests a second, 3 of them failed.
     ("istio_requests_total", r#"reporter="source",SHOP,response_code="200""#, 12.0),
     ("istio_requests_total", r#"reporter="source",SHOP,response_code="503""#, 2.0),
@@ -33,6 +33,11 @@ const SERIES: [(&str, &str, f64); 13] = [
     ("istio_requests_total", r#"reporter="waypoint",AMBIENT,response_code="200""#, 4.0),
     // There, and never called.
     ("istio_requests_total", r#"reporter="source",IDLE,response_code="200""#, 0.0),
+    // 10 calls by gRPC: 6 are well, 3 fail with a status of gRPC, 1 with one of both.
+    ("istio_requests_total", r#"reporter="source",GRPC,response_code="200",STATUS="0""#, 6.0),
+    ("istio_requests_total", r#"reporter="source",GRPC,response_code="200",STATUS="5""#, 2.0),
+    ("istio_requests_total", r#"reporter="source",GRPC,response_code="200",STATUS="14""#, 1.0),
+    ("istio_requests_total", r#"reporter="source",GRPC,response_code="503",STATUS="14""#, 1.0),
     // 98 of 100 within 100 ms, all within 200 ms: 99 within 150 ms.
     ("istio_request_duration_milliseconds_bucket", r#"reporter="source",SHOP,le="100""#, 98.0),
     ("istio_request_duration_milliseconds_bucket", r#"reporter="source",SHOP,le="200""#, 100.0),
@@ -45,11 +50,12 @@ const SERIES: [(&str, &str, f64); 13] = [
     ),
 ];
 
-const SERVICES: [(&str, &str, &str); 4] = [
+const SERVICES: [(&str, &str, &str); 5] = [
     ("SHOP", "payment-service", "payments"),
     ("ELSEWHERE", "payment-service", "elsewhere"),
     ("AMBIENT", "ambient", "payments"),
     ("IDLE", "idle", "payments"),
+    ("GRPC", "ledger", "payments"),
 ];
 
 /// Three hours until now and a while on, in the text form.
@@ -67,7 +73,7 @@ fn telemetry() -> String {
             };
             writeln!(text, "# TYPE {name} {kind}").unwrap();
         }
-        let mut labels = labels.to_owned();
+        let mut labels = labels.replace("STATUS", "grpc_response_status");
         for (short, service, namespace) in SERVICES {
             let long = format!(
                 r#"destination_service_name="{service}",destination_service_namespace="{namespace}""#
