@@ -24,6 +24,7 @@ use crate::outbound::{BODY_LIMIT, Client, DialGuard};
 use crate::shutdown::Shutdown;
 use crate::source::Corpus;
 use crate::store::Store;
+use crate::telemetry::metrics::{ManagementMetrics, Metrics};
 
 /// The rules for tokens of its callers.
 pub(super) fn jwt_rules(config: &Config) -> Result<Option<JwtRules>> {
@@ -36,6 +37,7 @@ pub(super) struct Port {
     listener: TcpListener,
     transport: Transport,
     callers: Callers,
+    metrics: ManagementMetrics,
     prometheus: Option<Prometheus>,
     cluster: Option<Cluster>,
     inline_kubeconfig: Option<Destinations>,
@@ -50,6 +52,7 @@ impl Port {
         management: &ManagementConfig,
         rules: JwtRules,
         keys: &KeySources,
+        metrics: &Metrics,
     ) -> Result<Self> {
         let prometheus = management.prometheus.as_ref().map(prometheus).transpose()?;
         let inline_kubeconfig = management.inline_kubeconfig.as_ref();
@@ -70,7 +73,16 @@ impl Port {
             let folder = config.store.as_ref().map(|store| store.folder.as_path());
             tls(management, folder, address)?
         };
-        Ok(Self { listener, transport, callers, prometheus, cluster, inline_kubeconfig, address })
+        Ok(Self {
+            listener,
+            transport,
+            callers,
+            metrics: metrics.management(),
+            prometheus,
+            cluster,
+            inline_kubeconfig,
+            address,
+        })
     }
 
     /// Answers until the shutdown begins, about the objects of the cluster, the store, or
@@ -82,8 +94,16 @@ impl Port {
         corpora: watch::Receiver<Arc<Corpus>>,
         drain: Shutdown,
     ) -> JoinHandle<()> {
-        let Self { listener, transport, callers, prometheus, cluster, inline_kubeconfig, address } =
-            self;
+        let Self {
+            listener,
+            transport,
+            callers,
+            metrics,
+            prometheus,
+            cluster,
+            inline_kubeconfig,
+            address,
+        } = self;
         let clock = Clock::system();
         let objects = match (cluster, store) {
             (Some(cluster), _) => MeshObjects::Cluster(cluster),
@@ -94,8 +114,14 @@ impl Port {
                 MeshObjects::Files(Files::new(corpora, namespace))
             }
         };
-        let server =
-            Management::new(Settings { callers, objects, prometheus, inline_kubeconfig, clock });
+        let server = Management::new(Settings {
+            callers,
+            objects,
+            prometheus,
+            inline_kubeconfig,
+            clock,
+            metrics,
+        });
         tracing::info!(listener = "management", %address, "listening on");
         tokio::spawn(serve(server, listener, transport, drain, config.shutdown_grace))
     }
