@@ -338,3 +338,6 @@ async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Failure> {
         Ok(Err(_)) => Err(Failure::BadRequest("the body cannot be read".into())),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "test support")]
 
 mod clusters;
+mod contended;
 mod counted;
 mod described;
 mod documented;
