@@ -11,6 +11,8 @@ mod measured;
 #[path = "../blackbox/prometheus.rs"]
 mod prometheus;
 mod refused;
+#[path = "../blackbox/running.rs"]
+mod running;
 mod server;
 mod stored;
 mod telemetry;
