@@ -156,7 +156,7 @@ pub async fn start(config: Config, log_level: LogLevel) -> Result<Running> {
     #[cfg(feature = "management")]
     let management = match (&config.management, management_rules) {
         (Some(management), Some(rules)) => {
-            Some(management::Port::bind(&config, management, rules, &keys).await?)
+            Some(management::Port::bind(&config, management, rules, &keys, &metrics).await?)
         }
         _ => None,
     };

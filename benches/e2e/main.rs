@@ -34,6 +34,8 @@ mod pki;
 mod policies;
 mod postern_process;
 mod process;
+#[path = "../../tests/blackbox/running.rs"]
+mod running;
 #[path = "../../tests/api_server/server.rs"]
 mod server;
 mod shared;

@@ -20,10 +20,11 @@ use crate::management::access::Callers;
 use crate::management::mesh::{Cluster, Destinations, Files, MeshObjects, Stored};
 use crate::management::prometheus::Prometheus;
 use crate::management::server::{Management, Settings};
-use crate::outbound::{Client, DialGuard};
+use crate::outbound::{BODY_LIMIT, Client, DialGuard};
 use crate::shutdown::Shutdown;
 use crate::source::Corpus;
 use crate::store::Store;
+use crate::telemetry::metrics::{ManagementMetrics, Metrics};
 
 /// The rules for tokens of its callers.
 pub(super) fn jwt_rules(config: &Config) -> Result<Option<JwtRules>> {
@@ -54,6 +55,7 @@ pub(super) struct Port {
     listener: TcpListener,
     transport: Transport,
     callers: Callers,
+    metrics: ManagementMetrics,
     prometheus: Option<Prometheus>,
     cluster: Option<Cluster>,
     inline_kubeconfig: Option<Destinations>,
@@ -68,6 +70,7 @@ impl Port {
         management: &ManagementConfig,
         rules: JwtRules,
         keys: &KeySources,
+        metrics: &Metrics,
     ) -> Result<Self> {
         let prometheus = management.prometheus.as_ref().map(prometheus).transpose()?;
         let inline_kubeconfig = management.inline_kubeconfig.as_ref();
@@ -88,7 +91,16 @@ impl Port {
             let folder = config.store.as_ref().map(|store| store.folder.as_path());
             tls(management, folder, address)?
         };
-        Ok(Self { listener, transport, callers, prometheus, cluster, inline_kubeconfig, address })
+        Ok(Self {
+            listener,
+            transport,
+            callers,
+            metrics: metrics.management(),
+            prometheus,
+            cluster,
+            inline_kubeconfig,
+            address,
+        })
     }
 
     /// Whose tokens it takes.
@@ -113,14 +125,21 @@ impl Port {
             listener,
             transport,
             callers,
+            metrics,
             prometheus,
             inline_kubeconfig,
             address,
             cluster: _,
         } = self;
         let clock = Clock::system();
-        let server =
-            Management::new(Settings { callers, objects, prometheus, inline_kubeconfig, clock });
+        let server = Management::new(Settings {
+            callers,
+            objects,
+            prometheus,
+            inline_kubeconfig,
+            clock,
+            metrics,
+        });
         tracing::info!(listener = "management", %address, "listening on");
         tokio::spawn(serve(server, listener, transport, drain, config.shutdown_grace))
     }
@@ -159,11 +178,10 @@ fn prometheus(config: &PrometheusConfig) -> Result<Prometheus> {
         None => None,
     };
     Ok(Prometheus {
-        client,
+        client: client.reading_all(BODY_LIMIT),
         target: Prometheus::target(&config.url).context("--prometheus-url")?,
         authorization,
-        reporter: config.reporter,
-        scrape_interval: config.scrape_interval,
+        telemetry: config.telemetry,
         timeout: config.timeout,
     })
 }

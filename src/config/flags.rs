@@ -415,6 +415,17 @@ pub struct ServerFlags {
     #[arg(long, value_name = "WHO", help_heading = "Management")]
     pub prometheus_reporter: Option<String>,
 
+    /// Whether a gRPC status that is not OK counts as an error, too [default: false]
+    #[arg(
+        long,
+        value_name = "BOOL",
+        help_heading = "Management",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub prometheus_grpc_errors: Option<String>,
+
     /// How often Prometheus looks at proxies [default: 15s]
     #[arg(long, value_name = "TIME", help_heading = "Management")]
     pub prometheus_scrape_interval: Option<String>,
@@ -525,6 +536,7 @@ impl Flags {
             ("managementJwksUri", &server.management_jwks_uri),
             ("managementKey", &server.management_key),
             ("prometheusCaCertificates", &server.prometheus_ca_certificates),
+            ("prometheusGrpcErrors", &server.prometheus_grpc_errors),
             ("prometheusReporter", &server.prometheus_reporter),
             ("prometheusScrapeInterval", &server.prometheus_scrape_interval),
             ("prometheusTimeout", &server.prometheus_timeout),

@@ -8,7 +8,7 @@ use super::{Environment, Problems, document, read};
 
 /// Every setting by its name in files. Flags are the same in kebab-case, variables in
 /// SCREAMING_SNAKE_CASE behind `POSTERN_`.
-const SETTINGS: [&str; 100] = [
+pub(super) const SETTINGS: [&str; 101] = [
     "admin",
     "api",
     "apiCertificate",
@@ -91,6 +91,7 @@ const SETTINGS: [&str; 100] = [
     "policies",
     "probes",
     "prometheusCaCertificates",
+    "prometheusGrpcErrors",
     "prometheusReporter",
     "prometheusScrapeInterval",
     "prometheusTimeout",

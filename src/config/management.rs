@@ -5,11 +5,12 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use serde_json::{Map, Value, json};
 
 use super::Reader;
+use super::layer::SETTINGS;
 use super::store;
 use super::values::{self, show_duration, text};
 use crate::management::access::DEFAULT_ADMIN_CLAIMS;
 use crate::management::mesh::Destinations;
-use crate::management::metric::Reporter;
+use crate::management::metric::{Reporter, Telemetry};
 use crate::management::prometheus::Prometheus;
 
 /// Where the management API is, for whom, and what it asks.
@@ -41,10 +42,8 @@ pub struct ManagementConfig {
 pub struct PrometheusConfig {
     /// Where it is.
     pub url: String,
-    /// Whose telemetry counts.
-    pub reporter: Reporter,
-    /// How often it looks at proxies.
-    pub scrape_interval: Duration,
+    /// How the telemetry in it is read.
+    pub telemetry: Telemetry,
     /// How long one answer may take.
     pub timeout: Duration,
     /// A file with a bearer token for it.
@@ -54,26 +53,16 @@ pub struct PrometheusConfig {
 }
 
 /// What means nothing without the API.
-const OTHERS: [&str; 18] = [
-    "managementAdminClaims",
-    "managementAudiences",
-    "managementCa",
-    "managementCertificate",
-    "managementHosts",
-    "managementInlineKubeconfig",
-    "managementInlineKubeconfigDestinations",
-    "managementInsecure",
-    "managementIssuer",
-    "managementJwksUri",
-    "managementJwtRules",
-    "managementKey",
-    "prometheusCaCertificates",
-    "prometheusReporter",
-    "prometheusScrapeInterval",
-    "prometheusTimeout",
-    "prometheusTokenFile",
-    "prometheusUrl",
-];
+fn others() -> impl Iterator<Item = &'static str> {
+    let is_other = |name: &&str| {
+        *name != "management" && (name.starts_with("management") || is_of_prometheus(name))
+    };
+    SETTINGS.into_iter().filter(is_other)
+}
+
+fn is_of_prometheus(name: &str) -> bool {
+    name.starts_with("prometheus")
+}
 
 impl ManagementConfig {
     pub(super) fn read(read: &mut Reader<'_>) -> Option<Self> {
@@ -81,7 +70,7 @@ impl ManagementConfig {
         let address =
             read.setting("management", None, |value| values::socket_address(value).map(Some));
         if read.layers.find("management").is_none() {
-            for name in OTHERS {
+            for name in others() {
                 if let Some((origin, _)) = read.layers.find(name) {
                     let subject = origin.subject(name);
                     read.problems.add(subject, "is for --management, which is not set");
@@ -166,8 +155,10 @@ impl ManagementConfig {
         let url = Prometheus::target(&prometheus.url).map(|target| target.to_string());
         let url = url.ok().and_then(|url| url.strip_suffix("/api/v1/query_range").map(Value::from));
         set("prometheusUrl", url.unwrap_or_default());
-        set("prometheusReporter", prometheus.reporter.as_str().into());
-        set("prometheusScrapeInterval", show_duration(prometheus.scrape_interval).into());
+        let telemetry = prometheus.telemetry;
+        set("prometheusGrpcErrors", telemetry.grpc_errors.into());
+        set("prometheusReporter", telemetry.reporter.as_str().into());
+        set("prometheusScrapeInterval", show_duration(telemetry.scrape_interval).into());
         set("prometheusTimeout", show_duration(prometheus.timeout).into());
         set("prometheusTokenFile", shown(&prometheus.token_file));
         set("prometheusCaCertificates", shown(&prometheus.ca_certificates));
@@ -237,12 +228,15 @@ impl PrometheusConfig {
         let path = |value: &Value| values::path(value).map(Some);
         let url = read.setting("prometheusUrl", None, |value| url(value).map(Some));
         let config = Self {
-            reporter: read.setting("prometheusReporter", Reporter::default(), reporter),
-            scrape_interval: read.setting(
-                "prometheusScrapeInterval",
-                Duration::from_secs(15),
-                |it| values::duration(it, Duration::from_secs(1), Duration::from_hours(1)),
-            ),
+            telemetry: Telemetry {
+                reporter: read.setting("prometheusReporter", Reporter::default(), reporter),
+                scrape_interval: read.setting(
+                    "prometheusScrapeInterval",
+                    Duration::from_secs(15),
+                    |it| values::duration(it, Duration::from_secs(1), Duration::from_hours(1)),
+                ),
+                grpc_errors: read.setting("prometheusGrpcErrors", false, values::boolean),
+            },
             timeout: read.setting("prometheusTimeout", Duration::from_secs(10), |it| {
                 values::duration(it, Duration::from_millis(100), Duration::from_mins(2))
             }),
@@ -251,7 +245,7 @@ impl PrometheusConfig {
             url: url.clone().unwrap_or_default(),
         };
         if read.layers.find("prometheusUrl").is_none() {
-            for name in OTHERS.into_iter().filter(|name| name.starts_with("prometheus")) {
+            for name in others().filter(|name| is_of_prometheus(name)) {
                 if let Some((origin, _)) = read.layers.find(name) {
                     let subject = origin.subject(name);
                     read.problems.add(subject, "is for --prometheus-url, which is not set");

@@ -40,6 +40,9 @@ pub enum Failure {
     /// The body is something else.
     #[error("the body must be application/json")]
     UnsupportedMediaType,
+    /// Our own fault.
+    #[error("{0}")]
+    Internal(String),
     /// What holds the objects, or Prometheus, gives no answer.
     #[error("{0}")]
     Unavailable(String),
@@ -58,6 +61,7 @@ impl Failure {
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -87,6 +91,7 @@ impl Failure {
             | Self::Conflict(_)
             | Self::TooLarge(_)
             | Self::UnsupportedMediaType
+            | Self::Internal(_)
             | Self::Unavailable(_) => {}
         }
         answer

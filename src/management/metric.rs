@@ -9,7 +9,7 @@ use std::time::Duration;
 pub enum Metric {
     /// Requests a second.
     Rps,
-    /// The share of requests that a server answered with 5xx, from 0 to 1.
+    /// The share of requests that failed, from 0 to 1: by 5xx, and maybe by a gRPC status.
     ErrorRate,
     /// The time within which 99 % of requests were answered, in milliseconds.
     Latency,
@@ -44,6 +44,17 @@ impl Reporter {
             Self::Destination => "destination",
         }
     }
+}
+
+/// How what proxies report is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Telemetry {
+    /// Whose counts.
+    pub reporter: Reporter,
+    /// How often Prometheus looks at proxies. A rate needs several of these.
+    pub scrape_interval: Duration,
+    /// Whether a gRPC status that is not OK is an error, too. Its HTTP status is 200.
+    pub grpc_errors: bool,
 }
 
 /// How far back to look. Displays in seconds.
@@ -100,28 +111,33 @@ impl Range {
     }
 }
 
-/// The query for a metric in PromQL. `service` and `namespace` are names that have been checked;
-/// `scrape_interval` is how often Prometheus looks at proxies, of which a rate needs several.
+/// The query for a metric in PromQL. `service` and `namespace` are names that have been checked.
 pub fn query(
     metric: Metric,
     service: &str,
     namespace: &str,
     range: Range,
-    reporter: Reporter,
-    scrape_interval: Duration,
+    telemetry: Telemetry,
 ) -> String {
+    let Telemetry { reporter, scrape_interval, grpc_errors } = telemetry;
     let window = range.step().max(60).max(scrape_interval.as_secs().saturating_mul(4));
     let reporter = reporter.as_str();
     let of = format!(
         "reporter=~\"{reporter}\",destination_service_name=\"{service}\",\
          destination_service_namespace=\"{namespace}\""
     );
-    let requests = |more: &str| format!("sum(rate(istio_requests_total{{{of}{more}}}[{window}s]))");
+    let rate = |more: &str| format!("rate(istio_requests_total{{{of}{more}}}[{window}s])");
     match metric {
-        Metric::Rps => requests(""),
-        // Without failures there is no series of them, while there is traffic.
+        Metric::Rps => format!("sum({})", rate("")),
         Metric::ErrorRate => {
-            format!("({} or vector(0)) / {}", requests(",response_code=~\"5..\""), requests(""))
+            let mut failed = rate(",response_code=~\"5..\"");
+            if grpc_errors {
+                // A series that is both is one of them.
+                failed.push_str(" or ");
+                failed.push_str(&rate(",grpc_response_status=~\"[1-9][0-9]?\""));
+            }
+            // Without failures there is no series of them, while there is traffic.
+            format!("(sum({failed}) or vector(0)) / sum({})", rate(""))
         }
         Metric::Latency => format!(
             "histogram_quantile(0.99, sum by (le) \
@@ -187,20 +203,29 @@ mod tests {
 
     #[test]
     fn queries() {
-        let minute = Duration::from_secs(15);
-        let ask = |metric, range: &str, reporter, scrape| {
-            query(metric, "pay", "shop", Range::parse(range).unwrap(), reporter, scrape)
+        let ask = |metric, range: &str, telemetry| {
+            query(metric, "pay", "shop", Range::parse(range).unwrap(), telemetry)
+        };
+        let usual = Telemetry {
+            reporter: Reporter::Source,
+            scrape_interval: Duration::from_secs(15),
+            grpc_errors: false,
         };
         insta::assert_snapshot!(
-            ask(Metric::Rps, "1h", Reporter::Source, minute),
+            ask(Metric::Rps, "1h", usual),
             @r#"sum(rate(istio_requests_total{reporter=~"source|waypoint",destination_service_name="pay",destination_service_namespace="shop"}[60s]))"#
         );
         insta::assert_snapshot!(
-            ask(Metric::ErrorRate, "24h", Reporter::Destination, minute),
+            ask(Metric::ErrorRate, "24h", Telemetry { reporter: Reporter::Destination, ..usual }),
             @r#"(sum(rate(istio_requests_total{reporter=~"destination",destination_service_name="pay",destination_service_namespace="shop",response_code=~"5.."}[300s])) or vector(0)) / sum(rate(istio_requests_total{reporter=~"destination",destination_service_name="pay",destination_service_namespace="shop"}[300s]))"#
         );
         insta::assert_snapshot!(
-            ask(Metric::Latency, "1m", Reporter::Source, Duration::from_secs(60)),
+            ask(Metric::ErrorRate, "1h", Telemetry { grpc_errors: true, ..usual }),
+            @r#"(sum(rate(istio_requests_total{reporter=~"source|waypoint",destination_service_name="pay",destination_service_namespace="shop",response_code=~"5.."}[60s]) or rate(istio_requests_total{reporter=~"source|waypoint",destination_service_name="pay",destination_service_namespace="shop",grpc_response_status=~"[1-9][0-9]?"}[60s])) or vector(0)) / sum(rate(istio_requests_total{reporter=~"source|waypoint",destination_service_name="pay",destination_service_namespace="shop"}[60s]))"#
+        );
+        let scrape_interval = Duration::from_secs(60);
+        insta::assert_snapshot!(
+            ask(Metric::Latency, "1m", Telemetry { scrape_interval, ..usual }),
             @r#"histogram_quantile(0.99, sum by (le) (rate(istio_request_duration_milliseconds_bucket{reporter=~"source|waypoint",destination_service_name="pay",destination_service_namespace="shop"}[240s])))"#
         );
     }

@@ -5,27 +5,25 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::{Number, Value, json};
 
-use super::metric::{Metric, Range, Reporter, query};
+use super::metric::{Metric, Range, Telemetry, query};
 use crate::outbound::{Client, OutboundError, Outgoing, Target};
 
 /// Where it is, and how it is asked. Cheap to clone.
 #[derive(Clone)]
 pub struct Prometheus {
-    /// Asks.
+    /// Asks. Reads the bodies of errors, too.
     pub client: Client,
     /// Of `query_range`.
     pub target: Target,
     /// Sent with each query.
     pub authorization: Option<HeaderValue>,
-    /// Whose telemetry counts.
-    pub reporter: Reporter,
-    /// How often it looks at proxies.
-    pub scrape_interval: Duration,
+    /// How the telemetry in it is read.
+    pub telemetry: Telemetry,
     /// How long one answer may take.
     pub timeout: Duration,
 }
@@ -44,7 +42,10 @@ pub enum PrometheusError {
     Unreachable(#[source] OutboundError),
     /// An answer that is none.
     #[error("Prometheus answers with {0}")]
-    Status(http::StatusCode),
+    Status(StatusCode),
+    /// It does not understand what it was asked, which is nobody's fault but ours.
+    #[error("Prometheus does not understand the query")]
+    BadQuery,
     /// Something that Prometheus does not say.
     #[error("what answers is no Prometheus")]
     Garbage,
@@ -73,7 +74,7 @@ impl Prometheus {
         range: Range,
         now: u64,
     ) -> Result<Timeseries, PrometheusError> {
-        let query = query(metric, service, namespace, range, self.reporter, self.scrape_interval);
+        let query = query(metric, service, namespace, range, self.telemetry);
         let start = now.saturating_sub(range.seconds()).to_string();
         let (end, step) = (now.to_string(), range.step().to_string());
         let timeout = format!("{}ms", self.timeout.as_millis());
@@ -98,11 +99,28 @@ impl Prometheus {
         let outgoing = Outgoing { issuer: "", method: Method::POST, headers, body };
         let sent = self.client.send(&self.target, outgoing, self.timeout).await;
         let answer = sent.map_err(PrometheusError::Unreachable)?;
-        if !answer.status().is_success() {
-            return Err(PrometheusError::Status(answer.status()));
+        let status = answer.status();
+        if status == StatusCode::BAD_REQUEST && is_bad_data(answer.body()) {
+            return Err(PrometheusError::BadQuery);
+        }
+        if !status.is_success() {
+            return Err(PrometheusError::Status(status));
         }
         read(answer.body()).ok_or(PrometheusError::Garbage)
     }
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    status: String,
+    #[serde(rename = "errorType")]
+    error_type: String,
+}
+
+/// Whether Prometheus itself says that a query is wrong. A 400 of something before it is no word of its.
+fn is_bad_data(body: &[u8]) -> bool {
+    let refusal: Option<Refusal> = serde_json::from_slice(body).ok();
+    refusal.is_some_and(|it| it.status == "error" && it.error_type == "bad_data")
 }
 
 #[derive(Deserialize)]
@@ -198,6 +216,7 @@ mod tests {
         #[test]
         fn whatever_answers_is_survived(body in ".{0,64}") {
             drop(read(body.as_bytes()));
+            is_bad_data(body.as_bytes());
         }
     }
 

@@ -53,6 +53,8 @@ pub const ROUTES: [(&str, &str, Endpoint); 11] = [
 pub struct Route {
     /// Its method.
     pub method: &'static str,
+    /// The template of its path.
+    pub template: &'static str,
     /// What it is for.
     pub endpoint: Endpoint,
     /// What stands in the places of its template, in their order. Not checked yet.
@@ -65,7 +67,7 @@ impl Route {
         let path = path.strip_prefix(BASE)?;
         ROUTES.iter().find_map(|(method, template, endpoint)| {
             let places = places(template, path)?;
-            Some(Self { method, endpoint: *endpoint, places })
+            Some(Self { method, template, endpoint: *endpoint, places })
         })
     }
 }

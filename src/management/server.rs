@@ -4,7 +4,7 @@
 //! which paths there are.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -22,13 +22,14 @@ use super::mesh::{Cluster, Destinations, MeshError, MeshKind, MeshObjects};
 use super::metric::{Metric, Range};
 use super::openapi;
 use super::parameters::{self, KUBECONFIG, Parameters};
-use super::prometheus::Prometheus;
+use super::prometheus::{Prometheus, PrometheusError};
 use super::route::{Endpoint, Route};
 use super::weights::{Asked, Change};
 use super::{shown, topology};
 use crate::api::access::User;
 use crate::api::server::Answers;
 use crate::authn::clock::Clock;
+use crate::telemetry::metrics::ManagementMetrics;
 
 /// The most bytes of a body. A kubeconfig in base64 may be in it.
 const MAX_BODY: usize = 64 * 1024;
@@ -59,6 +60,8 @@ pub struct Settings {
     pub inline_kubeconfig: Option<Destinations>,
     /// What time it is.
     pub clock: Clock,
+    /// Counts requests.
+    pub metrics: ManagementMetrics,
 }
 
 #[derive(Debug)]
@@ -72,7 +75,12 @@ impl Answers for Management {
 
     /// Client certificates say nothing here: only tokens have roles.
     async fn answer(&self, _: Option<&User>, request: Request<Body>) -> Answer {
-        self.handle(request).await.unwrap_or_else(|failure| failure.answer())
+        let begun = Instant::now();
+        let route = Route::of(request.uri().path());
+        let template = route.as_ref().map_or("", |route| route.template);
+        let answer = self.handle(route, request).await.unwrap_or_else(|failure| failure.answer());
+        self.0.settings.metrics.answered(template, answer.status().as_u16(), begun.elapsed());
+        answer
     }
 }
 
@@ -83,9 +91,12 @@ impl Management {
         Self(Arc::new(Inner { settings, requests }))
     }
 
-    async fn handle(&self, request: Request<Body>) -> Result<Answer, Failure> {
+    async fn handle(
+        &self,
+        route: Option<Route>,
+        request: Request<Body>,
+    ) -> Result<Answer, Failure> {
         let (parts, body) = request.into_parts();
-        let route = Route::of(parts.uri.path());
         let is_description = route.as_ref().is_some_and(|it| it.endpoint == Endpoint::Description);
         if is_description && parts.method == "GET" {
             let inline_kubeconfig = self.0.settings.inline_kubeconfig.is_some();
@@ -204,6 +215,11 @@ impl Call<'_> {
         let now = clock.unix_seconds();
         let asked = prometheus.timeseries(metric, service, namespace, range, now).await;
         let timeseries = asked.map_err(|error| {
+            if matches!(error, PrometheusError::BadQuery) {
+                let (metric, range) = (metric.as_str(), range.seconds());
+                tracing::error!(%error, metric, range, "a defect: no metrics for a caller");
+                return Failure::Internal("a defect of Postern: the query is wrong".into());
+            }
             let cause = std::error::Error::source(&error).map(ToString::to_string);
             tracing::warn!(%error, cause, "no metrics for a caller of the management API");
             Failure::Unavailable(error.to_string())
@@ -322,3 +338,6 @@ async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Failure> {
         Ok(Err(_)) => Err(Failure::BadRequest("the body cannot be read".into())),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,6 +25,8 @@ mod introspection;
 mod key_sources;
 #[cfg(feature = "kube")]
 mod kube;
+#[cfg(feature = "management")]
+mod management;
 mod policies;
 mod token_cache;
 mod workloads;
@@ -42,6 +44,8 @@ use key_sources::KeySourceCollector;
 pub use key_sources::{KeySourceMetrics, KeySourceSample};
 #[cfg(feature = "kube")]
 pub use kube::KubeMetrics;
+#[cfg(feature = "management")]
+pub use management::ManagementMetrics;
 pub use policies::{MOST_POLICIES, PolicyMatches};
 use token_cache::TokenCacheCollector;
 pub use token_cache::TokenCacheSample;
@@ -160,6 +164,12 @@ impl Metrics {
     #[cfg(feature = "api")]
     pub fn register_store(&self, read: impl Fn() -> StoreSample + Send + Sync + 'static) {
         self.lock().register_collector(Box::new(api::StoreCollector { read: Box::new(read) }));
+    }
+
+    /// The handle that counts requests of the management API; shown from now on.
+    #[cfg(feature = "management")]
+    pub fn management(&self) -> ManagementMetrics {
+        ManagementMetrics::register(&mut self.lock())
     }
 
     /// The handle that counts what comes from a cluster; shown from now on.

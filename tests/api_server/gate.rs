@@ -8,7 +8,8 @@ use envoy_types::pb::envoy::service::auth::v3::{
 };
 use tonic::transport::{Channel, Endpoint};
 
-use crate::server::{PATIENCE, Server};
+use crate::running::PATIENCE;
+use crate::server::Server;
 
 /// A client that asks as Envoy does.
 pub(crate) struct Gate(AuthorizationClient<Channel>);

@@ -7,6 +7,8 @@ mod gate;
 mod live;
 mod refused;
 mod routes;
+#[path = "../blackbox/running.rs"]
+mod running;
 mod server;
 mod verbs;
 mod watching;

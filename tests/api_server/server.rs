@@ -1,13 +1,9 @@
 //! A Postern with a store and an API, and clients of it.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -24,8 +20,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
 
-/// Longer than anything takes, also on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+use crate::running::{PATIENCE, Running};
 
 pub(crate) const ADMIN: &str = "admin-0123456789";
 
@@ -47,18 +42,9 @@ pub(crate) const POLICIES: &str =
 
 /// A running server. Killed when dropped.
 pub(crate) struct Server {
-    child: Child,
-    lines: Receiver<String>,
-    seen: Vec<String>,
+    running: Running,
     pub(crate) api: String,
     folder: TempDir,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
 }
 
 /// What is there before a server is.
@@ -91,54 +77,23 @@ impl Server {
             "--api=127.0.0.1:0",
         ];
         let given = ["--api-tokens=tokens", "--config=config.json"];
-        let mut child = postern(folder.path())
-            .args(arguments)
-            .args(given)
-            .args(more)
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        let (sender, lines) = channel();
-        thread::spawn(move || {
-            stderr.lines().map_while(Result::ok).try_for_each(|l| sender.send(l))
-        });
-        let mut server = Self { child, lines, seen: Vec::new(), api: String::new(), folder };
-        server.api = server.address("api");
-        server
-    }
-
-    /// The first line that contains this.
-    pub(crate) fn line(&mut self, part: &str) -> String {
-        if let Some(line) = self.seen.iter().find(|line| line.contains(part)) {
-            return line.clone();
-        }
-        let latest = Instant::now() + PATIENCE;
-        let left = || latest.saturating_duration_since(Instant::now());
-        while let Ok(line) = self.lines.recv_timeout(left()) {
-            self.seen.push(line.clone());
-            if line.contains(part) {
-                return line;
-            }
-        }
-        panic!("never said {part:?}:\n{}", self.seen.join("\n"));
+        let mut command = postern(folder.path());
+        let mut running = Running::start(command.args(arguments).args(given).args(more));
+        let api = running.address("api");
+        Self { running, api, folder }
     }
 
     pub(crate) fn address(&mut self, listener: &str) -> String {
-        let line = self.line(&format!(r#""listening on","listener":"{listener}""#));
-        let event: Value = serde_json::from_str(&line).unwrap();
-        event["address"].as_str().unwrap().to_owned()
+        self.running.address(listener)
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        let line = format!("kill -{name} {}", self.child.id());
-        assert!(Command::new("sh").args(["-c", &line]).status().unwrap().success());
+        self.running.signal(name);
     }
 
     /// Waits for the end, and gives the folder back.
     pub(crate) fn end(mut self) -> (Option<i32>, TempDir) {
-        let code = self.child.wait().unwrap().code();
+        let (code, _) = self.running.end();
         (code, std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap()))
     }
 

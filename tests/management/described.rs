@@ -8,8 +8,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::prometheus::Prometheus;
 use crate::server::{ADMIN, OBJECTS, Server};
+use crate::telemetry::Telemetry;
 
 const PACKAGE: &str = "schemathesis==4.32.0";
 
@@ -38,8 +38,8 @@ async fn everybody_may_read_it() {
 
 #[test]
 fn a_property_testing_client_finds_nothing() {
-    let prometheus = Prometheus::start();
-    let url = format!("--prometheus-url={}", prometheus.url);
+    let telemetry = Telemetry::start();
+    let url = format!("--prometheus-url={}", telemetry.url());
     let server = Server::start_stored(OBJECTS, &[&url]);
     fs::write(server.path("config.toml"), CONFIG).unwrap();
     let packages = fetched();

@@ -1,7 +1,7 @@
 //! Numbers of a real Prometheus, and what is said where there are none.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
@@ -9,8 +9,8 @@ use postern::authn::clock::Clock;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::prometheus::Prometheus;
 use crate::server::Server;
+use crate::telemetry::Telemetry;
 
 fn points(reply: &Value) -> Vec<(i64, f64)> {
     let points = reply["timeseries"].as_array().unwrap();
@@ -31,8 +31,8 @@ const PAYMENTS: &str = "service=payment-service&namespace=payments";
 
 #[tokio::test]
 async fn numbers_of_a_real_prometheus() {
-    let prometheus = Prometheus::start();
-    let url = format!("--prometheus-url={}/", prometheus.url);
+    let telemetry = Telemetry::start();
+    let url = format!("--prometheus-url={}/", telemetry.url());
     let server = Server::start(&[&url]);
     let viewer = server.viewer();
     let ask = async |metric: &str, more: &str| {
@@ -82,13 +82,33 @@ async fn numbers_of_a_real_prometheus() {
 
 #[tokio::test]
 async fn servers_report_otherwise() {
-    let prometheus = Prometheus::start();
-    let url = format!("--prometheus-url={}", prometheus.url);
+    let telemetry = Telemetry::start();
+    let url = format!("--prometheus-url={}", telemetry.url());
     let server = Server::start(&[&url, "--prometheus-reporter=destination"]);
     let viewer = server.viewer();
     all_are(&viewer.get(&format!("/metrics/rps?{PAYMENTS}")).await.good(), 50.0);
     all_are(&viewer.get(&format!("/metrics/error-rate?{PAYMENTS}")).await.good(), 0.2);
     all_are(&viewer.get(&format!("/metrics/latency?{PAYMENTS}")).await.good(), 4.95);
+}
+
+#[tokio::test]
+async fn grpc_statuses_are_errors_on_request() {
+    let telemetry = Telemetry::start();
+    let url = format!("--prometheus-url={}", telemetry.url());
+    for (more, ledger) in [(&[][..], 0.1), (&["--prometheus-grpc-errors"], 0.4)] {
+        let server = Server::start(&[&[url.as_str()], more].concat());
+        let viewer = server.viewer();
+        let ask = async |what: &str, service: &str| {
+            let path = format!("/metrics/{what}?service={service}&namespace=payments&range=5m");
+            viewer.get(&path).await.good()
+        };
+        all_are(&ask("rps", "ledger").await, 10.0);
+        all_are(&ask("error-rate", "ledger").await, ledger);
+        // Those that know nothing of gRPC are as they were.
+        all_are(&ask("error-rate", "payment-service").await, 0.2);
+        all_are(&ask("error-rate", "ambient").await, 0.0);
+        assert_eq!(ask("error-rate", "idle").await["timeseries"], json!([]));
+    }
 }
 
 /// With a certificate of its own authority, below a path, and for those with a password.
@@ -110,8 +130,8 @@ async fn over_tls() {
     });
     std::fs::write(at("web.yml"), web.to_string()).unwrap();
     let web = format!("--web.config.file={}", at("web.yml"));
-    let prometheus = Prometheus::start_with(&[&web, "--web.external-url=http://x/prefix"]);
-    let port = prometheus.url.rsplit(':').next().unwrap();
+    let telemetry = Telemetry::start_with(&[&web, "--web.external-url=http://x/prefix"]);
+    let port = telemetry.url().rsplit(':').next().unwrap();
     let url = |user: &str| format!("--prometheus-url=https://{user}localhost:{port}/prefix");
     let ca = format!("--prometheus-ca-certificates={}", at("cert.pem"));
     let path = format!("/metrics/rps?{PAYMENTS}");
@@ -125,6 +145,18 @@ async fn over_tls() {
     assert_eq!(message, "Prometheus answers with 401 Unauthorized");
 }
 
+/// All of a request for numbers.
+fn read_query(stream: &mut TcpStream) -> String {
+    let mut text = String::new();
+    let mut buffer = [0; 4096];
+    // Its last member.
+    while !(text.contains("&timeout=") && text.ends_with("ms")) {
+        let count = stream.read(&mut buffer).unwrap();
+        text.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
+    }
+    text
+}
+
 /// Answers one request with this, or never, and gives what it was asked.
 fn answering(answer: Option<String>) -> (String, Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -132,13 +164,7 @@ fn answering(answer: Option<String>) -> (String, Receiver<String>) {
     let (sender, asked) = channel();
     thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
-        let mut text = String::new();
-        let mut buffer = [0; 4096];
-        while !text.contains("timeout=") {
-            let count = stream.read(&mut buffer).unwrap();
-            text.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
-        }
-        sender.send(text).unwrap();
+        sender.send(read_query(&mut stream)).unwrap();
         match answer {
             Some(answer) => stream.write_all(answer.as_bytes()).unwrap(),
             None => drop(stream.read_to_end(&mut Vec::new())),
@@ -182,6 +208,72 @@ async fn an_odd_prometheus(#[case] answer: Option<String>, #[case] expected: &st
     let log = server.end();
     assert!(log.contains("no metrics for a caller of the management API"), "{log}");
     assert!(!log.contains("secret"), "{log}");
+}
+
+const BAD_DATA: &str = r#"{"status":"error","errorType":"bad_data","error":"secret"}"#;
+
+fn bad_request(body: &str) -> Option<String> {
+    Some(format!("HTTP/1.1 400 Bad Request\r\ncontent-length: {}\r\n\r\n{body}", body.len()))
+}
+
+/// A query that Prometheus does not understand is a defect; nothing else is.
+#[rstest]
+#[case::bad_data(bad_request(BAD_DATA), 500, "a defect of Postern: the query is wrong")]
+#[case::execution(
+    bad_request(&BAD_DATA.replace("bad_data", "execution")), 503,
+    "Prometheus answers with 400 Bad Request"
+)]
+#[case::success(
+    bad_request(&BAD_DATA.replace(r#""error","errorT"#, r#""success","errorT"#)), 503,
+    "Prometheus answers with 400 Bad Request"
+)]
+#[case::of_a_proxy(
+    bad_request("<html>bad_data, secret</html>"),
+    503,
+    "Prometheus answers with 400 Bad Request"
+)]
+#[case::empty(bad_request(""), 503, "Prometheus answers with 400 Bad Request")]
+#[case::large(bad_request(&"secret".repeat(1 << 18)), 503, "Prometheus cannot be asked")]
+#[case::another_status(
+    bad_request(BAD_DATA).map(|it| it.replace("400 Bad Request", "422 Unprocessable Entity")), 503,
+    "Prometheus answers with 422 Unprocessable Entity"
+)]
+#[tokio::test]
+async fn a_defect_of_our_own(
+    #[case] answer: Option<String>,
+    #[case] status: u16,
+    #[case] expected: &str,
+) {
+    let (url, _asked) = answering(answer);
+    let server = Server::start(&[&url]);
+    let path = format!("/metrics/rps?{PAYMENTS}");
+    assert_eq!(server.viewer().get(&path).await.bad(status), expected);
+    let log = server.end();
+    let level = if status == 500 { "ERROR" } else { "WARN" };
+    let line = log.lines().find(|line| line.contains("for a caller")).unwrap();
+    assert!(line.contains(level), "{line}");
+    assert!(!log.contains("secret"), "{log}");
+}
+
+/// The real Prometheus says it so, where a query is spoilt on its way.
+#[tokio::test]
+async fn a_query_that_prometheus_does_not_understand() {
+    let telemetry = Telemetry::start();
+    let prometheus = telemetry.url().trim_start_matches("http://").to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("--prometheus-url=http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        let (mut caller, _) = listener.accept().unwrap();
+        let asked = read_query(&mut caller);
+        let spoilt = asked.replace("query=sum%28", "query=sum%29");
+        assert_ne!(asked, spoilt);
+        let mut prometheus = TcpStream::connect(prometheus).unwrap();
+        prometheus.write_all(spoilt.as_bytes()).unwrap();
+        std::io::copy(&mut prometheus, &mut caller).unwrap();
+    });
+    let server = Server::start(&[&url]);
+    let message = server.viewer().get(&format!("/metrics/rps?{PAYMENTS}")).await.bad(500);
+    assert_eq!(message, "a defect of Postern: the query is wrong");
 }
 
 #[tokio::test]

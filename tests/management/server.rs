@@ -1,13 +1,10 @@
 //! A Postern with a management API, its callers' tokens, and a client.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::process::Command;
 use std::sync::{Arc, LazyLock};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request};
@@ -21,8 +18,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
 
-/// Longer than anything takes, also on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+use crate::running::Running;
 
 pub(crate) const ISSUER: &str = "https://issuer.example";
 
@@ -113,18 +109,9 @@ pub(crate) fn postern(folder: &Path) -> Command {
 
 /// A running server. Killed when dropped.
 pub(crate) struct Server {
-    child: Child,
-    lines: Receiver<String>,
-    seen: Vec<String>,
+    running: Running,
     pub(crate) management: String,
     folder: TempDir,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
 }
 
 /// What a server finds.
@@ -172,52 +159,26 @@ impl Server {
     }
 
     pub(crate) fn spawn(folder: TempDir, more: &[&str]) -> Self {
-        let mut child = postern(folder.path())
-            .args(ARGUMENTS)
-            .args(more)
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        let (sender, lines) = channel();
-        thread::spawn(move || {
-            stderr.lines().map_while(Result::ok).try_for_each(|l| sender.send(l))
-        });
-        let mut server = Self { child, lines, seen: Vec::new(), management: String::new(), folder };
-        server.management = server.address("management");
-        server
+        let mut running = Running::start(postern(folder.path()).args(ARGUMENTS).args(more));
+        let management = running.address("management");
+        Self { running, management, folder }
     }
 
     /// The first line that contains this.
     pub(crate) fn line(&mut self, part: &str) -> String {
-        if let Some(line) = self.seen.iter().find(|line| line.contains(part)) {
-            return line.clone();
-        }
-        let latest = Instant::now() + PATIENCE;
-        let left = || latest.saturating_duration_since(Instant::now());
-        while let Ok(line) = self.lines.recv_timeout(left()) {
-            self.seen.push(line.clone());
-            if line.contains(part) {
-                return line;
-            }
-        }
-        panic!("never said {part:?}:\n{}", self.seen.join("\n"));
+        self.running.line(part)
     }
 
     pub(crate) fn address(&mut self, listener: &str) -> String {
-        let line = self.line(&format!(r#""listening on","listener":"{listener}""#));
-        let event: Value = serde_json::from_str(&line).unwrap();
-        event["address"].as_str().unwrap().to_owned()
+        self.running.address(listener)
     }
 
     /// Ends it, and gives all that it wrote.
     pub(crate) fn end(mut self) -> String {
-        let line = format!("kill -TERM {}", self.child.id());
-        assert!(Command::new("sh").args(["-c", &line]).status().unwrap().success());
-        assert!(self.child.wait().unwrap().success());
-        self.seen.extend(self.lines.iter());
-        self.seen.join("\n")
+        self.running.signal("TERM");
+        let (code, log) = self.running.end();
+        assert_eq!(code, Some(0), "{log}");
+        log
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

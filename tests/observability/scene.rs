@@ -78,6 +78,7 @@ pub(crate) struct Scene {
     prometheus: Prometheus,
     client: AuthorizationClient<Channel>,
     api: SocketAddr,
+    management: SocketAddr,
     _posterns: [Process; 4],
     folder: TempDir,
 }
@@ -107,8 +108,19 @@ impl Scene {
             &introspection,
         ]);
         let (grpc, shop_admin) = (shop.listens("grpc"), shop.listens("admin"));
-        let mut store = serve(&["--store=store", "--api=127.0.0.1:0", "--api-insecure"]);
-        let (store_admin, api) = (store.listens("admin"), store.listens("api"));
+        let jwks_uri = format!("--management-jwks-uri=http://{keys}/keys");
+        let mut store = serve(&[
+            "--store=store",
+            "--api=127.0.0.1:0",
+            "--api-insecure",
+            "--management=127.0.0.1:0",
+            "--management-insecure",
+            "--management-issuer=https://good.example",
+            "--management-audiences=management",
+            &jwks_uri,
+        ]);
+        let store_admin = store.listens("admin");
+        let (management, api) = (store.listens("management"), store.listens("api"));
         fs::write(at("kubeconfig.json"), kubeconfig(api).to_string()).unwrap();
         let mut cluster = serve(&["--kube", "--kubeconfig=kubeconfig.json"]);
         let cluster_admin = cluster.listens("admin");
@@ -134,7 +146,7 @@ impl Scene {
         let prometheus = Prometheus::start(folder.path(), &[]);
         let client = AuthorizationClient::connect(format!("http://{grpc}")).await.unwrap();
         let posterns = [shop, store, cluster, without_pods];
-        Self { prometheus, client, api, _posterns: posterns, folder }
+        Self { prometheus, client, api, management, _posterns: posterns, folder }
     }
 
     /// Changes a policy, and asks everything once.
@@ -164,6 +176,8 @@ impl Scene {
             self.client.clone().check(check).await.unwrap();
         }
         get(self.api, "/apis/security.istio.io/v1/authorizationpolicies").await;
+        // Without a token.
+        get(self.management, "/api/v1/istio/status").await;
     }
 
     /// Whether Prometheus has data for an expression.

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "test support")]
 
+#[path = "../blackbox/running.rs"]
+mod running;
 #[path = "../api_server/server.rs"]
 #[expect(dead_code, reason = "the tests of the API use more of it")]
 mod server;

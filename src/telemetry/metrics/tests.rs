@@ -27,12 +27,39 @@ fn every_reason_is_listed_from_the_start() {
 
 #[test]
 fn every_metric_is_documented() {
+    documented(&exposition(&all()));
+}
+
+#[track_caller]
+fn documented(text: &str) {
     let documented = include_str!("../../../docs/metrics.md");
-    let text = exposition(&all());
     for name in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
         let name = name.split(' ').next().unwrap();
         assert!(documented.contains(&format!("`{name}")), "`{name}` is not in docs/metrics.md");
     }
+}
+
+#[cfg(feature = "management")]
+#[test]
+fn requests_of_the_management_api() {
+    let metrics = Metrics::new("0.0.0");
+    assert!(!exposition(&metrics).contains("postern_management"));
+    let management = metrics.management();
+    management.answered("/status", 200, Duration::from_millis(3));
+    management.answered("/status", 401, Duration::from_millis(1));
+    management.answered("", 401, Duration::from_secs(60));
+    let text = exposition(&metrics);
+    for line in [
+        r#"postern_management_requests_total{endpoint="/status",code="200"} 1"#,
+        r#"postern_management_requests_total{endpoint="/status",code="401"} 1"#,
+        r#"postern_management_requests_total{endpoint="",code="401"} 1"#,
+        r#"postern_management_request_duration_seconds_bucket{le="0.0025"} 1"#,
+        r#"postern_management_request_duration_seconds_bucket{le="10.0"} 2"#,
+        "postern_management_request_duration_seconds_count 3",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in {text}");
+    }
+    documented(&text);
 }
 
 #[test]

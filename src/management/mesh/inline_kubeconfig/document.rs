@@ -75,6 +75,8 @@ pub(super) fn read(text: &str) -> Result<Chosen, InvalidKubeconfig> {
             "users" => users = named(value, "users", "user", credentials)?,
             "contexts" => contexts = named(value, "contexts", "context", context)?,
             "current-context" => current = Some(string(value, "", place)?),
+            // kubectl and kubeadm write it, and while it is empty it means nothing.
+            "preferences" if members(value, place)?.is_empty() => {}
             _ => return Err(InvalidKubeconfig::Unknown(Member::new("", key))),
         }
     }

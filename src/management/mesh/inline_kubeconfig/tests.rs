@@ -90,6 +90,22 @@ fn no_other_member(
     }
 }
 
+/// As kubectl and kubeadm write it.
+#[test]
+fn preferences_may_be_empty() {
+    let with = |preferences: Value| {
+        let mut config = good();
+        config["preferences"] = preferences;
+        config.to_string()
+    };
+    Cluster::inline(&encoded(&with(json!({}))), &loopback()).unwrap();
+    let text = with(json!({})).replace("{}", "{\"hunter2\": {}}");
+    assert!(refused(&text).contains("`preferences`, which is not allowed here"));
+    for other in [json!(null), json!([]), json!(""), json!("hunter2"), json!(false)] {
+        assert_eq!(refused(&with(other)), "`preferences` of the kubeconfig is not a mapping");
+    }
+}
+
 #[rstest]
 #[case::http("http://127.0.0.1:6443")]
 #[case::nothing("127.0.0.1:6443")]
