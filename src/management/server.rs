@@ -1,6 +1,6 @@
 //! Requests and answers: who calls, what for, and what comes of it.
 //!
-//! Checks come in this order: 401, 405, 403, 400, 404, 503. Whoever is nobody learns nothing, not even
+//! Checks come in this order: 401, 404 for paths, 405, 403, 400, 404 for objects, 503. Whoever is nobody learns nothing, not even
 //! which paths there are.
 
 use std::sync::Arc;

@@ -7,7 +7,9 @@ use serde_json::{Map, Value, json};
 /// `{name, namespace, hosts, http: [{route: [{destination: {host, subset}, weight}]}]}`
 pub fn virtual_service(object: &Value) -> Value {
     let mut shown = named(object);
-    shown.insert("hosts".into(), list(object, "/spec/hosts").to_vec().into());
+    // What no VirtualService has may stand in a file.
+    let hosts = list(object, "/spec/hosts").iter().filter(|host| host.is_string()).cloned();
+    shown.insert("hosts".into(), hosts.collect());
     let http = list(object, "/spec/http").iter().map(|rule| {
         let route = list(rule, "/route").iter().map(destination);
         json!({ "route": route.collect::<Vec<_>>() })
@@ -17,12 +19,17 @@ pub fn virtual_service(object: &Value) -> Value {
 }
 
 fn destination(route: &Value) -> Value {
+    let text = |pointer| route.pointer(pointer).and_then(Value::as_str);
     let mut destination = Map::new();
-    copy(route, "/destination/host", "host", &mut destination);
-    copy(route, "/destination/subset", "subset", &mut destination);
+    destination.insert("host".into(), text("/destination/host").unwrap_or_default().into());
+    if let Some(subset) = text("/destination/subset") {
+        destination.insert("subset".into(), subset.into());
+    }
     let mut shown = Map::new();
     shown.insert("destination".into(), destination.into());
-    copy(route, "/weight", "weight", &mut shown);
+    if let Some(weight) = route.get("weight").and_then(Value::as_u64) {
+        shown.insert("weight".into(), weight.into());
+    }
     shown.into()
 }
 
@@ -96,5 +103,12 @@ mod tests {
             assert_eq!(virtual_service(&odd), json!({ "hosts": [], "http": [] }));
             assert_eq!(peer_authentication(&odd), json!({ "mtlsMode": "UNSET" }));
         }
+        let odd = json!({ "spec": {
+            "hosts": [1, "a", {}],
+            "http": [{ "route": [{ "weight": "x", "destination": { "host": [1], "subset": 2 } }] }],
+        }});
+        let shown =
+            json!({ "hosts": ["a"], "http": [{ "route": [{ "destination": { "host": "" } }] }] });
+        assert_eq!(virtual_service(&odd), shown);
     }
 }

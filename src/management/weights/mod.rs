@@ -100,6 +100,8 @@ impl Asked {
         let kubeconfig = match members.get(KUBECONFIG) {
             None => None,
             Some(Value::String(text)) => Some(text.clone()),
+            // None that can be used, and one that was sent.
+            Some(Value::Null) => Some(String::new()),
             Some(_) => return invalid("`kubeconfig` must be a text"),
         };
         Ok(Self { weights, route, kubeconfig })
@@ -117,11 +119,16 @@ fn wanted(entry: &Value) -> Result<Wanted, InvalidWeights> {
     if destination.is_empty() {
         return invalid("`destination` must be a text that is not empty");
     }
-    let weight = members.get("weight").and_then(Value::as_u64).filter(|weight| *weight <= 100);
-    let Some(weight) = weight else {
+    let Some(weight) = members.get("weight").and_then(percentage) else {
         return invalid("`weight` must be a whole number from 0 to 100");
     };
     Ok(Wanted { destination: destination.to_owned(), weight })
+}
+
+/// However it is written: `20`, `20.0` and `2e1` are one number in JSON.
+fn percentage(value: &Value) -> Option<u64> {
+    let number = value.as_f64()?;
+    (0..=100_u32).find(|whole| f64::from(*whole) == number).map(u64::from)
 }
 
 fn route(value: &Value) -> Result<RouteRef, InvalidWeights> {

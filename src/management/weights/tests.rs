@@ -22,8 +22,8 @@ use super::*;
 #[case::odd_destination(r#"{"weights":[{"destination":1,"weight":100}]}"#, "must be a text")]
 #[case::no_weight(r#"{"weights":[{"destination":"a"}]}"#, "whole number from 0 to 100")]
 #[case::half(r#"{"weights":[{"destination":"a","weight":12.5}]}"#, "whole number")]
-#[case::float(r#"{"weights":[{"destination":"a","weight":100.0}]}"#, "whole number")]
-#[case::exponent(r#"{"weights":[{"destination":"a","weight":1e2}]}"#, "whole number")]
+#[case::nearly(r#"{"weights":[{"destination":"a","weight":100.00001}]}"#, "whole number")]
+#[case::large_exponent(r#"{"weights":[{"destination":"a","weight":1e300}]}"#, "whole number")]
 #[case::quoted(r#"{"weights":[{"destination":"a","weight":"80"}]}"#, "whole number")]
 #[case::negative(r#"{"weights":[{"destination":"a","weight":-1}]}"#, "whole number")]
 #[case::much(r#"{"weights":[{"destination":"a","weight":101}]}"#, "whole number")]
@@ -40,6 +40,17 @@ use super::*;
 fn bodies_that_are_refused(#[case] body: &str, #[case] expected: &str) {
     let error = Asked::read(body.as_bytes()).unwrap_err().to_string();
     assert!(error.contains(expected), "{error}");
+}
+
+/// One number in JSON, and an integer to its schema, however it is written.
+#[rstest]
+#[case("100")]
+#[case("100.0")]
+#[case("1e2")]
+fn whole_numbers(#[case] weight: &str) {
+    let body = format!(r#"{{"weights":[{{"destination":"a","weight":{weight}}}]}}"#);
+    let asked = Asked::read(body.as_bytes()).unwrap();
+    assert_eq!(asked.weights[0].weight, 100);
 }
 
 #[test]
