@@ -140,7 +140,11 @@ impl Controller {
             }
             let mut findings = findings(&decoded.diagnostics);
             let next = inventory.next(decoded, &corpus.problems, now);
-            findings.extend(overlaps.find(&next.resources()));
+            // Of a cluster, a Postern may be told of some workloads only, such as those of its node.
+            let is_alone = corpus.workloads.is_empty();
+            let all = is_alone.then(|| found_by(next.services(), &settings, &[]).0);
+            let known = all.as_ref().map_or(&[][..], |settings| &settings.workloads);
+            findings.extend(overlaps.find(&next.resources(), known));
             let is_new = revision == 0 || !same_workloads || !next.same_meaning(&inventory);
             let compiled = is_new.then(|| {
                 Compiled::new(&mut compiler, revision + 1, &next, &settings, &corpus.workloads)

@@ -1,11 +1,13 @@
-//! Rules of APIRules that earlier ones take requests of: the first that fits decides.
+//! Rules of APIRules that no request reaches as they are meant: the first that fits decides.
 //!
-//! Reported is only what is proved, about two rules at a time and each method.
+//! Reported is only what is proved, about two rules at a time and each method, or about a path alone,
+//! of which `request_path` knows.
 
 use super::policies::Policies;
-use super::{Finding, codes};
+use super::{Finding, codes, request_path};
+use crate::diagnostic::Code;
 use crate::matcher::PathTemplate;
-use crate::model::{AccessPath, AccessRule, AccessStrategy, ApiRule, Kind, ResourceId};
+use crate::model::{AccessPath, AccessRule, AccessStrategy, ApiRule, Kind, Position, ResourceId};
 use crate::path_regex::PathRegex;
 
 pub(super) fn find(policies: &Policies<'_>, findings: &mut Vec<Finding>) {
@@ -14,11 +16,10 @@ pub(super) fn find(policies: &Policies<'_>, findings: &mut Vec<Finding>) {
 
 /// Other APIRules take none of its requests: they have other hosts, and the most specific one counts.
 pub(super) fn of(api_rule: &ApiRule) -> impl Iterator<Item = Finding> {
-    api_rule
-        .rules
-        .iter()
-        .enumerate()
-        .filter_map(move |(at, rule)| finding(api_rule, (at, rule), rules(api_rule).take(at)))
+    api_rule.rules.iter().enumerate().filter_map(move |(at, rule)| {
+        let unfit = no_path(api_rule, (at, rule));
+        unfit.or_else(|| finding(api_rule, (at, rule), rules(api_rule).take(at)))
+    })
 }
 
 /// A rule and where it is.
@@ -64,17 +65,39 @@ fn finding<'a>(
         ),
         (_, None, _) => return None,
     };
+    Some(
+        warning(code, api_rule, rule.position, message)
+            .help("the first rule that fits a request decides: put this one before the other")
+            .path(format!("spec.rules[{at}]")),
+    )
+}
+
+/// Templates of v2 are refused where they do not begin with `/`, or have a `?` or a `#`.
+fn no_path(api_rule: &ApiRule, (at, rule): RuleOf<'_>) -> Option<Finding> {
+    let AccessPath::Regex(regex) = &rule.path else { return None };
+    let why = request_path::never(regex)?;
+    let position = if regex.position.line == 0 { rule.position } else { regex.position };
+    Some(
+        warning(codes::API_RULE_NOT_REACHED, api_rule, position, why.message())
+            .help(why.help())
+            .path(format!("spec.rules[{at}].path")),
+    )
+}
+
+/// About a place in an APIRule.
+pub(super) fn warning(
+    code: Code,
+    api_rule: &ApiRule,
+    position: Position,
+    message: impl Into<String>,
+) -> Finding {
     let metadata = &api_rule.metadata;
     let id = ResourceId {
         kind: Kind::ApiRule,
         namespace: metadata.namespace.clone(),
         name: metadata.name.clone(),
     };
-    Some(
-        Finding::warning(code, (id, metadata), rule.position, message)
-            .help("the first rule that fits a request decides: put this one before the other")
-            .path(format!("spec.rules[{at}]")),
-    )
+    Finding::warning(code, (id, metadata), position, message)
 }
 
 /// Whether it lets somebody through who shows nothing.

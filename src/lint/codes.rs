@@ -57,6 +57,7 @@ codes! {
     // 0530-0539: APIRules.
     API_RULE_OPENED = 530, "api-rule-is-opened", "a rule of an APIRule whose requests an earlier one lets through";
     API_RULE_NOT_REACHED = 531, "api-rule-not-reached", "a rule of an APIRule that no request reaches";
+    NO_SUCH_SERVICE = 532, "api-rule-without-workload", "a rule of an APIRule whose Service leads to no workload";
 
     // 0540-0549: the annotation that ignores findings.
     UNUSED_IGNORE = 540, "unused-ignore", "an ignored code that was not found";

@@ -15,7 +15,9 @@ mod meaning;
 mod never;
 mod pattern;
 mod policies;
+mod request_path;
 mod scope;
+mod services;
 mod shape;
 mod steps;
 mod tokens;
@@ -31,7 +33,7 @@ pub use ignore::{ANNOTATION, Sorted, sort};
 
 use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::manifest::text::Text;
-use crate::model::{Mesh, Metadata, Position, Resource, ResourceId};
+use crate::model::{Mesh, Metadata, Position, Resource, ResourceId, Service, Workload};
 use policies::Policies;
 
 /// What is looked at.
@@ -41,6 +43,8 @@ pub struct Subject<'a> {
     pub resources: &'a [Arc<Resource>],
     /// What gives them their meaning beside themselves.
     pub mesh: &'a Mesh,
+    /// The Services that are known: where there are any, APIRules hold by Service, and these are all.
+    pub services: &'a [Service],
     /// Whether these are all. Where some were refused or could not be read, nothing is said to be
     /// missing.
     pub complete: bool,
@@ -59,6 +63,7 @@ pub fn lint(subject: Subject<'_>) -> Vec<Diagnostic> {
         values::find,
         shape::find,
         access::find,
+        services::find,
     ] {
         family(&policies, &mut findings);
     }
@@ -68,10 +73,27 @@ pub fn lint(subject: Subject<'_>) -> Vec<Diagnostic> {
     found
 }
 
-/// Rules of one APIRule that others of it come before, as far as its annotations do not ignore it.
+/// Rules of one APIRule that no request reaches as they are meant, as far as its annotations do not
+/// ignore it: others of it come before, or no request has such a path.
 pub fn overlaps(resource: &Arc<Resource>) -> Vec<Diagnostic> {
     let Resource::ApiRule(api_rule) = &**resource else { return Vec::new() };
-    let found: Vec<_> = access::of(api_rule).map(Finding::into_diagnostic).collect();
+    not_ignored(access::of(api_rule), resource)
+}
+
+/// Rules of one APIRule for Services that lead to none of the workloads, which are all there are, as
+/// far as its annotations do not ignore it. Nothing where no Service leads to any: there APIRules hold
+/// by host.
+pub fn without_workload(resource: &Arc<Resource>, workloads: &[Workload]) -> Vec<Diagnostic> {
+    let Resource::ApiRule(api_rule) = &**resource else { return Vec::new() };
+    not_ignored(services::of_workloads(api_rule, workloads), resource)
+}
+
+/// Nothing is said about the annotations: what they ignore may be what others find.
+fn not_ignored(
+    findings: impl IntoIterator<Item = Finding>,
+    resource: &Arc<Resource>,
+) -> Vec<Diagnostic> {
+    let found: Vec<_> = findings.into_iter().map(Finding::into_diagnostic).collect();
     let codes: Vec<_> = found.iter().map(|finding| finding.code).collect();
     let mut shown = sort(found, std::slice::from_ref(resource)).shown;
     shown.retain(|finding| codes.contains(&finding.code));

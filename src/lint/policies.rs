@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::compile::{expand_trust_domains, precedence};
 use crate::model::{
     Action, ApiRule, AuthorizationPolicy, JwtRule, Kind, Metadata, PeerAuthentication, Position,
-    Resource, ResourceId,
+    Resource, ResourceId, Service,
 };
 
 use super::meaning::Meaning;
@@ -23,6 +23,8 @@ pub(super) struct Policies<'a> {
     pub(super) peers: Vec<Peers<'a>>,
     /// In their order.
     pub(super) api_rules: Vec<&'a ApiRule>,
+    /// Those that are known.
+    pub(super) services: &'a [Service],
     /// Whether nothing is missing from the set.
     pub(super) complete: bool,
 }
@@ -53,7 +55,7 @@ pub(super) struct Peers<'a> {
 
 impl<'a> Policies<'a> {
     pub(super) fn new(subject: Subject<'a>) -> Self {
-        let Subject { resources, mesh, complete } = subject;
+        let Subject { resources, mesh, services, complete } = subject;
         let mut ordered: Vec<&Resource> = resources.iter().map(AsRef::as_ref).collect();
         let is_elsewhere = |of: &Metadata| *of.namespace != *mesh.root_namespace;
         ordered.sort_by(|a, b| {
@@ -73,6 +75,7 @@ impl<'a> Policies<'a> {
             tokens: Vec::new(),
             peers: Vec::new(),
             api_rules,
+            services,
             complete,
         };
         for resource in ordered {

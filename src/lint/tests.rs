@@ -106,7 +106,12 @@ fn proved(policies: &[AuthorizationPolicy]) -> (Vec<AuthorizationPolicy>, Covere
     let mut policies = policies.to_vec();
     policies.iter_mut().for_each(|policy| policy.attachment = Attachment::default());
     let (resources, mesh) = (resources(&policies), mesh());
-    let all = Policies::new(Subject { resources: &resources, mesh: &mesh, complete: true });
+    let all = Policies::new(Subject {
+        resources: &resources,
+        mesh: &mesh,
+        services: &[],
+        complete: true,
+    });
     let ordered = all.authorization.iter().map(|one| one.policy.clone()).collect();
     (ordered, covered(&all))
 }
@@ -189,7 +194,7 @@ proptest! {
     #[test]
     fn what_is_filed_is_found(policies in crowd()) {
         let (resources, mesh) = (resources(&policies), mesh());
-        let all = Policies::new(Subject { resources: &resources, mesh: &mesh, complete: true });
+        let all = Policies::new(Subject { resources: &resources, mesh: &mesh, services: &[], complete: true });
         prop_assert_eq!(covered(&all), covered_plainly(&all));
     }
 
@@ -227,7 +232,7 @@ proptest! {
     ) {
         let (ordered, _) = proved(&policies);
         let (resources, mesh) = (resources(&ordered), mesh());
-        let all = Policies::new(Subject { resources: &resources, mesh: &mesh, complete: true });
+        let all = Policies::new(Subject { resources: &resources, mesh: &mesh, services: &[], complete: true });
         let plan = plan(ordered);
         for (attributes, claims) in &requests {
             let identity = Identity { claims: claims.as_ref() };
@@ -291,7 +296,12 @@ fn there_is_something_to_prove() {
         denied += covered.denied.len();
         let policy = contradictory().new_tree(&mut runner).unwrap().current();
         let (resources, mesh) = (resources(&[policy]), mesh());
-        let all = Policies::new(Subject { resources: &resources, mesh: &mesh, complete: true });
+        let all = Policies::new(Subject {
+            resources: &resources,
+            mesh: &mesh,
+            services: &[],
+            complete: true,
+        });
         for (_, meaning) in all.authorization[0].known() {
             let whole = never::whole(meaning).is_some();
             never += usize::from(whole);
@@ -349,10 +359,16 @@ spec:
 ",
     );
     let (resources, mesh) = (resources(&policies), mesh());
-    let all = Policies::new(Subject { resources: &resources, mesh: &mesh, complete: true });
+    let all = Policies::new(Subject {
+        resources: &resources,
+        mesh: &mesh,
+        services: &[],
+        complete: true,
+    });
     let why = never::whole(all.authorization[0].meanings[0].as_ref().unwrap()).unwrap();
     assert!(why.of_http);
-    let findings = lint(Subject { resources: &resources, mesh: &mesh, complete: true });
+    let findings =
+        lint(Subject { resources: &resources, mesh: &mesh, services: &[], complete: true });
     assert!(
         findings[0].message.ends_with("on plain TCP connections it denies all"),
         "{findings:?}"
@@ -395,7 +411,8 @@ spec:
 ",
     );
     let (resources, mesh) = (resources(&policies), mesh());
-    let findings = lint(Subject { resources: &resources, mesh: &mesh, complete: true });
+    let findings =
+        lint(Subject { resources: &resources, mesh: &mesh, services: &[], complete: true });
     let codes: Vec<u16> = findings.iter().map(|found| found.code.0).collect();
     assert_eq!(codes, [502, 507, 507, 513]);
     let one_line = |text: &str| !text.contains('\n');

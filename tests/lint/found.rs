@@ -18,7 +18,8 @@ pub(crate) fn findings(text: &str, file: &str) -> Vec<Diagnostic> {
     let resources: Vec<Arc<Resource>> = decoded.accepted().cloned().map(Arc::new).collect();
     let mut all = decoded.diagnostics;
     let mesh = Mesh::default();
-    all.extend(lint::lint(Subject { resources: &resources, mesh: &mesh, complete }));
+    let services = &decoded.services;
+    all.extend(lint::lint(Subject { resources: &resources, mesh: &mesh, services, complete }));
     let Sorted { shown, ignored } = lint::sort(all, &resources);
     assert!(ignored.is_empty() || text.contains(lint::ANNOTATION));
     shown

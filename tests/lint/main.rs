@@ -147,3 +147,49 @@ fn what_is_ignored_is_counted() {
     assert_eq!(found["findings"], serde_json::json!([]));
     assert_eq!(found["ignored"][0]["code"], "PST0302");
 }
+
+/// What is found in APIRules, with a Service beside them.
+#[test]
+fn rules_of_apirules_that_are_not_in_force_are_found() {
+    let policies = "apiVersion: gateway.kyma-project.io/v1beta1
+kind: APIRule
+metadata: {name: httpbin, namespace: shop}
+spec:
+  gateway: kyma-system/kyma-gateway
+  host: httpbin.example.com
+  service: {name: httpbinn, port: 8000}
+  rules:
+  - {path: headers, methods: [GET], accessStrategies: [{handler: unauthorized}]}
+  - {path: '/a\\?b=c', methods: [GET], accessStrategies: [{handler: unauthorized}]}
+  - {path: /.*, methods: [GET], accessStrategies: [{handler: allow}]}
+";
+    let service = "---
+apiVersion: v1
+kind: Service
+metadata: {name: httpbin, namespace: shop}
+spec: {selector: {app: httpbin}}
+";
+    let folder = Folder::new();
+    folder.file("policies/api.yaml", policies);
+    folder.file("config.yaml", "workloads: [{namespace: shop, services: [gateway]}]");
+    let found = |more: &[&str]| {
+        let Ran { code, stdout, .. } =
+            ran(folder.postern().args(["lint", "--policies", "policies"]).args(more));
+        let lines = stdout.lines().filter(|line| line.contains("[PST05"));
+        let text = lines.fold(String::new(), |text, line| text + line + "\n");
+        (code, text)
+    };
+    let (code, text) = found(&[]);
+    assert_eq!(code, 1);
+    insta::assert_snapshot!(text, @"
+    policies/api.yaml:9:12: warning[PST0531]: no request has such a path: paths begin with `/`
+    policies/api.yaml:10:12: warning[PST0531]: no request has such a path: neither query nor fragment is part of it
+    ");
+    let (_, configured) = found(&["--config", "config.yaml"]);
+    assert!(configured.contains("PST0532"), "{configured}");
+    folder.file("policies/service.yaml", service);
+    let (_, text) = found(&[]);
+    assert!(text.contains("PST0532") && text.contains("`shop/httpbinn` is not among"), "{text}");
+    folder.file("policies/api.yaml", &policies.replace("httpbinn", "httpbin"));
+    assert!(!found(&[]).1.contains("PST0532"));
+}

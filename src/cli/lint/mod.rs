@@ -2,6 +2,7 @@
 
 mod sarif;
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use crate::compile::compile;
 use crate::config::{Config, Environment, Flags, PolicyFlags, ServerFlags};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::lint::{self, Sorted, Subject};
-use crate::model::{Kind, Resource};
+use crate::model::{Kind, Resource, Service, Workload};
 use crate::plan::CompiledSize;
 use crate::source::file::FileSource;
 
@@ -98,7 +99,9 @@ impl Lint {
             decoded.documents.into_iter().filter_map(|document| document.resource).collect();
         let complete = findings.iter().all(|found| found.severity != Severity::Error);
         let mesh = &config.settings.mesh;
-        findings.extend(lint::lint(Subject { resources: &resources, mesh, complete }));
+        let services = services(&decoded.services, config);
+        let subject = Subject { resources: &resources, mesh, services: &services, complete };
+        findings.extend(lint::lint(subject));
         findings.sort_by_cached_key(place);
         let mut sorted = lint::sort(findings, &resources);
         let texts = corpus.files.iter().map(|file| (&*file.name, &*file.text));
@@ -122,6 +125,20 @@ impl FailOn {
             Self::Error => Severity::Error,
         }
     }
+}
+
+/// Those of the files, and those that the configuration has workloads of.
+fn services(of_files: &[Service], config: &Config) -> Vec<Service> {
+    let of_workload = |Workload { namespace, services, .. }: &Workload| -> Vec<Service> {
+        let service = |name: &String| Service {
+            namespace: namespace.clone(),
+            name: name.clone(),
+            selector: BTreeMap::new(),
+        };
+        services.iter().map(service).collect()
+    };
+    let configured = config.settings.workloads.iter().flat_map(of_workload);
+    of_files.iter().cloned().chain(configured).collect()
 }
 
 /// By file and place; what is about no file comes last.
@@ -177,7 +194,7 @@ fn json(Sorted { shown, ignored }: &Sorted, stats: Option<&Stats>) -> Json {
     if let (Some(Stats { resources, size }), Some(members)) = (stats, object.as_object_mut()) {
         let resources = resources.iter().map(|(kind, number)| (kind.as_str(), *number));
         let stats = json!({
-            "resources": resources.collect::<std::collections::BTreeMap<_, _>>(),
+            "resources": resources.collect::<BTreeMap<_, _>>(),
             "rules": size.rules,
             "compiledBytes": size.bytes,
             "bytesPerRule": size.bytes_per_rule(),

@@ -1,6 +1,7 @@
 use std::sync::Mutex;
 
 use crate::diagnostic::Code;
+use crate::manifest;
 use crate::model::{
     Action, Attachment, AuthorizationPolicy, Mesh, Metadata, Position, Resource, ResourceId,
     Workload,
@@ -202,4 +203,115 @@ async fn each_corpus_of_a_channel_is_applied() {
     status.wait_for(|status| status.count(Kind::AuthorizationPolicy) == 2).await.unwrap();
     drop(sender);
     running.await.unwrap();
+}
+
+const NONE: [u16; 0] = [];
+
+/// As the app does it, for one file.
+fn decode_manifests(files: &[PolicyFile]) -> Decoded {
+    let mut all = Decoded::default();
+    for file in files {
+        let decoded = manifest::decode(&file.text, Some(&file.name), &manifest::Options::default());
+        all.diagnostics.extend(decoded.diagnostics);
+        all.services.extend(decoded.services);
+        all.documents.extend(decoded.documents.into_iter().map(|document| Document {
+            file: file.name.clone(),
+            id: document.id,
+            resource: document.resource.filter(|_| document.admitted).map(Arc::new),
+            scope: document.scope,
+        }));
+    }
+    all
+}
+
+/// For a workload of the namespace shop with `app: gateway`.
+fn bench_of_manifests() -> Bench {
+    let mut bench = Bench::new();
+    let workload = Workload {
+        namespace: "shop".into(),
+        labels: [("app".to_owned(), "gateway".to_owned())].into(),
+        ..Workload::default()
+    };
+    let parts = &mut bench.controller.parts;
+    parts.settings = Arc::new(Settings { mesh: Mesh::default(), workloads: vec![workload] });
+    parts.decode = Decode::new(decode_manifests);
+    bench
+}
+
+fn api_rule(service: &str, annotations: &str) -> String {
+    format!(
+        "apiVersion: gateway.kyma-project.io/v1beta1\nkind: APIRule\n\
+         metadata: {{name: r, namespace: shop, annotations: {{{annotations}}}}}\n\
+         spec:\n  gateway: kyma-system/kyma-gateway\n  host: r.example.com\n  service: {{{service}, port: 80}}\n  \
+         rules:\n  - {{path: /.*, methods: [GET], accessStrategies: [{{handler: unauthorized}}]}}\n"
+    )
+}
+
+/// One that leads to the workload, where its selector is `gateway`.
+fn service(name: &str, selected: &str) -> String {
+    format!(
+        "---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: shop}}\n\
+         spec: {{selector: {{app: {selected}}}}}\n"
+    )
+}
+
+impl Bench {
+    fn findings(&self) -> Vec<u16> {
+        self.status().findings.iter().map(|finding| finding.code.0).collect()
+    }
+
+    async fn after(&mut self, text: &str) -> Vec<u16> {
+        self.apply(text).await;
+        assert!(self.status().rejected.is_empty(), "{:?}", self.status().rejected);
+        // What is deprecated is not looked at here.
+        self.findings().into_iter().filter(|code| *code >= 500).collect()
+    }
+}
+
+#[tokio::test]
+async fn a_rule_whose_service_leads_to_no_workload_shows_after_each_change() {
+    let mut bench = bench_of_manifests();
+    let rule = api_rule("name: httpbin", "");
+    bench.controller.start(corpus(&rule)).await.unwrap();
+    assert_eq!(bench.after(&rule).await, NONE, "hosts count");
+    let gateway = service("gateway", "gateway");
+    assert_eq!(bench.after(&(rule.clone() + &gateway)).await, [532], "of somebody else");
+    let found = bench.status().findings.iter().find(|it| it.code.0 == 532).cloned().unwrap();
+    assert_eq!((found.severity, found.resource.unwrap().kind), (Severity::Warning, Kind::ApiRule));
+    assert!(found.message.starts_with("the Service `shop/httpbin` leads to no workload here"));
+    let both = gateway.clone() + &service("httpbin", "gateway");
+    assert_eq!(bench.after(&(rule.clone() + &both)).await, NONE);
+    let elsewhere = gateway.clone() + &service("httpbin", "httpbin");
+    assert_eq!(bench.after(&(rule.clone() + &elsewhere)).await, [532], "it selects others");
+    for (wrong, annotations, expected) in [
+        ("name: httpbinn", "", [532].as_slice()),
+        ("name: httpbin, namespace: shopping", "", &[532]),
+        ("name: httpbinn", "postern.dev/lint-ignore: PST0532", &[]),
+        ("name: httpbin", "", &[]),
+    ] {
+        assert_eq!(bench.after(&(api_rule(wrong, annotations) + &both)).await, expected, "{wrong}");
+    }
+    assert_eq!(bench.after(&(rule.clone() + &gateway)).await, [532], "deleted");
+    assert_eq!(bench.after(&rule).await, NONE, "no Service is known any more: hosts count");
+}
+
+/// What a cluster tells of may be the pods of one node.
+#[tokio::test]
+async fn where_workloads_are_found_in_a_cluster_others_may_have_the_service() {
+    let mut bench = bench_of_manifests();
+    let text = api_rule("name: httpbin", "") + &service("gateway", "gateway");
+    bench.controller.start(corpus(&text)).await.unwrap();
+    assert!(bench.findings().contains(&532));
+    let found = Workload { namespace: "shop".into(), ..Workload::default() };
+    let corpus = Corpus { workloads: [found].into(), ..Corpus::clone(&corpus(&text)) };
+    bench.controller.apply(Arc::new(corpus)).await;
+    assert!(!bench.findings().contains(&532));
+}
+
+#[tokio::test]
+async fn a_path_that_no_request_has_shows() {
+    let mut bench = bench_of_manifests();
+    let text = api_rule("name: httpbin", "").replace("/.*", "headers");
+    bench.controller.start(corpus(&text)).await.unwrap();
+    assert!(bench.findings().contains(&531));
 }

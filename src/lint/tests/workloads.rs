@@ -142,7 +142,7 @@ proptest! {
         let mut resources = resources(&[policy]);
         resources.extend(peers.into_iter().map(|p| Arc::new(Resource::PeerAuthentication(p))));
         let mesh = Mesh::default();
-        let all = Policies::new(Subject { resources: &resources, mesh: &mesh, complete: true });
+        let all = Policies::new(Subject { resources: &resources, mesh: &mesh, services: &[], complete: true });
         let expected = match mode_of(&all, &all.authorization[0]) {
             Mode::Unsaid => MutualTlsMode::Permissive,
             Mode::Known(mode) => mode,
