@@ -19,7 +19,7 @@ use crate::model::{
 use crate::plan::{AccessPlan, HostPlan, JwtPlan, Route, WorkloadPlan};
 
 /// How many requests are made at most that show what APIRules change.
-const MOST_QUESTIONS: usize = 10_000;
+const MOST_QUESTIONS: usize = 20_000;
 
 /// How many are made at most where policies change beside APIRules that do not.
 const MOST_BESIDE: usize = 4_000;

@@ -58,7 +58,7 @@ pub(super) fn credentials(
     let mut signers: Vec<(bool, &JwtRulePlan)> = token_rules
         .iter()
         .flat_map(|plan| &plan.rules)
-        .map(|rule| (!issuers.contains(&*rule.issuer) && !(apart && is_changed(rule)), rule))
+        .map(|rule| (!(issuers.contains(&*rule.issuer) || apart && is_changed(rule)), rule))
         .collect();
     signers.sort_by_key(|(is_other, _)| *is_other);
     if !apart {
