@@ -407,3 +407,139 @@ spec: {action: DENY, rules: [{to: [{operation: {paths: [/v1/open]}}]}]}
     assert_eq!(code, 1, "{stdout}");
     assert!(stdout.contains("not every combination was tried"), "{stdout}");
 }
+
+/// An APIRule with these rules: path, then strategies as a flow sequence.
+fn with_rules(rules: &[(&str, &str)]) -> String {
+    let (head, _) = API_RULE.split_once("  rules:\n").unwrap();
+    let rules = rules.iter().map(|(path, strategies)| {
+        format!("  - path: {path:?}\n    methods: [GET]\n    accessStrategies: [{strategies}]\n")
+    });
+    format!("{head}  rules:\n{}", rules.collect::<String>())
+}
+
+/// Whatever a path gains is found, however near it is to what it had.
+#[rstest]
+#[case::slash("/[^/]+", "/.+")]
+#[case::digits("/[a-z]+", "/[a-z0-9]+")]
+#[case::gap("/[a-cx-z]", "/[a-z]")]
+#[case::bound("/a{3,4}", "/a{3,5}")]
+#[case::long("/a{70}", "/a{71}")]
+#[case::percent("/x[^%]*", "/x.*")]
+#[case::alternatives(
+    "/(w00|w01|w02|w03|w04|w05|w06|w07|w08|w09|w10|w11|w12|w13|w14|w15|w16|w17|w18|w19)",
+    "/(w00|w01|w02|w03|w04|w05|w06|w07|w08|w09|w10|w11|w12|w13|w14|w15|w16|w17|w18|w19|w20)"
+)]
+#[case::named(
+    "/(ant|bee|cat|dog|elk|fox|gnu|hen|ibis|jay|kite|lion|mole|newt|owl|pig)/info",
+    "/(ant|bee|cat|dog|elk|fox|gnu|hen|ibis|jay|kite|lion|mole|newt|owl|pig|admin)/info"
+)]
+#[case::dot("/a\\.png", "/a.png")]
+#[case::optional("/a/b", "/a(/b)?")]
+fn a_wider_path_is_found(#[case] narrow: &str, #[case] wide: &str) {
+    let [narrow, wide] = [narrow, wide].map(|path| with_rules(&[(path, "{handler: allow}")]));
+    for (old, new, direction) in
+        [(&narrow, &wide, "gains access"), (&wide, &narrow, "loses access")]
+    {
+        let (code, stdout, stderr) = diff(&folder(old, new), "");
+        assert_eq!(code, 1, "{stdout}{stderr}");
+        assert!(stdout.contains(direction), "{stdout}");
+    }
+}
+
+const OATHKEEPER: &str = "{handler: jwt, config: {jwks_urls: [\"https://o.example/keys\"]}}";
+const INTROSPECTION: &str =
+    "{handler: oauth2_introspection, config: {introspection_url: \"https://i.example\"}}";
+
+fn istio_jwt(keys: &str, scope: &str) -> String {
+    format!(
+        "{{handler: jwt, config: {{authentications: [{{issuer: \"https://issuer.example\", \
+         jwksUri: \"https://issuer.example/{keys}\"}}], \
+         authorizations: [{{requiredScopes: [{scope}]}}]}}}}"
+    )
+}
+
+/// A rule that is as it was decides what another did before, and nobody knows what it says.
+#[rstest]
+#[case::unauthorized("{handler: unauthorized}".to_owned(), OATHKEEPER)]
+#[case::istio(istio_jwt("keys", "admin"), INTROSPECTION)]
+fn what_falls_to_a_rule_that_asks_others_is_named(#[case] first: String, #[case] second: &str) {
+    let [old, new] =
+        ["/adm.*", "/adm"].map(|path| with_rules(&[(path, first.as_str()), ("/.*", second)]));
+    let (_, stdout, stderr) = diff(&folder(&old, &new), "");
+    let named = "not asked about, for others would have to be: APIRule/shop/orders rules[0], \
+                 APIRule/shop/orders rules[1]";
+    assert!(stdout.contains(named), "{stdout}{stderr}");
+}
+
+/// Lists of no consequence name nobody.
+#[test]
+fn rules_that_decide_what_they_did_are_not_named() {
+    let old = with_rules(&[("/a|/b", OATHKEEPER), ("/c", "{handler: allow}")]);
+    let new = with_rules(&[("/a", OATHKEEPER), ("/b", OATHKEEPER), ("/c", "{handler: allow}")]);
+    let (code, stdout, _) = diff(&folder(&old, &new), "");
+    assert_eq!(code, 0, "{stdout}");
+    assert!(!stdout.contains("not asked about") && !stdout.contains("not every"), "{stdout}");
+}
+
+/// The key sets of one issuer are good at all paths of a host.
+#[test]
+fn keys_of_another_rule_count() {
+    let with =
+        |keys| with_rules(&[("/a", &istio_jwt("j1", "read")), ("/b", &istio_jwt(keys, "read"))]);
+    let (code, stdout, _) = diff(&folder(&with("j1"), &with("j2")), "--output json");
+    assert_eq!(code, 1, "{stdout}");
+    let json: Value = serde_json::from_str(&stdout).unwrap();
+    let text = json.to_string();
+    for path in ["path: /a\\n", "path: /b\\n"] {
+        assert!(text.contains(path), "{path} {json:#}");
+    }
+    assert!(text.contains("https://issuer.example/j2"), "{json:#}");
+}
+
+/// Peers without names are refused before APIRules are looked at.
+#[test]
+fn strict_peers_hide_nothing() {
+    let strict = "---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: strict, namespace: shop}
+spec: {mtls: {mode: STRICT}}
+";
+    let [old, new] = ["unauthorized", "allow"].map(|handler| {
+        format!("{}{strict}", with_rules(&[("/a", &format!("{{handler: {handler}}}"))]))
+    });
+    let (code, stdout, _) = diff(&folder(&old, &new), "");
+    assert_eq!(code, 1, "{stdout}");
+    assert!(stdout.contains("gains access"), "{stdout}");
+}
+
+/// What is too large to be looked at whole is said to be.
+#[test]
+fn what_is_left_out_is_said() {
+    let [old, new] = ["/.*a[ab]{14}", "/.*a[ab]{15}"].map(|path| {
+        with_rules(&[("/.*b.{14}", "{handler: unauthorized}"), (path, "{handler: allow}")])
+    });
+    let (_, stdout, _) = diff(&folder(&old, &new), "");
+    assert!(stdout.contains("not every combination was tried"), "{stdout}");
+}
+
+/// Two hundred APIRules that all change are compared in a bounded number of requests.
+#[test]
+fn many_api_rules_are_compared() {
+    let with = |handler: &str, scope: &str| -> String {
+        let one = |number: usize| {
+            with_rules(&[
+                ("/orders/[0-9]+", &istio_jwt("keys", scope)),
+                ("/(health|ready)", &format!("{{handler: {handler}}}")),
+                ("/.*", "{handler: unauthorized}"),
+            ])
+            .replace("orders.example.com", &format!("h{number}.example.com"))
+            .replace("name: orders, namespace", &format!("name: orders{number}, namespace"))
+        };
+        (0..200).map(one).collect::<Vec<_>>().join("---\n")
+    };
+    let (code, stdout, _) = diff(&folder(&with("noop", "read"), &with("unauthorized", "list")), "");
+    assert_eq!(code, 1, "{stdout}");
+    assert!(stdout.contains("gains access: 200, loses access: 400"), "{stdout}");
+    assert!(!stdout.contains("not every"), "{stdout}");
+}

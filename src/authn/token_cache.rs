@@ -48,6 +48,8 @@ pub struct TokenCache {
     any_rejected: AtomicBool,
     fingerprint: [RandomState; 2],
     counts: Counts,
+    /// Whether tokens stay that a set of keys does not verify.
+    keeps: bool,
 }
 
 /// A token and its end, in seconds since 1970.
@@ -103,7 +105,14 @@ impl TokenCache {
             any_rejected: AtomicBool::new(false),
             fingerprint: Default::default(),
             counts: Counts::default(),
+            keeps: false,
         }
+    }
+
+    /// The same, that keeps tokens that a set of keys does not verify: where nothing but the cache says
+    /// that another set does.
+    pub(super) fn keeping(max_bytes: u64) -> Self {
+        Self { keeps: true, ..Self::new(max_bytes) }
     }
 
     /// What it did and holds.
@@ -138,7 +147,9 @@ impl TokenCache {
 
     /// Forgets a token whose keys are gone.
     pub(super) fn remove(&self, text: &str) {
-        self.verified.remove(text);
+        if !self.keeps {
+            self.verified.remove(text);
+        }
     }
 
     /// Tokens past their end are not found; now and then they leave memory, too.

@@ -77,7 +77,7 @@ impl Vouching {
                 known.push(generation);
             }
         }
-        Self { generations, sources, cache: TokenCache::new(CACHE_BYTES) }
+        Self { generations, sources, cache: TokenCache::keeping(CACHE_BYTES) }
     }
 
     /// The text of a token with this payload, which from now on counts as signed by `signer`,

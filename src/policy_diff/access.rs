@@ -1,26 +1,46 @@
 //! APIRules of both sides: what tells them apart, and requests that may.
 //!
-//! A request has one rule, by host, path and method; so requests are made for each rule of either side,
-//! with the tokens that its strategies tell apart.
+//! A request has one rule, by host, path and method; so requests are made for each pair of rules that
+//! decide the same requests on the two sides, with the tokens that their strategies tell apart. Finding
+//! paths and making tokens is for others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use regex_syntax::hir::{Class, Hir, HirKind};
-
+use super::access_tokens::{Credential, credentials};
 use super::canonical::CanonicalTokenRule;
-use super::question::{Place, Question, Token};
-use crate::authn::Signer;
+use super::paths;
+use super::question::Question;
+use super::samples;
+use crate::extauthz::RequestSettings;
 use crate::model::{
-    AccessPath, AccessRule, AccessRuleId, AccessStrategy, JwtAccess, JwtAuthentication,
-    JwtAuthorization, Operation, Position, StringList, Value,
+    AccessPath, AccessRule, AccessRuleId, AccessStrategy, JwtAccess, MutualTlsMode, Operation,
+    Position, StringList,
 };
-use crate::plan::{AccessPlan, HostPlan, KeySourceId, WorkloadPlan};
+use crate::plan::{AccessPlan, HostPlan, JwtPlan, Route, WorkloadPlan};
 
-/// How many texts are made of one regular expression.
-const MOST_TEXTS: usize = 16;
-
-/// How many requests are made at most.
+/// How many requests are made at most that show what APIRules change.
 const MOST_QUESTIONS: usize = 20_000;
+
+/// How many are made at most where policies change beside APIRules that do not.
+const MOST_BESIDE: usize = 4_000;
+
+/// How many paths are followed at most, of all hosts together.
+const MOST_STATES: usize = 40_000;
+
+/// How many of them of one host.
+const MOST_STATES_OF_HOST: usize = 8_000;
+
+/// Requests for one pair of rules: more than one, as policies may hide what it changes.
+const MOST_ALIKE: usize = 3;
+
+/// How many credentials each of them is asked with.
+const MOST_CREDENTIALS: usize = 300;
+
+/// The same, where there are very many pairs.
+const FEW_CREDENTIALS: usize = 20;
+
+/// A host that no APIRule has.
+const OTHER_HOST: &str = "no-such-host.example";
 
 /// What the APIRules of a plan say, whatever they are called.
 #[derive(Debug, Clone, PartialEq)]
@@ -81,13 +101,13 @@ fn without_places(strategy: &AccessStrategy) -> AccessStrategy {
             authorizers.iter_mut().for_each(|name| name.position = Position::default());
             restrictions.iter_mut().for_each(forget);
         }
+        AccessStrategy::OathkeeperJwt(access) => access.position = Position::default(),
+        AccessStrategy::Introspection(access) => access.position = Position::default(),
         AccessStrategy::Allow
         | AccessStrategy::NoAuth
         | AccessStrategy::Noop
         | AccessStrategy::Anonymous
-        | AccessStrategy::Unauthorized
-        | AccessStrategy::OathkeeperJwt(_)
-        | AccessStrategy::Introspection(_) => {}
+        | AccessStrategy::Unauthorized => {}
     }
     strategy
 }
@@ -98,303 +118,370 @@ fn hosts(access: &AccessPlan) -> impl Iterator<Item = (String, &HostPlan)> {
     exact.chain(access.wildcard_hosts.iter().map(|(end, host)| (format!("*{end}"), host)))
 }
 
+fn routes_of<'p>(
+    access: &'p AccessPlan,
+    host: &'p HostPlan,
+) -> impl Iterator<Item = (&'p Route, &'p AccessRule)> {
+    let places = host.routes.iter().filter_map(|place| usize::try_from(*place).ok());
+    let routes = places.filter_map(|place| access.routes.get(place));
+    routes.filter_map(|route| Some((route, access.rule(route.id)?.1)))
+}
+
 fn rules_of<'p>(
     access: &'p AccessPlan,
     host: &'p HostPlan,
 ) -> impl Iterator<Item = (AccessRuleId, &'p AccessRule)> {
-    let places = host.routes.iter().filter_map(|place| usize::try_from(*place).ok());
-    let ids = places.filter_map(|place| access.routes.get(place)).map(|route| route.id);
-    ids.filter_map(|id| Some((id, access.rule(id)?.1)))
+    routes_of(access, host).map(|(route, rule)| (route.id, rule))
 }
 
-/// Requests, the simplest first; and whether there would be more than are made.
-pub(super) fn questions(plans: [&WorkloadPlan; 2]) -> (Vec<Question>, bool) {
+/// What is asked about APIRules.
+#[derive(Debug, Default)]
+pub(super) struct Requests {
+    /// The most telling first.
+    pub(super) questions: Vec<Question>,
+    /// Whether there would be more.
+    pub(super) gave_up: bool,
+    /// Rules that decide what others decided before, where nobody can be asked here: names, as
+    /// operators are told.
+    pub(super) unasked: BTreeSet<String>,
+}
+
+/// What one side has for requests of one host.
+struct HostSide<'p> {
+    access: Option<&'p AccessPlan>,
+    host: Option<&'p HostPlan>,
+    rules: Vec<HostRule<'p>>,
+    jwt: &'p JwtPlan,
+    tokens: Vec<CanonicalTokenRule>,
+}
+
+struct HostRule<'p> {
+    route: &'p Route,
+    rule: &'p AccessRule,
+    strategies: Vec<AccessStrategy>,
+    /// Its path's place among those of both sides.
+    pattern: usize,
+}
+
+/// What decides about a method and a path.
+#[derive(Clone, Copy)]
+enum Deciding<'s, 'p> {
+    /// No APIRule.
+    Free,
+    Unrouted,
+    Refused,
+    Rule(&'s HostRule<'p>),
+}
+
+impl<'s, 'p> Deciding<'s, 'p> {
+    fn rule(self) -> Option<&'s HostRule<'p>> {
+        match self {
+            Self::Rule(rule) => Some(rule),
+            Self::Free | Self::Unrouted | Self::Refused => None,
+        }
+    }
+
+    fn says_as(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Rule(one), Self::Rule(other)) => one.strategies == other.strategies,
+            (Self::Free, Self::Free)
+            | (Self::Unrouted, Self::Unrouted)
+            | (Self::Refused, Self::Refused) => true,
+            (Self::Rule(_) | Self::Free | Self::Unrouted | Self::Refused, _) => false,
+        }
+    }
+
+    /// Tells apart what is named apart.
+    fn key(self) -> (u8, Option<AccessRuleId>) {
+        match self {
+            Self::Free => (0, None),
+            Self::Unrouted => (1, None),
+            Self::Refused => (2, None),
+            Self::Rule(rule) => (3, Some(rule.route.id)),
+        }
+    }
+}
+
+impl<'p> HostSide<'p> {
+    fn new(
+        plan: &'p WorkloadPlan,
+        host: &str,
+        patterns: &mut BTreeMap<(bool, &'p str), usize>,
+    ) -> Self {
+        let access = plan.access.as_deref();
+        let found = access.and_then(|access| access.host(host));
+        let routes =
+            access.zip(found).into_iter().flat_map(|(access, host)| routes_of(access, host));
+        let rules = routes.map(|(route, rule)| {
+            let count = patterns.len();
+            let is_regex = matches!(rule.path, AccessPath::Regex(_));
+            let pattern = *patterns.entry((is_regex, rule.path.text())).or_insert(count);
+            let strategies = rule.strategies.iter().map(without_places).collect();
+            HostRule { route, rule, strategies, pattern }
+        });
+        let rules = rules.collect();
+        let jwt = found.and_then(|host| host.jwt.as_deref()).unwrap_or(&plan.jwt);
+        let tokens = jwt.rules.iter().map(CanonicalTokenRule::new).collect();
+        Self { access, host: found, rules, jwt, tokens }
+    }
+
+    /// Whether all requests of the host have the same done to them.
+    fn says_as(&self, other: &Self) -> bool {
+        let has_same_outside = self.outside().says_as(other.outside());
+        let rules = |it: &Self| it.rules.iter().map(|it| canonical(it.rule)).collect::<Vec<_>>();
+        has_same_outside && self.tokens == other.tokens && rules(self) == rules(other)
+    }
+
+    /// Where none of its rules is for a request.
+    fn outside(&self) -> Deciding<'_, 'p> {
+        match (self.access, self.host) {
+            (Some(_), Some(host)) if host.is_refused => Deciding::Refused,
+            (Some(_), Some(_)) => Deciding::Unrouted,
+            (Some(access), None) if access.is_closed => Deciding::Unrouted,
+            (Some(_) | None, None) | (None, Some(_)) => Deciding::Free,
+        }
+    }
+
+    fn deciding(&self, method: &str, fits: &[bool]) -> Deciding<'_, 'p> {
+        let fits = |rule: &&HostRule<'_>| {
+            fits.get(rule.pattern) == Some(&true)
+                && rule.route.plan.methods.iter().any(|it| **it == *method)
+        };
+        self.rules.iter().find(fits).map_or(self.outside(), Deciding::Rule)
+    }
+
+    fn name(&self, rule: &HostRule<'_>) -> String {
+        self.access.map_or_else(String::new, |access| access.name(rule.route.id))
+    }
+}
+
+fn is_asked_elsewhere(strategies: &[AccessStrategy]) -> bool {
+    strategies.iter().any(|strategy| match strategy {
+        AccessStrategy::OathkeeperJwt(_)
+        | AccessStrategy::Introspection(_)
+        | AccessStrategy::ExtAuth { .. } => true,
+        AccessStrategy::Allow
+        | AccessStrategy::NoAuth
+        | AccessStrategy::Noop
+        | AccessStrategy::Anonymous
+        | AccessStrategy::Unauthorized
+        | AccessStrategy::Jwt(_) => false,
+    })
+}
+
+/// What policies say of paths and methods, which are asked about where they change, too.
+#[derive(Default)]
+struct OfPolicies {
+    paths: BTreeSet<String>,
+    methods: BTreeSet<String>,
+    has_rules: bool,
+}
+
+impl OfPolicies {
+    fn new(plans: [&WorkloadPlan; 2]) -> Self {
+        let policies = || plans.iter().flat_map(|plan| plan.policies());
+        let operations = || policies().flat_map(|policy| &policy.rules).flat_map(|rule| &rule.to);
+        let entries = |list: fn(&Operation) -> [&StringList; 2]| -> BTreeSet<String> {
+            let entries = operations().flat_map(list).flatten();
+            entries.map(|entry| entry.value.clone()).collect()
+        };
+        let paths = entries(|it| [&it.paths, &it.not_paths])
+            .into_iter()
+            .map(|path| path.replace("{**}", "one").replace("{*}", "one").replace('*', "one"));
+        let methods = entries(|it| [&it.methods, &it.not_methods]);
+        Self {
+            paths: paths.filter(|path| path.starts_with('/')).collect(),
+            methods: methods.into_iter().filter(|it| !it.contains('*')).collect(),
+            has_rules: policies().next().is_some(),
+        }
+    }
+}
+
+/// Makes requests; `beside` is whether policies change, too.
+pub(super) fn requests(
+    plans: [&WorkloadPlan; 2],
+    settings: &RequestSettings,
+    beside: bool,
+) -> Requests {
+    let mut requests = Requests::default();
     let sides = || plans.iter().filter_map(|plan| plan.access.as_deref());
-    let names: BTreeSet<String> =
+    if sides().next().is_none() {
+        return requests;
+    }
+    let mut names: BTreeSet<String> =
         sides().flat_map(|access| hosts(access).map(|(name, _)| name)).collect();
-    // Policies say more about the same requests.
-    let policies = || plans.iter().flat_map(|plan| plan.policies());
-    let operations = || policies().flat_map(|policy| &policy.rules).flat_map(|rule| &rule.to);
-    let of_policies = |list: fn(&Operation) -> [&StringList; 2]| -> BTreeSet<String> {
-        let entries = operations().flat_map(list).flatten();
-        entries.map(|entry| entry.value.replace("{**}", "one").replace("{*}", "one")).collect()
+    names.insert(OTHER_HOST.to_owned());
+    let of_policies = OfPolicies::new(plans);
+    let mut plain = Question::default();
+    // What is refused for its connection shows nothing.
+    let is_strict = |plan: &&WorkloadPlan| {
+        let mut modes = plan.peer.ports.values().chain([&plan.peer.mode]);
+        modes.any(|mode| *mode == MutualTlsMode::Strict)
     };
-    let of_paths = of_policies(|it| [&it.paths, &it.not_paths]);
-    let of_paths: BTreeSet<_> = of_paths.iter().map(|path| path.replace('*', "one")).collect();
-    let of_methods = of_policies(|it| [&it.methods, &it.not_methods]);
-    let mut questions = Vec::new();
+    if plans.iter().any(is_strict) {
+        plain
+            .request
+            .source
+            .principals
+            .push("spiffe://cluster.local/ns/default/sa/client".to_owned());
+    }
+    let mut maker = Maker {
+        plans,
+        settings,
+        beside,
+        of_policies,
+        plain,
+        states_left: MOST_STATES,
+        telling: Vec::new(),
+        others: Vec::new(),
+        gave_up: false,
+        unasked: BTreeSet::new(),
+    };
     for name in names {
         let host = match name.strip_prefix('*') {
             Some(end) => format!("any{end}"),
             None => name,
         };
-        let rules: Vec<&AccessRule> = sides()
-            .filter_map(|access| Some((access, access.host(&host)?)))
-            .flat_map(|(access, found)| rules_of(access, found).map(|(_, rule)| rule))
-            .collect();
-        let methods: BTreeSet<&str> =
-            rules.iter().flat_map(|rule| &rule.methods).map(|it| it.value.as_str()).collect();
-        let mut paths: BTreeSet<String> = ["/".to_owned(), "/no-such-path".to_owned()].into();
-        paths.extend(rules.iter().flat_map(|rule| texts(&rule.path)));
-        paths.extend(of_paths.iter().filter(|path| path.starts_with('/')).cloned());
-        let tokens = tokens(&rules);
-        let others = ["GET", "PURGE"];
-        let more = of_methods.iter().map(String::as_str).filter(|it| !it.contains('*'));
-        let methods: BTreeSet<&str> = methods.into_iter().chain(others).chain(more).collect();
-        for token in &tokens {
-            for path in &paths {
-                for method in &methods {
-                    if questions.len() >= MOST_QUESTIONS {
-                        return (questions, true);
-                    }
-                    let mut question = Question::default();
-                    question.request.host.clone_from(&host);
-                    question.request.path.clone_from(path);
-                    (*method).clone_into(&mut question.request.method);
-                    match token {
+        maker.host(&host);
+    }
+    let Maker { mut telling, mut others, gave_up, unasked, .. } = maker;
+    // Of each pair of rules one, before any has another.
+    telling.sort_by_key(|(rank, _)| *rank);
+    others.sort_by_key(|(rank, _)| *rank);
+    requests.gave_up = gave_up || telling.len() > MOST_QUESTIONS;
+    requests.unasked = unasked;
+    telling.truncate(MOST_QUESTIONS);
+    others.truncate(MOST_BESIDE);
+    requests.questions = telling.into_iter().chain(others).map(|(_, question)| question).collect();
+    requests
+}
+
+struct Maker<'p> {
+    plans: [&'p WorkloadPlan; 2],
+    settings: &'p RequestSettings,
+    beside: bool,
+    of_policies: OfPolicies,
+    /// What all requests have.
+    plain: Question,
+    states_left: usize,
+    /// With their ranks: for pairs of rules that say otherwise.
+    telling: Vec<(usize, Question)>,
+    /// For pairs that do not.
+    others: Vec<(usize, Question)>,
+    gave_up: bool,
+    unasked: BTreeSet<String>,
+}
+
+impl Maker<'_> {
+    fn host(&mut self, host: &str) {
+        let mut patterns = BTreeMap::new();
+        let sides = self.plans.map(|plan| HostSide::new(plan, host, &mut patterns));
+        let [old, new] = &sides;
+        let is_same = old.says_as(new);
+        if is_same && !self.beside {
+            return;
+        }
+        // Where both have policies, what only they and APIRules together decide is not searched for.
+        self.gave_up |= !is_same && self.of_policies.has_rules;
+        let all_rules = || sides.iter().flat_map(|side| &side.rules);
+        let mut by_pattern: Vec<Option<&HostRule<'_>>> = vec![None; patterns.len()];
+        for rule in all_rules() {
+            by_pattern.get_mut(rule.pattern).into_iter().for_each(|it| *it = Some(rule));
+        }
+        let paths = self.paths(&by_pattern, is_same);
+        let named = all_rules().flat_map(|rule| &*rule.route.plan.methods).map(|it| &**it);
+        let more = self.of_policies.methods.iter().map(String::as_str).chain(["GET", "PURGE"]);
+        let methods: BTreeSet<String> = named.chain(more).map(str::to_owned).collect();
+        // By what decides: those that are asked about.
+        let mut known: BTreeMap<_, usize> = BTreeMap::new();
+        let is_alike = old.tokens == new.tokens;
+        for path in &paths {
+            let mut plain = self.plain.clone();
+            host.clone_into(&mut plain.request.host);
+            path.clone_into(&mut plain.request.path);
+            let Some(seen) = self.seen(&plain) else { continue };
+            let fits: Vec<bool> = by_pattern
+                .iter()
+                .map(|rule| rule.is_some_and(|rule| rule.route.plan.path.matches(&seen)))
+                .collect();
+            for method in &methods {
+                let deciding = [old.deciding(method, &fits), new.deciding(method, &fits)];
+                let [before, after] = deciding;
+                let differs = !is_alike || !before.says_as(after);
+                if !differs && !self.beside {
+                    continue;
+                }
+                let count = known.entry([before.key(), after.key()]).or_default();
+                *count += 1;
+                // Without policies one is as good as another.
+                let most = if self.of_policies.has_rules { MOST_ALIKE } else { 1 };
+                if differs && *count > most && !self.beside {
+                    continue;
+                }
+                let rules = deciding.map(Deciding::rule);
+                if differs {
+                    self.note_unasked(&sides, rules);
+                }
+                let mut question = plain.clone();
+                method.clone_into(&mut question.request.method);
+                let of_both: Vec<&AccessRule> =
+                    rules.into_iter().flatten().map(|rule| rule.rule).collect();
+                let is_telling = differs && *count <= most;
+                let list = if is_telling { &mut self.telling } else { &mut self.others };
+                let jwt = sides.each_ref().map(|it| it.jwt);
+                let most =
+                    if list.len() < MOST_QUESTIONS { MOST_CREDENTIALS } else { FEW_CREDENTIALS };
+                let (credentials, is_whole) = credentials(&of_both, jwt, !is_alike, most);
+                self.gave_up |= is_telling && !is_whole;
+                for (rank, credential) in credentials.into_iter().enumerate() {
+                    let mut question = question.clone();
+                    match credential {
                         Credential::None => {}
                         Credential::Other => {
                             let header = ("authorization".to_owned(), "Basic YTpi".to_owned());
                             question.request.headers.push(header);
                         }
-                        Credential::Token(token) => question.token = Some(token.clone()),
+                        Credential::Token(token) => question.token = Some(token),
                     }
-                    questions.push(question);
+                    list.push((rank.saturating_add(*count), question));
                 }
             }
         }
     }
-    (questions, false)
-}
 
-#[derive(Debug, Clone, PartialEq)]
-enum Credential {
-    None,
-    /// Which `anonymous` tells from none.
-    Other,
-    Token(Token),
-}
-
-fn tokens(rules: &[&AccessRule]) -> Vec<Credential> {
-    let mut found = vec![Credential::None];
-    let is_anonymous = |strategy: &AccessStrategy| *strategy == AccessStrategy::Anonymous;
-    if rules.iter().any(|rule| rule.strategies.iter().any(is_anonymous)) {
-        found.push(Credential::Other);
-    }
-    let accesses: Vec<&JwtAccess> = rules
-        .iter()
-        .flat_map(|rule| &rule.strategies)
-        .filter_map(AccessStrategy::jwt_access)
-        .collect();
-    let authentications = accesses.iter().flat_map(|access| &access.authentications);
-    let mut demands = vec![Demands::default()];
-    for authorization in accesses.iter().flat_map(|access| &access.authorizations) {
-        demands.extend(Demands::around(authorization));
-    }
-    for authentication in authentications {
-        for demands in &demands {
-            let token = Credential::Token(demands.token(authentication));
-            if !found.contains(&token) {
-                found.push(token);
-            }
+    /// Paths that the rules of a host tell apart.
+    fn paths(&mut self, by_pattern: &[Option<&HostRule<'_>>], is_same: bool) -> Vec<String> {
+        let patterns: Vec<&AccessPath> =
+            by_pattern.iter().flatten().map(|rule| &rule.rule.path).collect();
+        let granted = self.states_left.min(MOST_STATES_OF_HOST);
+        let mut left = granted;
+        let paths::Paths { mut texts, is_whole } = paths::apart(&patterns, &mut left);
+        self.states_left -= granted - left;
+        if !is_whole {
+            self.gave_up |= !is_same;
+            texts.extend(patterns.iter().flat_map(|path| samples::around(path)));
         }
-    }
-    found
-}
-
-/// What a token has.
-#[derive(Debug, Clone, Default)]
-struct Demands {
-    scopes: Vec<String>,
-    audiences: Vec<String>,
-    is_nameless: bool,
-}
-
-impl Demands {
-    /// What is enough for an authorization, and what lacks one thing.
-    fn around(authorization: &JwtAuthorization) -> Vec<Self> {
-        let JwtAuthorization { required_scopes, audiences } = authorization;
-        let enough = Self {
-            scopes: required_scopes.clone(),
-            audiences: audiences.clone(),
-            is_nameless: false,
-        };
-        let without = |list: &[String], at: usize| {
-            let others = list.iter().enumerate().filter(|(place, _)| *place != at);
-            others.map(|(_, it)| it.clone()).collect()
-        };
-        let scopes = (0..required_scopes.len())
-            .map(|at| Self { scopes: without(required_scopes, at), ..enough.clone() });
-        let fewer = (0..audiences.len())
-            .map(|at| Self { audiences: without(audiences, at), ..enough.clone() });
-        let mut all = vec![enough.clone()];
-        all.extend(scopes.chain(fewer));
-        all.push(Self { is_nameless: true, ..enough });
-        all
+        texts.push("/no-such-path".to_owned());
+        if self.beside || self.of_policies.has_rules {
+            texts.extend(self.of_policies.paths.iter().cloned());
+        }
+        let mut known = BTreeSet::new();
+        texts.retain(|text| known.insert(text.clone()));
+        texts
     }
 
-    fn token(&self, authentication: &JwtAuthentication) -> Token {
-        let text = |text: &str| Value::String(text.to_owned());
-        let mut claims = vec![("iss".to_owned(), text(&authentication.issuer))];
-        if !self.is_nameless {
-            claims.push(("sub".to_owned(), text("someone")));
-        }
-        if !self.scopes.is_empty() {
-            claims.push(("scope".to_owned(), text(&self.scopes.join(" "))));
-        }
-        if !self.audiences.is_empty() {
-            let audiences = self.audiences.iter().map(|audience| text(audience));
-            claims.push(("aud".to_owned(), Value::List(audiences.collect())));
-        }
-        let header = authentication.from_headers.first();
-        let place = match (header, authentication.from_params.first()) {
-            (Some(header), _) => Place::Header {
-                name: header.name.to_ascii_lowercase(),
-                prefix: header.prefix.clone(),
-            },
-            (None, Some(name)) => Place::Param(name.clone()),
-            (None, None) => {
-                Place::Header { name: "authorization".to_owned(), prefix: "Bearer ".to_owned() }
-            }
-        };
-        let signer = Signer::Remote(KeySourceId {
-            issuer: authentication.issuer.as_str().into(),
-            uri: Some(authentication.jwks_uri.as_str().into()),
-        });
-        Token { signer, place, claims }
+    /// The path that rules are held against.
+    fn seen(&self, question: &Question) -> Option<String> {
+        let file = question.file(self.settings, None);
+        let check = file.check_request(self.settings.client_address);
+        let attributes = file.attributes(&check, self.settings).ok()?;
+        Some(attributes.http?.path_without_query().to_owned())
     }
-}
 
-/// Rules whose strategies say otherwise than before and that nobody can be asked about here: names, as
-/// operators are told.
-pub(super) fn unasked(plans: [&WorkloadPlan; 2]) -> BTreeSet<String> {
-    let asked_elsewhere = |plan: &WorkloadPlan| -> Vec<(String, CanonicalAccessRule)> {
-        let Some(access) = plan.access.as_deref() else { return Vec::new() };
-        let rules = hosts(access)
-            .flat_map(|(_, host)| rules_of(access, host))
-            .map(|(id, rule)| (access.name(id), canonical(rule)));
-        let is_elsewhere = |strategy: &AccessStrategy| {
-            matches!(
-                strategy,
-                AccessStrategy::OathkeeperJwt(_)
-                    | AccessStrategy::Introspection(_)
-                    | AccessStrategy::ExtAuth { .. }
-            )
-        };
-        rules.filter(|(_, rule)| rule.strategies.iter().any(is_elsewhere)).collect()
-    };
-    let [old, new] = plans.map(asked_elsewhere);
-    let missing = |own: &[(String, CanonicalAccessRule)],
-                   other: &[(String, CanonicalAccessRule)]| {
-        let is_new = |rule: &&(String, CanonicalAccessRule)| {
-            !other.iter().any(|(_, theirs)| *theirs == rule.1)
-        };
-        own.iter().filter(is_new).map(|(name, _)| name.clone()).collect::<BTreeSet<_>>()
-    };
-    let mut all = missing(&old, &new);
-    all.extend(missing(&new, &old));
-    all
-}
-
-/// Paths that fit.
-fn texts(path: &AccessPath) -> Vec<String> {
-    match path {
-        AccessPath::Regex(text) if text.value == "/*" => vec!["/".to_owned(), "/any".to_owned()],
-        AccessPath::Regex(text) => {
-            let parsed = regex_syntax::Parser::new().parse(text);
-            let texts = parsed.map(|regex| of_regex(&regex)).unwrap_or_default();
-            let is_path = |text: &String| {
-                text.starts_with('/') && text.bytes().all(|b| b.is_ascii_graphic() && b != b'?')
-            };
-            texts.into_iter().filter(|text| is_path(text) && !text.contains('#')).collect()
-        }
-        AccessPath::Template(text) => ["one", "one/two"]
-            .iter()
-            .map(|rest| text.replace("{**}", rest).replace("{*}", "one"))
-            .collect(),
-    }
-}
-
-/// Texts that a regular expression matches, a few for each of its branches.
-fn of_regex(regex: &Hir) -> Vec<String> {
-    let mut texts = match regex.kind() {
-        HirKind::Empty | HirKind::Look(_) => vec![String::new()],
-        HirKind::Literal(literal) => vec![String::from_utf8_lossy(&literal.0).into_owned()],
-        HirKind::Class(class) => some_of(class).into_iter().map(String::from).collect(),
-        HirKind::Capture(capture) => of_regex(&capture.sub),
-        HirKind::Alternation(branches) => branches.iter().flat_map(of_regex).collect(),
-        HirKind::Repetition(repetition) => {
-            let once = of_regex(&repetition.sub);
-            let one = once.first().cloned().unwrap_or_default();
-            let least = usize::try_from(repetition.min).unwrap_or(1).min(64);
-            let start = one.repeat(least.saturating_sub(1));
-            let mut texts = Vec::new();
-            if repetition.min == 0 {
-                texts.push(String::new());
-            }
-            if repetition.max != Some(0) {
-                texts.extend(once.iter().map(|last| format!("{start}{last}")));
-            }
-            if repetition.max.is_none_or(|most| most > repetition.min.max(1)) {
-                texts.push(one.repeat(least.max(1).saturating_add(1)));
-            }
-            texts
-        }
-        HirKind::Concat(parts) => {
-            let mut texts = vec![String::new()];
-            for part in parts {
-                let ends = of_regex(part);
-                let both = texts
-                    .iter()
-                    .flat_map(|start| ends.iter().map(move |end| format!("{start}{end}")));
-                texts = both.take(MOST_TEXTS).collect();
-            }
-            texts
-        }
-    };
-    texts.truncate(MOST_TEXTS);
-    texts
-}
-
-/// Characters of a class that may stand in a path: all of a few, as `(a|b)` is such a class, too, and one
-/// of many.
-fn some_of(class: &Class) -> Vec<char> {
-    let holds = |wanted: char| match class {
-        Class::Unicode(class) => {
-            class.iter().any(|range| range.start() <= wanted && wanted <= range.end())
-        }
-        Class::Bytes(class) => u8::try_from(wanted).is_ok_and(|wanted| {
-            class.iter().any(|range| range.start() <= wanted && wanted <= range.end())
-        }),
-    };
-    let usual = ('a'..='z').chain('0'..='9').chain('A'..='Z').chain("-._~/!$&'()*+,;=:@%".chars());
-    let found: Vec<char> = usual.into_iter().filter(|c| holds(*c)).collect();
-    let shown = if found.len() <= MOST_TEXTS { found.len() } else { 1 };
-    found.into_iter().take(shown).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use rstest::rstest;
-
-    use super::*;
-    use crate::path_regex::PathRegex;
-
-    #[rstest]
-    #[case("/orders", &["/orders"])]
-    #[case("/.*", &["/", "/a", "/aa"])]
-    #[case("/(a|b)", &["/a", "/b"])]
-    #[case("/[0-9]+/x", &["/0/x", "/00/x"])]
-    #[case("/a{3}", &["/aaa"])]
-    #[case("/v(1|2)?/[^/]*", &["/v/", "/v/a", "/v/aa", "/v1/", "/v1/a"])]
-    fn every_branch_has_a_path(#[case] path: &str, #[case] expected: &[&str]) {
-        let found = texts(&AccessPath::Regex(path.to_owned().into()));
-        for text in expected {
-            assert!(found.iter().any(|it| it == text), "{text}: {found:?}");
-        }
-        let regex = PathRegex::parse(path).unwrap();
-        for text in found {
-            assert!(regex.matches(&text), "{text}");
+    fn note_unasked(&mut self, sides: &[HostSide<'_>; 2], rules: [Option<&HostRule<'_>>; 2]) {
+        if rules.iter().flatten().any(|rule| is_asked_elsewhere(&rule.strategies)) {
+            let names = sides.iter().zip(rules).filter_map(|(side, rule)| Some(side.name(rule?)));
+            self.unasked.extend(names);
         }
     }
 }

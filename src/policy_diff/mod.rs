@@ -4,13 +4,16 @@
 //! a request that was not asked. Reading policies, and showing what was found, is for others.
 
 mod access;
+mod access_tokens;
 mod bits;
 mod canonical;
 mod credentials;
 mod decision;
+mod paths;
 mod question;
 mod report;
 mod rules;
+mod samples;
 mod search;
 mod side;
 mod values;
@@ -76,7 +79,8 @@ pub struct Comparison {
     pub values: usize,
     /// Whether some combinations were left out for their number.
     pub gave_up: bool,
-    /// Rules of APIRules that are others, and whose strategies nobody can be asked about here.
+    /// Rules of APIRules that decide what others decided before, where strategies would ask somebody
+    /// whom nobody asks here.
     pub unasked: BTreeSet<String>,
 }
 
@@ -121,8 +125,8 @@ pub fn compare(old: &WorkloadPlan, new: &WorkloadPlan, settings: &RequestSetting
     if comparison.equal {
         return comparison;
     }
-    comparison.unasked = access::unasked([old, new]);
-    let (about_api_rules, too_many) = access::questions([old, new]);
+    let beside = old_canonical.differs_beside_api_rules(new_canonical);
+    let about_api_rules = access::requests([old, new], settings, beside);
     let sides = [old, new].map(|plan| Side::new(plan, settings));
     let [old, new] = &sides;
     let maker = Maker { sides: [old, new], settings, outputs: values::outputs([old, new]) };
@@ -152,14 +156,12 @@ pub fn compare(old: &WorkloadPlan, new: &WorkloadPlan, settings: &RequestSetting
             }
         }
     }
-    for question in about_api_rules {
-        for view in [View::Enforced, View::Shadow] {
-            asker.put(view, &question);
-        }
+    for question in &about_api_rules.questions {
+        asker.put(question);
     }
     asker.ask_at_random();
-    let beside = old_canonical.differs_beside_api_rules(new_canonical);
-    comparison.gave_up = search.gave_up || too_many || beside;
+    comparison.gave_up = search.gave_up || about_api_rules.gave_up || beside;
+    comparison.unasked = about_api_rules.unasked;
     comparison.requests = asker.asked;
     comparison.differences = asker.found;
     comparison
@@ -228,11 +230,14 @@ impl Asker<'_> {
     }
 
     /// Asks about a request that is as small as it can be.
-    fn put(&mut self, view: View, question: &Question) {
+    fn put(&mut self, question: &Question) {
         let Some([old, new]) = self.answers(question) else { return };
-        let wanted = format!("{:?}", kind(view, &old, &new));
-        if changes(view, &old, &new) && self.kinds.insert(wanted) {
-            self.keep(view, question.clone());
+        for view in [View::Enforced, View::Shadow] {
+            if changes(view, &old, &new)
+                && self.kinds.insert(format!("{:?}", kind(view, &old, &new)))
+            {
+                self.keep(view, question.clone());
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! What is found, and that nothing is missed that random requests find.
 
+mod api_rules;
 mod dice;
 mod edits;
 mod probes;
