@@ -204,6 +204,10 @@ fn help() {
           --api-rule-jwt-handler <HANDLER>
               Kyma's jwtHandler, ory or istio [default: the form that the oldest APIRule has]
 
+          --api-rule-strict-scopes[=<BOOL>]
+              Whether only the claim `scope` is split at blanks, as Istio does, and not `scp` and
+              `scopes` [default: false]
+
     Requests:
           --use-remote-address <BOOL>
               `use_remote_address` of Envoy's listener [default: false]
