@@ -347,7 +347,9 @@ impl AuthorizationService {
                 break;
             };
             let begun = Instant::now();
-            let answered = asking.ask(ask, left(INTROSPECTION_WAIT)).await;
+            // On the heap: a future that waits for an answer is thousands of bytes, which every call would
+            // carry along.
+            let answered = Box::pin(asking.ask(ask, left(INTROSPECTION_WAIT))).await;
             if let Some(metrics) = &self.introspection_metrics {
                 metrics.asked(&answered.outcome, begun.elapsed());
             }
