@@ -488,3 +488,12 @@ spec: {jwtRules: [{issuer: a, jwks: '{\"keys\":[]}'}]}
     assert_eq!(error(100), Reason::Jwt(JwtError::BadFormat));
     assert_eq!(error(101), Reason::Jwt(JwtError::TooLarge));
 }
+
+/// What waits for others is on the heap: every call is moved about with all that it might wait for.
+#[test]
+fn what_every_call_carries_is_small() {
+    let service = service("");
+    let call = service.answer_bytes_within(&[], |most| most);
+    let bytes = size_of_val(&call);
+    assert!(bytes < 4096, "{bytes} bytes");
+}
