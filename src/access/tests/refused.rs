@@ -67,6 +67,12 @@ type Services = &'static [(&'static str, &'static str)];
     Some(&["h.x"][..]),
     None
 )]
+#[case::rules_that_are_no_list(
+    "{apiVersion: gateway.kyma-project.io/v1beta1, kind: APIRule, metadata: {name: a}, \
+     spec: {host: h.x, service: {name: s}, rules: {service: {name: t}}}}",
+    Some(&["h.x"][..]),
+    None
+)]
 #[case::no_spec(
     "{apiVersion: gateway.kyma-project.io/v1beta1, kind: APIRule, metadata: {name: a}}",
     None,

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::cursor::At;
+use super::super::{cursor::At, node::Content};
 use super::{ApiRuleOptions, host};
 use crate::model::{ApiRuleVersion, RefusedScope};
 
@@ -34,7 +34,11 @@ pub(in crate::manifest) fn scope(
     let rules = spec.as_ref().map(|spec| spec.each("rules")).unwrap_or_default();
     let own =
         rules.iter().map(|rule| service(namespace, rule.get("service").as_ref(), main.as_ref()));
+    // What is no list may hold rules for anybody.
+    let is_list = |at: At<'_>| matches!(at.node.content, Content::Sequence(_));
+    let written = spec.as_ref().and_then(|spec| spec.get("rules"));
     let services: Option<BTreeSet<_>> = match rules.as_slice() {
+        _ if !written.is_none_or(is_list) => None,
         [] => service(namespace, None, main.as_ref()).map(|it| [it].into()),
         _ => own.collect(),
     };
